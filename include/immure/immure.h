@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libimmure — run a command sealed in.
+ *
+ * policy + facts -> plan -> session -> proof. Every object is opaque, made by
+ * one call and freed by one call; free functions accept NULL. Policies, facts
+ * and plans are immutable once made and may be shared between threads; a
+ * session belongs to one thread at a time. The library keeps no global state,
+ * starts no threads, installs no signal handlers, reads no environment
+ * variables, prints nothing and never exits.
+ *
+ * Functions return 0 (or a value >= 0) on success and a negative IMMURE_ERR_*
+ * on failure; the last parameter, when not NULL, then receives an error object
+ * that the caller frees. Out-parameters are set only on success.
+ *
+ * Option structs start with their size: set it to sizeof(the struct), zero the
+ * rest. Strings are borrowed for the call unless said otherwise; strings that
+ * are returned as char * are freed by the caller with immure_string_free().
+ */
+#ifndef IMMURE_IMMURE_H
+#define IMMURE_IMMURE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define IMMURE_VERSION_MAJOR 0
+#define IMMURE_VERSION_MINOR 1
+#define IMMURE_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define IMMURE_API __attribute__((visibility("default")))
+#else
+#define IMMURE_API
+#endif
+
+typedef struct immure_error immure_error;
+typedef struct immure_policy immure_policy;
+typedef struct immure_facts immure_facts;
+typedef struct immure_plan immure_plan;
+typedef struct immure_session immure_session;
+typedef struct immure_result immure_result;
+
+/* Error codes. Only ever appended to. */
+enum {
+	IMMURE_ERR_NOMEM = 1,       /* out of memory */
+	IMMURE_ERR_INVALID = 2,     /* an argument of the call is wrong */
+	IMMURE_ERR_POLICY = 3,      /* a policy is malformed or contradicts itself */
+	IMMURE_ERR_TRUST = 4,       /* a policy file that must not be obeyed */
+	IMMURE_ERR_GAP = 5,         /* something asked for cannot be enforced here */
+	IMMURE_ERR_LAUNCH = 6,      /* a step of starting failed; nothing ran */
+	IMMURE_ERR_IO = 7,          /* a file or socket of ours failed */
+	IMMURE_ERR_STATE = 8,       /* not legal in this state */
+	IMMURE_ERR_UNSUPPORTED = 9, /* this build or host has no such thing */
+	IMMURE_ERR_NOT_EXECUTABLE = 10, /* the command cannot be executed (126) */
+	IMMURE_ERR_NOT_FOUND = 11,  /* the command was not found (127) */
+	IMMURE_ERR_PROOF = 12,      /* a point of the proof fell short */
+};
+
+/* ---- errors ---- */
+IMMURE_API void immure_error_free(immure_error *err);
+IMMURE_API int32_t immure_error_code(const immure_error *err);
+IMMURE_API int32_t immure_error_errno(const immure_error *err);
+IMMURE_API const char *immure_error_stage(const immure_error *err);
+IMMURE_API const char *immure_error_subject(const immure_error *err);
+IMMURE_API const char *immure_error_text(const immure_error *err);
+IMMURE_API const char *immure_error_hint(const immure_error *err);
+
+IMMURE_API void immure_string_free(char *s);
+/* (major << 16) | (minor << 8) | patch of the library that is loaded. */
+IMMURE_API uint32_t immure_api_version(void);
+
+/* ---- policy ---- */
+
+/* One override, as a command-line flag makes it. key is a policy key
+ * ("limits.memory"); value its text. Lists: one element per setting; the first
+ * one for a key replaces the layers below unless the key starts with '+'. */
+struct immure_setting {
+	const char *key;
+	const char *value;
+	const char *source; /* for "where did this come from", e.g. "--memory" */
+};
+
+struct immure_policy_options {
+	uint64_t size;
+	const char *profile;   /* NULL: "dev", or what the policy file extends */
+	const char *file;      /* explicit policy file; NULL: discover */
+	const char *workspace; /* NULL: "." */
+	const char *const *env;    /* NAME=value block for IMMURE_POLICY, HOME, XDG_*; may be NULL */
+	const struct immure_setting *settings;
+	uint64_t settings_n;
+	uint32_t flags;        /* IMMURE_POLICY_* */
+	uint32_t reserved;
+};
+enum {
+	IMMURE_POLICY_NO_DISCOVERY = 1, /* profile and settings only */
+};
+
+/* Discovers, reads, checks and merges. Order: profile, user's or workspace's
+ * file, settings. Errors: POLICY, TRUST, IO, INVALID. */
+IMMURE_API int32_t immure_policy_load(const struct immure_policy_options *options,
+				      immure_policy **ret, immure_error **err);
+/* Checks one file alone; nothing is discovered. */
+IMMURE_API int32_t immure_policy_check(const char *path, immure_error **err);
+/* Parses text as a policy file named `name` in messages. */
+IMMURE_API int32_t immure_policy_parse(const char *text, uint64_t len, const char *name,
+				       immure_policy **ret, immure_error **err);
+IMMURE_API void immure_policy_free(immure_policy *policy);
+IMMURE_API const char *immure_policy_version(const immure_policy *policy);
+/* The effective policy with the source of every value; json != 0 for JSON. */
+IMMURE_API int32_t immure_policy_show(const immure_policy *policy, int32_t json, char **ret,
+				      immure_error **err);
+/* The JSON Schema of policy files. */
+IMMURE_API int32_t immure_policy_schema(char **ret, immure_error **err);
+/* Reference text of all keys, for the man page and docs: "man", "markdown" or
+ * "keys" (one a line, for completions). */
+IMMURE_API int32_t immure_policy_reference(const char *format, char **ret, immure_error **err);
+/* The command-line flag of a policy key, for programs that offer the same
+ * flags. index from 0; -IMMURE_ERR_INVALID past the end. Strings are static. */
+struct immure_flag {
+	uint64_t size;
+	const char *flag;     /* "memory" for --memory */
+	const char *key;      /* "limits.memory" */
+	const char *argument; /* "SIZE" */
+	const char *help;     /* one line */
+	const char *choices;  /* "none|limited|host", NULL = free text */
+};
+IMMURE_API int32_t immure_policy_flag(uint32_t index, struct immure_flag *ret);
+/* Names of built-in profiles, newline separated. */
+IMMURE_API int32_t immure_policy_profiles(char **ret, immure_error **err);
+/* Records that this exact content of a workspace's policy file may loosen.
+ * env as in immure_policy_options. *ret_digest: its SHA-256, hex. */
+IMMURE_API int32_t immure_policy_trust(const char *path, const char *const *env,
+				       char **ret_digest, immure_error **err);
+
+/* ---- facts ---- */
+enum {
+	IMMURE_FACTS_QUICK = 0, /* microseconds; what a launch uses */
+	IMMURE_FACTS_FULL = 1,  /* tries everything in throw-away children */
+};
+/* FULL forks short-lived children of the calling process and reaps exactly
+ * those. Errors: NOMEM, IO. */
+IMMURE_API int32_t immure_facts_probe(uint32_t flags, const char *const *env,
+				      immure_facts **ret, immure_error **err);
+IMMURE_API void immure_facts_free(immure_facts *facts);
+/* doctor's report of facts and of every backend; json != 0 for JSON. */
+IMMURE_API int32_t immure_facts_report(const immure_facts *facts, int32_t json, char **ret,
+				       immure_error **err);
+
+/* ---- plan ---- */
+struct immure_plan_options {
+	uint64_t size;
+	const char *const *argv; /* NULL-terminated */
+	const char *const *env;  /* the caller's environment; the policy filters it */
+	const char *cwd;         /* NULL: the caller's when visible inside, else the workspace */
+	uint32_t facts;          /* IMMURE_FACTS_*: how hard to look at this host */
+	uint32_t reserved;
+};
+/* Looks at the host as far as the policy needs, then plans. Gaps do not fail
+ * this call; see immure_plan_startable(). Errors: POLICY, INVALID, NOMEM, IO. */
+IMMURE_API int32_t immure_plan_create(const immure_policy *policy,
+				      const struct immure_plan_options *options,
+				      immure_plan **ret, immure_error **err);
+IMMURE_API void immure_plan_free(immure_plan *plan);
+IMMURE_API const char *immure_plan_hash(const immure_plan *plan);
+IMMURE_API uint64_t immure_plan_gap_count(const immure_plan *plan);
+/* 0 when the plan may be started; -IMMURE_ERR_GAP names the first open gap. */
+IMMURE_API int32_t immure_plan_check(const immure_plan *plan, immure_error **err);
+IMMURE_API int32_t immure_plan_print(const immure_plan *plan, int32_t json, char **ret,
+				     immure_error **err);
+/* The sealed form, for another process to apply. Free with free(). */
+IMMURE_API int32_t immure_plan_seal(const immure_plan *plan, void **ret, uint64_t *ret_len,
+				    immure_error **err);
+IMMURE_API int32_t immure_plan_open(const void *data, uint64_t len, immure_plan **ret,
+				    immure_error **err);
+
+/* ---- running ---- */
+
+/* How a run ended. */
+enum {
+	IMMURE_OUTCOME_EXITED = 1,   /* code is the command's */
+	IMMURE_OUTCOME_SIGNALED = 2, /* code is the signal */
+	IMMURE_OUTCOME_REFUSED = 3,  /* nothing ran */
+};
+/* What ended or cut it, beyond itself. */
+enum {
+	IMMURE_VERDICT_NONE = 0,
+	IMMURE_VERDICT_TIMEOUT = 1,       /* limits.wall_time */
+	IMMURE_VERDICT_CPU_TIME = 2,      /* limits.cpu_time */
+	IMMURE_VERDICT_OOM = 3,           /* limits.memory */
+	IMMURE_VERDICT_PROCESS_LIMIT = 4, /* limits.processes was hit */
+	IMMURE_VERDICT_OUTPUT_CAP = 5,    /* limits.output: the rest was discarded */
+	IMMURE_VERDICT_INTERRUPTED = 6,   /* a signal to the supervisor ended it */
+};
+
+struct immure_run_options {
+	uint64_t size;
+	int32_t stdin_fd;  /* borrowed; -1: /dev/null */
+	int32_t stdout_fd; /* borrowed; -1: /dev/null */
+	int32_t stderr_fd;
+	uint32_t flags;    /* IMMURE_RUN_* */
+	const char *supervisor; /* path of the immure program; NULL: the installed one */
+};
+enum {
+	IMMURE_RUN_PROVE = 1,      /* attack from inside first; start only if all holds */
+	IMMURE_RUN_TRACE_TIME = 2, /* record when each stage ended */
+};
+
+/* Starts the plan under a supervisor process of its own (posix_spawn: the cost
+ * does not depend on the size of the calling process). The session's pollable
+ * descriptor becomes readable when immure_session_step() has something. */
+IMMURE_API int32_t immure_session_start(const immure_plan *plan,
+					const struct immure_run_options *options,
+					immure_session **ret, immure_error **err);
+IMMURE_API int32_t immure_session_fd(const immure_session *session);
+/* Never blocks. 0: nothing yet; 1: finished, *ret is set and owned by the caller. */
+IMMURE_API int32_t immure_session_step(immure_session *session, immure_result **ret,
+				       immure_error **err);
+/* Sends a signal to the command's process group. */
+IMMURE_API int32_t immure_session_signal(immure_session *session, int32_t signo,
+					 immure_error **err);
+/* Kills what still runs, waits for the supervisor, frees. Nothing is left. */
+IMMURE_API void immure_session_free(immure_session *session);
+/* Blocking: start, wait, free. */
+IMMURE_API int32_t immure_run(const immure_plan *plan, const struct immure_run_options *options,
+			      immure_result **ret, immure_error **err);
+/* The calling process itself becomes the supervisor until the command ended:
+ * for single-threaded programs that exist for this (`immure run` is one). It
+ * forks, handles SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGWINCH meanwhile, and
+ * restores what it changed. */
+IMMURE_API int32_t immure_supervise(const immure_plan *plan,
+				    const struct immure_run_options *options,
+				    immure_result **ret, immure_error **err);
+
+IMMURE_API void immure_result_free(immure_result *result);
+IMMURE_API int32_t immure_result_outcome(const immure_result *result);
+IMMURE_API int32_t immure_result_code(const immure_result *result);
+IMMURE_API int32_t immure_result_verdict(const immure_result *result);
+/* 0..255 as a shell expects it: the code, 128+N, or 124 after a timeout. */
+IMMURE_API int32_t immure_result_exit_status(const immure_result *result);
+/* The whole record; json == 0 gives what a person wants to read. */
+IMMURE_API int32_t immure_result_print(const immure_result *result, int32_t json, char **ret,
+				       immure_error **err);
+/* One line a message that the user must see (quarantined files, cut output,
+ * approved downgrades), newline separated; "" when there is none. */
+IMMURE_API const char *immure_result_notices(const immure_result *result);
+/* The proof alone, when IMMURE_RUN_PROVE was set. */
+IMMURE_API int32_t immure_result_proof(const immure_result *result, int32_t json, char **ret,
+				       immure_error **err);
+/* Points of the proof: how many there are, how many fell short. */
+IMMURE_API void immure_result_proof_counts(const immure_result *result, uint64_t *ret_points,
+					   uint64_t *ret_short);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void immure_close(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		(void)close(*fd); /* EINTR on Linux still closes; nothing to do */
+	*fd = -1;
+	errno = saved;
+}
+
+void immure_free_ptr(void *p)
+{
+	free(*(void **)p);
+}
+
+int immure_write_all(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+
+	while (len > 0) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int immure_read_all(int fd, size_t max, char **ret_data, size_t *ret_len)
+{
+	size_t cap = max < 4096 ? max + 1 : 4096, len = 0;
+	IMMURE_CLEANUP_FREE char *buf = malloc(cap + 1);
+
+	if (!buf)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t n = read(fd, buf + len, cap - len);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > max)
+			return -EFBIG;
+		if (len == cap) {
+			char *p;
+
+			cap = cap * 2 > max + 1 ? max + 1 : cap * 2;
+			p = realloc(buf, cap + 1);
+			if (!p)
+				return -ENOMEM;
+			buf = p;
+		}
+	}
+	buf[len] = '\0';
+	*ret_data = buf;
+	buf = NULL;
+	if (ret_len)
+		*ret_len = len;
+	return 0;
+}
+
+int immure_read_file_at(int dirfd, const char *path, size_t max, char **ret_data,
+			size_t *ret_len)
+{
+	IMMURE_CLEANUP_FD int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return -errno;
+	return immure_read_all(fd, max, ret_data, ret_len);
+}
+
+int immure_write_file_at(int dirfd, const char *path, const char *text)
+{
+	IMMURE_CLEANUP_FD int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	size_t len = strlen(text);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	do
+		n = write(fd, text, len);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
+}
+
+int immure_fd_raise(int *fd, int least)
+{
+	int up;
+
+	if (*fd >= least)
+		return 0;
+	up = fcntl(*fd, F_DUPFD_CLOEXEC, least);
+	if (up < 0)
+		return -errno;
+	immure_close(fd);
+	*fd = up;
+	return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Descriptors: -1 means none, every one is CLOEXEC from birth. */
+#ifndef IMMURE_BASE_FD_H
+#define IMMURE_BASE_FD_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Closes *fd when it is open and sets it to -1; keeps errno. */
+void immure_close(int *fd);
+#define IMMURE_CLEANUP_FD __attribute__((cleanup(immure_close)))
+
+void immure_free_ptr(void *p);
+#define IMMURE_CLEANUP_FREE __attribute__((cleanup(immure_free_ptr)))
+
+static inline int immure_take_fd(int *fd)
+{
+	int ret = *fd;
+
+	*fd = -1;
+	return ret;
+}
+
+/* All of it or -errno; resumes after EINTR and short writes. */
+int immure_write_all(int fd, const void *data, size_t len);
+/* Reads until end of file; -EFBIG when there is more than max bytes.
+ * *ret_data is NUL-terminated and owned by the caller. */
+int immure_read_all(int fd, size_t max, char **ret_data, size_t *ret_len);
+/* Opens and reads a small file below dirfd (AT_FDCWD allowed), following links
+ * as open(2) does. For kernel files such as /proc, never for policy. */
+int immure_read_file_at(int dirfd, const char *path, size_t max, char **ret_data,
+			size_t *ret_len);
+/* Writes a kernel control file in one write(2). */
+int immure_write_file_at(int dirfd, const char *path, const char *text);
+/* Moves *fd to a number >= least, still CLOEXEC; on failure *fd is unchanged. */
+int immure_fd_raise(int *fd, int least);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this host can do, found by trying it. A value: once gathered it is
+ * never changed, and planning reads nothing else about the host. */
+#ifndef IMMURE_FACTS_FACTS_H
+#define IMMURE_FACTS_FACTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "immure/immure.h"
+
+enum immure_tri {
+	IMMURE_UNTRIED, /* not probed: quick facts leave the costly ones so */
+	IMMURE_NO,
+	IMMURE_YES,
+};
+
+/* One probe's answer, for doctor. */
+struct immure_fact {
+	const char *name;   /* "userns", "landlock", ... stable, lower case */
+	enum immure_tri ok;
+	int errnum;         /* why not, 0 when unknown */
+	const char *detail; /* "ABI 7", "EPERM from clone3", ... */
+	const char *remedy; /* what the reader can do; "" when nothing is wrong */
+};
+
+struct immure_fact_mount { /* one line of /proc/self/mountinfo */
+	uint32_t id, parent;
+	uint32_t major, minor;
+	const char *root;   /* path within its file system */
+	const char *target; /* mount point, unescaped */
+	const char *fstype;
+};
+
+/* One path that the planner asked about (see plan/scene.h). */
+struct immure_fact_path {
+	const char *path;  /* as asked, absolute and normal */
+	const char *real;  /* symlinks resolved, NULL when absent */
+	char type;         /* 0 absent, 'd','f','l','s','p','b','c'; of the target */
+	bool link;         /* the last component itself is a symlink */
+	const char *link_target; /* text of that link, NULL otherwise */
+	uint32_t mode, uid, gid;
+	uint64_t dev, ino, nlink;
+	int errnum;        /* why it could not be examined, 0 = fine or absent */
+};
+
+struct immure_fact_program {
+	const char *name;
+	const char *path;    /* NULL = not found */
+	const char *version; /* first line of its --version, NULL = not asked */
+};
+
+enum immure_cgroup_kind { IMMURE_CGROUP_NONE, IMMURE_CGROUP_V1, IMMURE_CGROUP_V2 };
+
+/* Where limits can be put. Directories are those in which a leaf of ours can
+ * be made; NULL = that controller is not available to us. */
+struct immure_cgroup_facts {
+	enum immure_cgroup_kind kind;
+	const char *v2;                                  /* parent directory */
+	const char *v1_memory, *v1_pids, *v1_cpu, *v1_cpuacct, *v1_freezer;
+	bool memory, pids, cpu;                          /* what limits can be set */
+};
+
+struct immure_facts {
+	struct immure_arena arena;
+	bool full;             /* every probe was run */
+
+	const char *kernel;    /* uname release */
+	const char *machine;   /* "x86_64", "aarch64" */
+	const char *boot_id;
+	uint32_t uid, gid;
+	const char *user;      /* login name; decimal uid when unknown */
+	const char *home;      /* absolute; NULL when there is none */
+	const char *cwd;       /* NULL when it was deleted */
+	const char *runtime_dir, *state_dir, *config_dir; /* ours, absolute, may not exist yet */
+
+	int landlock_abi;      /* 0 = none */
+	enum immure_tri userns, userns_mount, userns_proc, netns, overlay_userns;
+	enum immure_tri seccomp, seccomp_notify;
+	enum immure_tri kvm;
+	enum immure_tri newuidmap;
+	struct immure_cgroup_facts cgroup;
+
+	struct immure_fact *all;   size_t all_n;      /* full only: doctor's rows */
+	struct immure_fact_program *programs; size_t programs_n; /* full only */
+	struct immure_fact_mount *mounts; size_t mounts_n;
+	struct immure_fact_path *paths;   size_t paths_n;   /* sorted by path */
+	struct immure_strv sockets; /* pathname unix sockets bound on this host now */
+};
+
+/* Gathers facts. IMMURE_FACTS_QUICK does only what costs microseconds and is
+ * what a launch uses; what it leaves UNTRIED is found out by the launch itself,
+ * which refuses when it does not work. env is the caller's environment block
+ * (HOME, XDG_*), may be NULL. */
+int32_t immure_facts_gather(uint32_t flags, const char *const *env,
+			    struct immure_facts **ret, struct immure_error **err);
+
+/* Adds what the planner needs to know about these absolute paths. Part of
+ * gathering: must happen before the facts are handed to planning. */
+int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *paths,
+			     struct immure_error **err);
+const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, const char *path);
+
+/* Parses mountinfo text; -EINVAL on a malformed line: callers fail closed. */
+int immure_facts_parse_mountinfo(struct immure_arena *a, const char *text,
+				 struct immure_fact_mount **ret, size_t *ret_n);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Capability reports: what each backend can enforce on this host, dimension by
+ * dimension, derived from the facts alone. Choosing among them is planning;
+ * starting one is src/backend's matter. The default of every field is "not
+ * enforced": only a probe raises it. */
+#ifndef IMMURE_FACTS_REPORT_H
+#define IMMURE_FACTS_REPORT_H
+
+#include "facts/facts.h"
+
+enum immure_dimension {
+	IMMURE_DIM_FILE_WRITE, IMMURE_DIM_FILE_READ, IMMURE_DIM_SECRET_READ,
+	IMMURE_DIM_NETWORK_EGRESS, IMMURE_DIM_NETWORK_INGRESS, IMMURE_DIM_IPC,
+	IMMURE_DIM_PROCESS_VISIBILITY, IMMURE_DIM_SIGNALS, IMMURE_DIM_SYSCALLS,
+	IMMURE_DIM_PRIVILEGES, IMMURE_DIM_DEVICES, IMMURE_DIM_RESOURCES,
+	IMMURE_DIM_KERNEL_SURFACE, IMMURE_DIM_MAX
+};
+enum immure_level { IMMURE_LEVEL_NONE, IMMURE_LEVEL_ADVISORY, IMMURE_LEVEL_ENFORCED };
+enum immure_evidence {
+	IMMURE_EVIDENCE_NONE, IMMURE_EVIDENCE_CONFIGURED, IMMURE_EVIDENCE_PROBED,
+	IMMURE_EVIDENCE_VERIFIED,
+};
+
+struct immure_dimension_report {
+	const char *mechanism; /* NULL = none */
+	enum immure_level level;
+	enum immure_evidence evidence;
+};
+
+struct immure_backend_report {
+	const char *backend;
+	const char *isolation_class; /* host_process sandbox container lightweight_vm remote_sandbox */
+	enum immure_tri available;
+	const char *why;             /* why not, or what it rests on */
+	const char *remedy;
+	struct immure_dimension_report dims[IMMURE_DIM_MAX]; /* zero = not enforced */
+	uint32_t capabilities;       /* bit per IMMURE_CAP_* (immure_capability_names) */
+};
+
+/* Reports of all backends known, in order of preference; arena-owned. */
+size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
+		      struct immure_backend_report **ret);
+const char *immure_dimension_name(enum immure_dimension d);
+const char *immure_level_name(enum immure_level l);
+const char *immure_evidence_name(enum immure_evidence e);
+/* The nineteen capability names callers can require; index = bit. */
+extern const char *const immure_capability_names[];
+extern const size_t immure_capability_names_n;
+
+#endif

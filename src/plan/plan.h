@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan: ordered operations for one backend, or a list of gaps. A pure
+ * function of policy, facts and command; it opens nothing. Printed, hashed,
+ * sealed to bytes and unsealed again by the process that applies it. */
+#ifndef IMMURE_PLAN_PLAN_H
+#define IMMURE_PLAN_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "immure/immure.h"
+
+struct immure_policy;
+struct immure_facts;
+
+/* Stages, in the only order in which they are applied. Why this order: limits
+ * before anything of the payload's exists; mounts before Landlock, which
+ * forbids later ones; capabilities dropped when nothing needs them any more;
+ * seccomp last, so that it need not permit what set-up does. */
+enum immure_stage {
+	IMMURE_STAGE_CGROUP,
+	IMMURE_STAGE_RLIMIT,
+	IMMURE_STAGE_NAMESPACE,
+	IMMURE_STAGE_IDS,
+	IMMURE_STAGE_MOUNT,
+	IMMURE_STAGE_PIVOT,
+	IMMURE_STAGE_NETWORK,
+	IMMURE_STAGE_FDS,
+	IMMURE_STAGE_CAPS,
+	IMMURE_STAGE_NO_NEW_PRIVS,
+	IMMURE_STAGE_LANDLOCK,
+	IMMURE_STAGE_CHECK,
+	IMMURE_STAGE_SECCOMP,
+	IMMURE_STAGE_EXEC,
+	IMMURE_STAGE_SUPERVISE, /* what the supervisor does meanwhile and after */
+	IMMURE_STAGE_MAX
+};
+
+/* Operations. The comment gives src / dst / num[] where they are used. All
+ * paths are absolute and normal. dst is a path inside the sandbox; src a path
+ * on the host, resolved once, with symlinks refused. */
+enum immure_op_kind {
+	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; make and join a leaf; src: parents, ':'-joined */
+	IMMURE_OP_CGROUP_MEMORY,   /* num0: bytes */
+	IMMURE_OP_CGROUP_PIDS,     /* num0: count */
+	IMMURE_OP_CGROUP_CPU,      /* num0: thousandths of a CPU */
+	IMMURE_OP_RLIMIT,          /* src: "nofile" ...; num0 = soft = hard */
+	IMMURE_OP_CPU_AFFINITY,    /* num0: number of CPUs; the fall-back for cpus */
+	IMMURE_OP_NAMESPACES,      /* num0: CLONE_NEW* mask; src: their names */
+	IMMURE_OP_IDMAP,           /* num0 inside uid, num1 outside uid, num2 inside gid, num3 outside gid */
+	IMMURE_OP_IDMAP_SUBID,     /* as IDMAP, plus the caller's sub-id range from 1 up, by newuidmap */
+	IMMURE_OP_ROOT_HOST,       /* root = recursive private clone of /, read-only nosuid */
+	IMMURE_OP_ROOT_EMPTY,      /* root = tmpfs, made read-only at the end of the mounts */
+	IMMURE_OP_BIND,            /* src -> dst; flags RO, OPTIONAL, NOEXEC, FILE */
+	IMMURE_OP_TMPFS,           /* dst; num0 size bytes (0 = kernel default), num1 mode; flags RO, NOEXEC */
+	IMMURE_OP_DEV,             /* dst "/dev": null zero full random urandom tty pts shm; num0 shm size */
+	IMMURE_OP_PROC,            /* dst "/proc" */
+	IMMURE_OP_SYSFS,           /* dst "/sys", read-only */
+	IMMURE_OP_SYMLINK,         /* dst -> text src; ROOT_EMPTY only */
+	IMMURE_OP_DIR,             /* dst; num1 mode; in a tmpfs of ours */
+	IMMURE_OP_FILE,            /* dst; src = contents; num1 mode; in a tmpfs of ours */
+	IMMURE_OP_MASK,            /* dst answers EACCES; flags OPTIONAL */
+	IMMURE_OP_MASK_KEEP,       /* dst answers EACCES, except the BINDs below it that follow */
+	IMMURE_OP_READONLY,        /* dst, inside a writable area, becomes read-only (its own mount) */
+	IMMURE_OP_PIN,             /* dst becomes its own writable mount, so it cannot be renamed */
+	IMMURE_OP_HOSTNAME,        /* src */
+	IMMURE_OP_PIVOT,
+	IMMURE_OP_LOOPBACK,        /* bring lo up */
+	IMMURE_OP_NET_HOST,        /* share the host's network: no namespace */
+	IMMURE_OP_CLOSE_FDS,
+	IMMURE_OP_DROP_CAPS,       /* all sets, bounding and ambient included */
+	IMMURE_OP_NO_NEW_PRIVS,
+	IMMURE_OP_KEYRING,         /* a session keyring of its own */
+	IMMURE_OP_LANDLOCK,        /* num0 ABI, num1 handled fs rights, num2 scopes, num3 handled net */
+	IMMURE_OP_LANDLOCK_RULE,   /* dst; num0 rights (bits of that ABI) */
+	IMMURE_OP_SELF_CHECK,
+	IMMURE_OP_SECCOMP,         /* src: "default", "strict" or artifact path; num0 network families allowed */
+	IMMURE_OP_EXEC,            /* argv, env, cwd: see struct immure_plan */
+	IMMURE_OP_WALL_TIME,       /* num0 ms, num1 grace ms before SIGKILL */
+	IMMURE_OP_OUTPUT_CAP,      /* num0 bytes */
+	IMMURE_OP_MEMORY_WATCH,    /* num0 bytes; sampled sum over the pid namespace */
+	IMMURE_OP_WATCH,           /* src: absolute dir; dst: pattern (see protected table); flags BUILD, ANYWHERE */
+	IMMURE_OP_PROTECT_LINK,    /* dst: a symlink that must not change; src: its text */
+	IMMURE_OP_MAX
+};
+
+enum {
+	IMMURE_OPF_RO = 1,
+	IMMURE_OPF_OPTIONAL = 2, /* absent when applied: skipped */
+	IMMURE_OPF_NOEXEC = 4,
+	IMMURE_OPF_FILE = 8,     /* dst is a file, not a directory */
+	IMMURE_OPF_BUILD = 16,
+	IMMURE_OPF_ANYWHERE = 32,
+	IMMURE_OPF_ALLOWED = 64, /* watched and reported, not quarantined */
+};
+
+struct immure_op {
+	uint32_t kind;
+	uint32_t stage;
+	uint32_t flags;
+	uint64_t num[4];
+	const char *src; /* "" when unused */
+	const char *dst;
+	const char *key; /* the policy key that caused it: "files.deny", "(always)" */
+};
+
+struct immure_gap {
+	const char *key;        /* policy key */
+	const char *dimension;  /* DESIGN's dimension or capability name */
+	const char *what;       /* one line: what cannot be enforced, and why */
+	const char *remedy;     /* one line: what to do */
+	bool approved;          /* the policy approved exactly this downgrade */
+};
+
+struct immure_plan {
+	struct immure_arena arena;
+	const char *backend;        /* "native" */
+	const char *backend_why;
+	const char *profile;
+	const char *policy_version;
+	const char *workspace;      /* real path; where EXEC starts unless cwd says else */
+	const char *cwd;
+	struct immure_strv argv;
+	struct immure_strv env;     /* NAME=value */
+	struct immure_op *ops;
+	size_t ops_n;
+	struct immure_gap *gaps;
+	size_t gaps_n;
+	char hash[65];              /* SHA-256 hex of the sealed bytes */
+};
+
+/* The paths whose state the planner wants in the facts, absolute and normal. */
+int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_facts *f,
+			     struct immure_arena *a, struct immure_strv *ret,
+			     struct immure_error **err);
+
+struct immure_command {
+	const char *const *argv; /* NULL-terminated, argv[0] set */
+	const char *const *env;  /* the caller's environment, filtered by the policy */
+	const char *cwd;         /* NULL = the caller's if inside what is visible, else workspace */
+};
+
+/* Never returns an unenforceable plan silently: what cannot be enforced is in
+ * gaps[]; a plan with a gap that is not approved must not be started. Errors are
+ * for contradictions and bad input. */
+int32_t immure_plan_make(const struct immure_policy *p, const struct immure_facts *f,
+			 const struct immure_command *cmd, struct immure_plan **ret,
+			 struct immure_error **err);
+void immure_plan_destroy(struct immure_plan *p);
+
+/* Sealed form: magic, version, length, contents, SHA-256. Unseal verifies all
+ * of it and every offset; hostile bytes give an error. */
+int32_t immure_plan_seal_bytes(const struct immure_plan *p, void **ret, size_t *ret_len,
+			       struct immure_error **err);
+int32_t immure_plan_unseal(const void *data, size_t len, struct immure_plan **ret,
+			   struct immure_error **err);
+
+/* Whether starting is permitted; when not, fills err with the first open gap. */
+int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error **err);
+const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind);
+
+/* Caller frees; NULL when out of memory. */
+char *immure_plan_text(const struct immure_plan *p);
+char *immure_plan_to_json(const struct immure_plan *p);
+const char *immure_op_name(uint32_t kind);
+const char *immure_stage_name(uint32_t stage);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The policy: what a person asked for, as typed values. Data only: nothing
+ * here looks at the host. Immutable once immure_policy_load() returned it. */
+#ifndef IMMURE_POLICY_POLICY_H
+#define IMMURE_POLICY_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "immure/immure.h"
+
+enum immure_workspace_mode { IMMURE_WORKSPACE_RW, IMMURE_WORKSPACE_RO, IMMURE_WORKSPACE_COW };
+enum immure_view {
+	IMMURE_VIEW_HOST,   /* the whole host tree, read-only, masked */
+	IMMURE_VIEW_SYSTEM, /* system directories only */
+	IMMURE_VIEW_IMAGE,  /* root from an image */
+};
+enum immure_home { IMMURE_HOME_HOST, IMMURE_HOME_EMPTY };
+enum immure_network_mode { IMMURE_NETWORK_NONE, IMMURE_NETWORK_LIMITED, IMMURE_NETWORK_HOST };
+enum immure_identity { IMMURE_IDENTITY_CALLER, IMMURE_IDENTITY_ROOT, IMMURE_IDENTITY_NOBODY };
+enum immure_id_range { IMMURE_ID_RANGE_SINGLE, IMMURE_ID_RANGE_SUBID };
+enum immure_origin { IMMURE_ORIGIN_LOCAL, IMMURE_ORIGIN_REMOTE };
+enum immure_downgrade { IMMURE_DOWNGRADE_DENY, IMMURE_DOWNGRADE_ALLOW };
+
+struct immure_secret {
+	const char *name;
+	const char *from;      /* "env:NAME", "file:/path", "fd:N" */
+	struct immure_strv to; /* host patterns */
+	const char *as;        /* "bearer", "basic", "header:NAME", "query:NAME", "env:NAME" */
+};
+
+struct immure_env_set {
+	const char *name;
+	const char *value;
+};
+
+/* Zero in a limit means "none asked for"; a policy can never write zero. */
+struct immure_limits {
+	uint64_t memory;      /* bytes */
+	uint64_t processes;
+	uint64_t cpus;        /* thousandths of a CPU */
+	uint64_t wall_time;   /* ms */
+	uint64_t cpu_time;    /* ms */
+	uint64_t open_files;
+	uint64_t file_size;   /* bytes */
+	uint64_t disk;        /* bytes, over all writable areas we make */
+	uint64_t output;      /* bytes, stdout and stderr together */
+};
+
+struct immure_policy {
+	struct immure_arena arena;
+
+	const char *profile;   /* name of the profile at the bottom of the layers */
+	const char *workspace; /* as written; "." = the caller's directory */
+	enum immure_workspace_mode workspace_mode;
+
+	enum immure_view view;
+	enum immure_home home;
+	/* Paths as written: absolute, "~/..." or relative to the workspace. */
+	struct immure_strv read, write, deny, tmp, protect;
+	bool sensitive;            /* mask the built-in table of secrets' places */
+	bool protected_table;      /* protect the built-in table of host-executed files */
+	struct immure_strv created; /* protected-table entries that may be created */
+
+	enum immure_network_mode network;
+	struct immure_strv net_allow, net_deny, publish;
+	bool net_private;          /* named hosts may resolve to private ranges */
+	const char *net_prefix;    /* synthetic addresses, CIDR, NULL = built in */
+
+	struct immure_strv env_pass;
+	struct immure_env_set *env_set;
+	size_t env_set_n;
+
+	struct immure_secret *secrets;
+	size_t secrets_n;
+
+	struct immure_limits limits;
+	const char *syscalls;      /* "default", "strict", or an absolute artifact path */
+	enum immure_identity identity;
+	enum immure_id_range id_range;
+	const char *image;         /* NULL = none */
+
+	const char *require_class; /* NULL = none */
+	struct immure_strv require_caps;
+	enum immure_downgrade downgrade;
+	struct immure_strv downgrades; /* the exact deltas approved */
+	enum immure_origin origin;
+	const char *backend;       /* "auto" or a backend's name */
+
+	/* Where each key of the table (keys.h) got its value: profile name, file
+	 * path, or flag; indexed by key number. Owned by the policy. */
+	const char **sources;
+	char version[32];          /* "policy-" + 24 hex */
+};
+
+/* The canonical form: one JSON object, every key, table order, no spaces. What
+ * policy_version is the SHA-256 of. Caller frees. */
+char *immure_policy_canonical(const struct immure_policy *p);
+
+/* The built-in tables (data.c), each entry with a test. */
+struct immure_sensitive_path {
+	const char *path; /* absolute or "~/..." */
+	const char *why;
+};
+extern const struct immure_sensitive_path immure_sensitive_paths[];
+extern const size_t immure_sensitive_paths_n;
+
+/* Files that some program on the host executes or obeys by itself. */
+struct immure_protected_path {
+	const char *path;  /* relative to the workspace; with anywhere, matched as a
+			    * path suffix of whole components at any depth; a last
+			    * component may start with '*' */
+	const char *why;   /* which program obeys it */
+	bool anywhere;
+	bool build;        /* a build's own input: watched and reported, protected
+			    * only when the policy names it */
+};
+extern const struct immure_protected_path immure_protected_paths[];
+extern const size_t immure_protected_paths_n;
+
+#endif
