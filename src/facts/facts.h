@@ -32,6 +32,8 @@ struct immure_fact_mount { /* one line of /proc/self/mountinfo */
 	const char *root;   /* path within its file system */
 	const char *target; /* mount point, unescaped */
 	const char *fstype;
+	const char *super; /* options of the file system, as written */
+	bool readonly;     /* this mount is read-only */
 };
 
 /* One path that the planner asked about (see plan/scene.h). */
@@ -59,6 +61,8 @@ enum immure_cgroup_kind { IMMURE_CGROUP_NONE, IMMURE_CGROUP_V1, IMMURE_CGROUP_V2
 struct immure_cgroup_facts {
 	enum immure_cgroup_kind kind;
 	const char *v2;                                  /* parent directory */
+	bool v2_enable; /* write "+memory +pids +cpu" (those set below) to its
+			 * cgroup.subtree_control before making a leaf */
 	const char *v1_memory, *v1_pids, *v1_cpu, *v1_cpuacct, *v1_freezer;
 	bool memory, pids, cpu;                          /* what limits can be set */
 };
@@ -74,7 +78,9 @@ struct immure_facts {
 	const char *user;      /* login name; decimal uid when unknown */
 	const char *home;      /* absolute; NULL when there is none */
 	const char *cwd;       /* NULL when it was deleted */
-	const char *runtime_dir, *state_dir, *config_dir; /* ours, absolute, may not exist yet */
+	/* Ours, absolute, may not exist yet; NULL when nothing safe can be named
+	 * (no home and no XDG directories). */
+	const char *runtime_dir, *state_dir, *config_dir;
 
 	int landlock_abi;      /* 0 = none */
 	enum immure_tri userns, userns_mount, userns_proc, netns, overlay_userns;
@@ -96,6 +102,8 @@ struct immure_facts {
  * (HOME, XDG_*), may be NULL. */
 int32_t immure_facts_gather(uint32_t flags, const char *const *env,
 			    struct immure_facts **ret, struct immure_error **err);
+
+void immure_facts_destroy(struct immure_facts *f);
 
 /* Adds what the planner needs to know about these absolute paths. Part of
  * gathering: must happen before the facts are handed to planning. */

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What stands at the paths that the planner asks about. Most of them have no
+ * symlink on the way, so that is tried first: then the real path is the path,
+ * and an absent one costs a single system call. */
+#include "facts/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+
+static int open_path(const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(O_PATH | O_CLOEXEC | flags),
+		.resolve = RESOLVE_NO_MAGICLINKS | resolve,
+	};
+	long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static bool means_absent(int r)
+{
+	return r == -ENOENT || r == -ENOTDIR;
+}
+
+void immure_facts_set_stat(struct immure_fact_path *p, const struct stat *st)
+{
+	switch (st->st_mode & S_IFMT) {
+	case S_IFDIR: p->type = 'd'; break;
+	case S_IFREG: p->type = 'f'; break;
+	case S_IFLNK: p->type = 'l'; break;
+	case S_IFSOCK: p->type = 's'; break;
+	case S_IFIFO: p->type = 'p'; break;
+	case S_IFBLK: p->type = 'b'; break;
+	case S_IFCHR: p->type = 'c'; break;
+	default: p->errnum = EINVAL; break;
+	}
+	p->mode = st->st_mode & 07777;
+	p->uid = st->st_uid;
+	p->gid = st->st_gid;
+	p->dev = st->st_dev;
+	p->ino = st->st_ino;
+	p->nlink = st->st_nlink;
+}
+
+/* The path of an open descriptor. -ESTALE when the file was removed meanwhile
+ * or cannot be seen from our root. */
+static int path_of(struct immure_arena *a, int fd, const char **ret)
+{
+	char name[32], text[4096 + 1];
+	struct stat at, self;
+	ssize_t n;
+
+	(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	n = readlink(name, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	if (n == (ssize_t)sizeof(text) - 1 || !immure_path_is_normal(text))
+		return -ESTALE;
+	/* " (deleted)" may be part of a name; only asking again tells. */
+	if (n > 10 && strcmp(text + n - 10, " (deleted)") == 0 &&
+	    (lstat(text, &at) < 0 || fstat(fd, &self) < 0 || at.st_ino != self.st_ino ||
+	     at.st_dev != self.st_dev))
+		return -ESTALE;
+	*ret = immure_arena_strdup(a, text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int read_link(struct immure_arena *a, int fd, const char **ret)
+{
+	char text[4096 + 1];
+	ssize_t n = readlinkat(fd, "", text, sizeof(text));
+
+	if (n < 0)
+		return -errno;
+	if (n == (ssize_t)sizeof(text))
+		return -ENAMETOOLONG;
+	*ret = immure_arena_strndup(a, text, (size_t)n);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* There is a symlink somewhere on the way, perhaps at the end. */
+static int examine_links(struct immure_arena *a, struct immure_fact_path *p)
+{
+	IMMURE_CLEANUP_FD int last = open_path(p->path, O_NOFOLLOW, 0);
+	IMMURE_CLEANUP_FD int fd = -1;
+	struct stat st;
+	int r;
+
+	if (last < 0)
+		return last;
+	if (fstat(last, &st) < 0)
+		return -errno;
+	if (S_ISLNK(st.st_mode)) {
+		p->link = true;
+		r = read_link(a, last, &p->link_target);
+		if (r < 0)
+			return r;
+		fd = open_path(p->path, 0, 0);
+		if (fd < 0)
+			return fd;
+		if (fstat(fd, &st) < 0)
+			return -errno;
+	}
+	r = path_of(a, fd >= 0 ? fd : last, &p->real);
+	if (r < 0)
+		return r;
+	immure_facts_set_stat(p, &st);
+	return 0;
+}
+
+/* *plain: there is no openat2 here, found out once a call. A seccomp filter
+ * older than the call answers EPERM, which the call itself never does. */
+static void examine_one(struct immure_arena *a, struct immure_fact_path *p, bool *plain)
+{
+	IMMURE_CLEANUP_FD int fd = -1;
+	struct stat st;
+	int r;
+
+	if (!*plain) {
+		fd = open_path(p->path, 0, RESOLVE_NO_SYMLINKS);
+		*plain = fd == -ENOSYS || fd == -EPERM;
+	}
+	if (*plain) {
+		immure_facts_walk(a, p->path, p);
+		return;
+	}
+	if (fd >= 0) {
+		if (fstat(fd, &st) < 0) {
+			p->errnum = errno;
+			return;
+		}
+		p->real = p->path;
+		immure_facts_set_stat(p, &st);
+		return;
+	}
+	r = fd == -ELOOP ? examine_links(a, p) : fd;
+	if (r == -ESTALE || (r == -ENOENT && p->type == 0 && access("/proc/self/fd", F_OK) < 0)) {
+		p->link = false; /* no /proc, or it changed under us: look again by hand */
+		p->link_target = NULL;
+		immure_facts_walk(a, p->path, p);
+		return;
+	}
+	if (r < 0 && !means_absent(r))
+		p->errnum = -r;
+}
+
+static int compare_paths(const void *x, const void *y)
+{
+	const struct immure_fact_path *a = x, *b = y;
+
+	return strcmp(a->path, b->path);
+}
+
+const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, const char *path)
+{
+	struct immure_fact_path key = { .path = path };
+
+	if (f->paths_n == 0)
+		return NULL;
+	return bsearch(&key, f->paths, f->paths_n, sizeof(key), compare_paths);
+}
+
+int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *paths,
+			     struct immure_error **err)
+{
+	struct immure_fact_path *all;
+	size_t n = f->paths_n, out = 0;
+	bool plain = false;
+
+	for (size_t i = 0; i < paths->n; i++)
+		if (!immure_path_is_normal(paths->v[i]))
+			return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", paths->v[i],
+					   "%s: not an absolute, normal path", paths->v[i]);
+	all = immure_arena_alloc(&f->arena, (n + paths->n + 1) * sizeof(*all));
+	if (!all)
+		goto oom;
+	if (n)
+		memcpy(all, f->paths, n * sizeof(*all));
+	for (size_t i = 0; i < paths->n; i++)
+		if (!immure_facts_path(f, paths->v[i]))
+			all[n++].path = paths->v[i];
+	qsort(all, n, sizeof(*all), compare_paths);
+	for (size_t i = 0; i < n; i++) {
+		if (out > 0 && strcmp(all[out - 1].path, all[i].path) == 0)
+			continue;
+		all[out] = all[i];
+		if (!immure_facts_path(f, all[i].path)) {
+			all[out].path = immure_arena_strdup(&f->arena, all[i].path);
+			if (!all[out].path)
+				goto oom;
+			examine_one(&f->arena, &all[out], &plain);
+		}
+		out++;
+	}
+	if (f->arena.failed)
+		goto oom;
+	f->paths = all;
+	f->paths_n = out;
+	return 0;
+oom:
+	return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "", "facts: out of memory");
+}

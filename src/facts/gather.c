@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The quick facts: what a launch can learn about its host in microseconds.
+ * Nothing here goes through NSS, forks, or depends on a name service. */
+#include "facts/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "facts/probe.h"
+
+enum {
+	MAX_MOUNTINFO = 16 << 20,
+	MAX_SOCKETS = 16 << 20,
+	MAX_PASSWD = 1 << 20,
+	MAX_CGROUP = 64 << 10,
+};
+
+static int read_text(const char *path, size_t max, char **ret)
+{
+	return immure_read_file_at(AT_FDCWD, path, max, ret, NULL);
+}
+
+static int gather_kernel(struct immure_facts *f)
+{
+	char id[64];
+	struct utsname u;
+	int n;
+
+	if (uname(&u) < 0)
+		return -errno;
+	f->kernel = immure_arena_strdup(&f->arena, u.release);
+	f->machine = immure_arena_strdup(&f->arena, u.machine);
+	n = immure_cgroup_real_fs.read(NULL, "/proc/sys/kernel/random", "boot_id", id, sizeof(id));
+	if (n < 0)
+		id[0] = '\0';
+	id[strcspn(id, "\n")] = '\0';
+	f->boot_id = immure_arena_strdup(&f->arena, id);
+	f->landlock_abi = immure_probe_landlock_abi();
+	f->seccomp = immure_probe_seccomp(NULL);
+	f->seccomp_notify = immure_probe_notify();
+	return f->arena.failed ? -ENOMEM : 0;
+}
+
+/* A name that can be shown, put into an environment and into a path. */
+static bool sane_user(const char *s)
+{
+	size_t n = s ? strlen(s) : 0;
+
+	if (n == 0 || n > 64 || s[0] == '-' || s[0] == '.')
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)s[i] <= ' ' || s[i] == '/' || s[i] == ':' || s[i] == 127)
+			return false;
+	return true;
+}
+
+static const char *absolute(struct immure_arena *a, const char *s)
+{
+	return s && s[0] == '/' ? immure_path_normalize(a, s) : NULL;
+}
+
+static void gather_user(struct immure_facts *f, const char *const *env)
+{
+	IMMURE_CLEANUP_FREE char *text = NULL;
+	const char *name = NULL, *home = NULL;
+
+	f->uid = geteuid();
+	f->gid = getegid();
+	if (read_text("/etc/passwd", MAX_PASSWD, &text) == 0 &&
+	    immure_facts_parse_passwd(&f->arena, text, f->uid, &name, &home) < 0)
+		name = home = NULL;
+	if (!sane_user(name))
+		name = immure_facts_env(env, "USER");
+	f->user = sane_user(name) ? immure_arena_strdup(&f->arena, name)
+				  : immure_arena_printf(&f->arena, "%u", f->uid);
+	f->home = absolute(&f->arena, immure_facts_env(env, "HOME"));
+	if (!f->home)
+		f->home = absolute(&f->arena, home);
+}
+
+/* A directory that only we can write: others could plant things in another. */
+static bool is_ours(const struct immure_facts *f, const char *dir)
+{
+	struct stat st;
+
+	return dir && stat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == f->uid &&
+	       (st.st_mode & 022) == 0;
+}
+
+static const char *below(struct immure_facts *f, const char *dir, const char *name)
+{
+	return dir ? immure_path_join(&f->arena, dir, name) : NULL;
+}
+
+static void gather_dirs(struct immure_facts *f, const char *const *env)
+{
+	const char *dir, *cwd;
+	char buf[PATH_MAX];
+
+	dir = absolute(&f->arena, immure_facts_env(env, "XDG_STATE_HOME"));
+	f->state_dir = dir ? below(f, dir, "immure") : below(f, f->home, ".local/state/immure");
+	if (!f->state_dir && f->uid == 0)
+		f->state_dir = "/var/lib/immure";
+	dir = absolute(&f->arena, immure_facts_env(env, "XDG_CONFIG_HOME"));
+	f->config_dir = dir ? below(f, dir, "immure") : below(f, f->home, ".config/immure");
+	if (f->uid == 0) {
+		f->runtime_dir = "/run/immure";
+	} else {
+		dir = absolute(&f->arena, immure_facts_env(env, "XDG_RUNTIME_DIR"));
+		if (!is_ours(f, dir))
+			dir = immure_arena_printf(&f->arena, "/run/user/%u", f->uid);
+		/* Not /tmp: a name there can be guessed and taken first. */
+		f->runtime_dir = is_ours(f, dir) ? below(f, dir, "immure")
+						 : below(f, f->state_dir, "run");
+	}
+	/* The kernel says "(unreachable)/..." for one outside our root. */
+	cwd = getcwd(buf, sizeof(buf));
+	if (cwd && immure_path_is_normal(cwd))
+		f->cwd = immure_arena_strdup(&f->arena, cwd);
+}
+
+static int gather_mounts(struct immure_facts *f)
+{
+	IMMURE_CLEANUP_FREE char *text = NULL;
+	int r = read_text("/proc/self/mountinfo", MAX_MOUNTINFO, &text);
+
+	if (r < 0)
+		return r;
+	return immure_facts_parse_mountinfo(&f->arena, text, &f->mounts, &f->mounts_n);
+}
+
+/* A kernel without unix sockets has no file and no sockets. Anything else that
+ * hides the list would hide sockets that must be masked. */
+static int gather_sockets(struct immure_facts *f)
+{
+	IMMURE_CLEANUP_FREE char *text = NULL;
+	int r = read_text("/proc/net/unix", MAX_SOCKETS, &text);
+
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r : immure_facts_parse_unix(&f->arena, text, &f->sockets);
+}
+
+static void gather_cgroup(struct immure_facts *f)
+{
+	IMMURE_CLEANUP_FREE char *text = NULL;
+
+	if (read_text("/proc/self/cgroup", MAX_CGROUP, &text) < 0)
+		return;
+	immure_facts_find_cgroup(&f->arena, text, f->mounts, f->mounts_n, f->uid == 0,
+				 &immure_cgroup_real_fs, &f->cgroup);
+}
+
+static int32_t gather_quick(struct immure_facts *f, const char *const *env,
+			    struct immure_error **err)
+{
+	int r = gather_kernel(f);
+
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "kernel",
+				   "kernel: %s", strerror(-r));
+	gather_user(f, env);
+	gather_dirs(f, env);
+	r = gather_mounts(f);
+	if (r < 0) {
+		immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/self/mountinfo",
+			    "/proc/self/mountinfo: %s",
+			    r == -EINVAL ? "malformed" : strerror(-r));
+		if (r == -ENOENT && err)
+			immure_error_set_hint(*err, "mount proc on /proc");
+		return -IMMURE_ERR_IO;
+	}
+	r = gather_sockets(f);
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/net/unix",
+				   "/proc/net/unix: %s", strerror(-r));
+	gather_cgroup(f);
+	if (f->arena.failed)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
+				   "facts: out of memory");
+	return 0;
+}
+
+void immure_facts_destroy(struct immure_facts *f)
+{
+	if (!f)
+		return;
+	immure_arena_done(&f->arena);
+	free(f);
+}
+
+int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immure_facts **ret,
+			    struct immure_error **err)
+{
+	struct immure_facts *f;
+	int32_t r;
+
+	if (flags & ~(uint32_t)IMMURE_FACTS_FULL)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", "flags",
+				   "facts: unknown flags 0x%x", flags);
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
+				   "facts: out of memory");
+	r = gather_quick(f, env, err);
+	if (r == 0 && (flags & IMMURE_FACTS_FULL))
+		r = immure_probe_all(f, env, err);
+	if (r < 0) {
+		immure_facts_destroy(f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
