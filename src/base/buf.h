@@ -24,7 +24,8 @@ void immure_buf_puts(struct immure_buf *b, const char *s);
 void immure_buf_putc(struct immure_buf *b, char c);
 void immure_buf_printf(struct immure_buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-void immure_buf_vprintf(struct immure_buf *b, const char *fmt, va_list ap);
+void immure_buf_vprintf(struct immure_buf *b, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
 /* Little-endian integers, for sealed records. */
 void immure_buf_put_u32(struct immure_buf *b, uint32_t v);
 void immure_buf_put_u64(struct immure_buf *b, uint64_t v);

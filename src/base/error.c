@@ -28,6 +28,7 @@ static char *printable(const char *s)
 	return immure_buf_take(&b);
 }
 
+__attribute__((format(printf, 1, 0)))
 static char *vformat(const char *fmt, va_list ap)
 {
 	char *raw = NULL, *ret;

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands share. Each command is one file with one function: argv[0]
+ * is the command's name, the return value the exit status:
+ *   0    done, and the answer is yes
+ *   1    done, and the answer is no (a check that failed, a proof that fell short)
+ *   125  immure failed or refused; nothing ran
+ * `run` and `shell` return the command's own status instead (cli/run.c). */
+#ifndef IMMURE_CLI_CLI_H
+#define IMMURE_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "immure/immure.h"
+
+enum {
+	IMMURE_EXIT_NO = 1,
+	IMMURE_EXIT_TIMEOUT = 124,
+	IMMURE_EXIT_FAILED = 125,
+	IMMURE_EXIT_NOT_EXECUTABLE = 126,
+	IMMURE_EXIT_NOT_FOUND = 127,
+};
+
+/* A command takes the options whose mask has its bit (cli/runflags.c). */
+enum {
+	IMMURE_CLI_RUN = 1,
+	IMMURE_CLI_SHELL = 2,
+	IMMURE_CLI_PROVE = 4,
+	IMMURE_CLI_PLAN = 8,
+	IMMURE_CLI_DOCTOR = 16,
+	IMMURE_CLI_POLICY = 32,      /* policy show */
+	IMMURE_CLI_POLICY_FILE = 64, /* policy check, schema, trust, reference */
+	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
+				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY,
+};
+
+struct immure_cli_command {
+	const char *name;
+	int (*fn)(int argc, char **argv); /* NULL: only the full program has it */
+	uint32_t bit;                     /* IMMURE_CLI_*; 0: no options but --help */
+	const char *usage;                /* after the name */
+	const char *summary;              /* one line, no full stop */
+	const char *description;          /* a few sentences for --help; may be NULL */
+	bool hidden;
+};
+
+/* The command table, ended by a NULL name (cli/main.c). */
+const struct immure_cli_command *immure_cli_commands(void);
+const struct immure_cli_command *immure_cli_command_find(const char *name);
+
+int immure_cli_run(int argc, char **argv);
+int immure_cli_shell(int argc, char **argv);
+int immure_cli_prove(int argc, char **argv);
+int immure_cli_plan(int argc, char **argv);
+int immure_cli_doctor(int argc, char **argv);
+int immure_cli_policy(int argc, char **argv);
+int immure_cli_help(int argc, char **argv);
+
+/* say.c: one message is one line, "immure: ...", escaped, in one write. */
+void immure_cli_say(const char *fmt, ...) IMMURE_PRINTF(1, 2);
+/* Prints the error, frees it, and returns the exit status it stands for. */
+int immure_cli_fail(struct immure_error *err);
+/* Writes text to standard output; 0, or the exit status after saying why not. */
+int immure_cli_print(const char *text);
+
+/* completions.c: the text of `immure help --man COMMAND` and
+ * `immure help --completions SHELL`; an exit status. */
+int immure_cli_generate_man(const char *command);
+int immure_cli_generate_completions(const char *shell);
+
+/* The lean program has no JSON reader: what needs one is done by immure-full,
+ * which takes the place of this process. argv[0] is the command's name. Returns
+ * only on failure. */
+int32_t immure_cli_hand_over(int argc, char **argv, struct immure_error **err);
+
+#endif

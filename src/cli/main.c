@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/opt.h"
+
+/* The lean program holds the commands of the hot path only. */
+#ifdef IMMURE_LEAN
+#define FULL_ONLY(fn) NULL
+#else
+#define FULL_ONLY(fn) fn
+#endif
+#ifndef IMMURE_HAVE_PLAN
+#define immure_cli_plan NULL
+#endif
+#ifndef IMMURE_HAVE_DOCTOR
+#define immure_cli_doctor NULL
+#endif
+#ifndef IMMURE_HAVE_POLICY
+#define immure_cli_policy NULL
+#endif
+
+static const struct immure_cli_command commands[] = {
+	{ "run", immure_cli_run, IMMURE_CLI_RUN, "[OPTION]... [--] COMMAND [ARG]...",
+	  "Run a command sealed in",
+	  "The command gets the files, hosts and resources that the policy names and nothing\n"
+	  "else. Its standard input, output and terminal are passed through; the exit status\n"
+	  "is its own, 128+N after signal N, 124 when the wall time ran out, 125 when immure\n"
+	  "refused or failed (nothing ran), 126 or 127 when the command cannot be executed or\n"
+	  "is not there.", false },
+	{ "shell", immure_cli_shell, IMMURE_CLI_SHELL, "[OPTION]... [--] [ARG]...",
+	  "Run your shell sealed in",
+	  "The shell is $SHELL when that is an absolute path of a program, else /bin/sh.", false },
+	{ "plan", FULL_ONLY(immure_cli_plan), IMMURE_CLI_PLAN, "[OPTION]... [--] COMMAND [ARG]...",
+	  "Print what would be enforced, by what, and every gap", NULL, false },
+	{ "prove", immure_cli_prove, IMMURE_CLI_PROVE, "[OPTION]... [--] [COMMAND [ARG]...]",
+	  "Attack from inside and print what held",
+	  "Starts as run does, lets an attacker program of immure's own try every dimension,\n"
+	  "then runs COMMAND (default: /bin/true) with its output on standard error. The proof\n"
+	  "goes to standard output; the exit status is 1 when a point falls short.", false },
+	{ "doctor", FULL_ONLY(immure_cli_doctor), IMMURE_CLI_DOCTOR, "[OPTION]...",
+	  "Print what this host can enforce, and how to get the rest", NULL, false },
+	{ "policy", FULL_ONLY(immure_cli_policy), IMMURE_CLI_POLICY, "check|show|schema|trust [OPTION]... [FILE]",
+	  "Check, show and trust policies", NULL, false },
+	{ "help", FULL_ONLY(immure_cli_help), 0, "[COMMAND]", "Print help", NULL, false },
+	{ NULL, NULL, 0, NULL, NULL, NULL, false },
+};
+
+const struct immure_cli_command *immure_cli_commands(void)
+{
+	return commands;
+}
+
+const struct immure_cli_command *immure_cli_command_find(const char *name)
+{
+	for (size_t i = 0; commands[i].name; i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+/* Whatever is opened later must not become somebody's standard output. The
+ * descriptors made here are meant to be inherited, so not CLOEXEC. */
+static int open_standard_fds(void)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
+			continue;
+		/* The lowest free number is fd itself. Without /dev, a descriptor on
+		 * which every read and write fails still keeps the number. */
+		if (open("/dev/null", O_RDWR) < 0 && open("/", O_PATH | O_DIRECTORY) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int unknown_command(const char *name)
+{
+	const struct immure_cli_command *near = NULL;
+	unsigned int least = 3;
+
+	for (size_t i = 0; commands[i].name; i++) {
+		unsigned int d = immure_opt_distance(name, commands[i].name, least);
+
+		if (d < least && !commands[i].hidden) {
+			least = d;
+			near = &commands[i];
+		}
+	}
+	if (near)
+		immure_cli_say("%s: no such command; did you mean '%s'?", name, near->name);
+	else
+		immure_cli_say("%s: no such command; to run it sealed in: immure run -- %s", name,
+			       name);
+	return IMMURE_EXIT_FAILED;
+}
+
+static int usage(void)
+{
+	immure_cli_say("no command given; try 'immure run -- COMMAND' or 'immure help'");
+	return IMMURE_EXIT_FAILED;
+}
+
+static int dispatch(int argc, char **argv)
+{
+	static char help[] = "help";
+	const struct immure_cli_command *c;
+	const char *name = argv[0];
+
+	if (!strcmp(name, "--version") || !strcmp(name, "-V"))
+		return immure_cli_print("immure " IMMURE_VERSION "\n");
+	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+		argv[0] = help;
+	c = immure_cli_command_find(argv[0]);
+	if (!c)
+		return unknown_command(name);
+	if (!c->fn) {
+#ifdef IMMURE_LEAN
+		struct immure_error *err = NULL;
+
+		(void)immure_cli_hand_over(argc, argv, &err); /* returns only with an error */
+		return immure_cli_fail(err);
+#else
+		immure_cli_say("%s: not in this build", name);
+		return IMMURE_EXIT_FAILED;
+#endif
+	}
+	return c->fn(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	if (open_standard_fds() < 0)
+		return IMMURE_EXIT_FAILED;
+#ifdef IMMURE_LEAN
+	/* Somebody put this program where the full one belongs: handing over
+	 * would come back here for ever. */
+	if (argc > 0 && !strcmp(argv[0], "immure-full")) {
+		immure_cli_say("immure-full: is the lean program; install immure completely");
+		return IMMURE_EXIT_FAILED;
+	}
+#endif
+	return argc < 2 ? usage() : dispatch(argc - 1, argv + 1);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run, shell and prove: load the policy, make the plan, become its supervisor.
+ *
+ * The exit status is the command's own; 128+N after signal N; 124 after the
+ * wall time; 125 when nothing ran because of us; 126 and 127 as a shell has
+ * them. A record that cannot be written after the command ended does not
+ * change its status: 125 would claim that nothing ran. */
+#include "cli/runflags.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/record.h"
+
+struct run {
+	struct immure_runflags flags;
+	struct immure_record record;
+	const char *const *argv;
+	immure_policy *policy;
+	immure_plan *plan;
+	immure_result *result;
+	struct immure_error *err;
+	uint64_t started_ns, policy_ns, plan_ns, end_ns;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail with this clock */
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static int32_t supervise(struct run *run, bool prove, int stdout_fd)
+{
+	struct immure_run_options options = {
+		.size = sizeof(options),
+		.stdin_fd = STDIN_FILENO,
+		.stdout_fd = stdout_fd,
+		.stderr_fd = STDERR_FILENO,
+	};
+	struct immure_plan_options plan = {
+		.size = sizeof(plan),
+		.argv = run->argv,
+		.env = run->flags.policy.env,
+		.facts = IMMURE_FACTS_QUICK,
+	};
+	int32_t r;
+
+	if (prove)
+		options.flags |= IMMURE_RUN_PROVE;
+	if (run->flags.trace_time) {
+		options.flags |= IMMURE_RUN_TRACE_TIME;
+		run->started_ns = now_ns();
+	}
+	r = immure_record_prepare(&run->record, run->flags.result, &run->err);
+	if (r < 0)
+		return r;
+	r = immure_runflags_policy(&run->flags, &run->policy, &run->err);
+	if (r < 0)
+		return r;
+	if (run->flags.trace_time)
+		run->policy_ns = now_ns();
+	r = immure_plan_create(run->policy, &plan, &run->plan, &run->err);
+	if (r < 0)
+		return r;
+	r = immure_plan_check(run->plan, &run->err);
+	if (r < 0)
+		return r;
+	if (run->flags.trace_time)
+		run->plan_ns = now_ns();
+	r = immure_supervise(run->plan, &options, &run->result, &run->err);
+	if (run->flags.trace_time)
+		run->end_ns = now_ns();
+	return r;
+}
+
+static void print_notices(const struct run *run)
+{
+	const char *line = immure_result_notices(run->result);
+
+	while (line && *line) {
+		size_t len = strcspn(line, "\n");
+
+		if (len > 0)
+			immure_cli_say("%.*s", (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
+static void print_times(const struct run *run)
+{
+	char *text = NULL;
+
+	immure_cli_say("time: policy %llu us, facts and plan %llu us, session %llu us",
+		       (unsigned long long)(run->policy_ns - run->started_ns) / 1000,
+		       (unsigned long long)(run->plan_ns - run->policy_ns) / 1000,
+		       (unsigned long long)(run->end_ns - run->plan_ns) / 1000);
+	if (immure_result_print(run->result, 0, &text, NULL) == 0)
+		for (char *line = text; *line;) {
+			size_t len = strcspn(line, "\n");
+
+			immure_cli_say("%.*s", (int)len, line);
+			line += len + (line[len] == '\n');
+		}
+	immure_string_free(text);
+}
+
+static void print_proof_summary(const struct run *run)
+{
+	uint64_t points = 0, fell_short = 0;
+
+	immure_result_proof_counts(run->result, &points, &fell_short);
+	if (points)
+		immure_cli_say("proof: %llu of %llu points hold",
+			       (unsigned long long)(points - fell_short),
+			       (unsigned long long)points);
+}
+
+/* What is left to do and say once the command ended or was refused. */
+static int finish(struct run *run, int32_t r)
+{
+	struct immure_error *err = NULL;
+	int status;
+
+	/* The command is over: a reader of our messages that went away must not
+	 * turn its status into 128+SIGPIPE. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (immure_record_write(&run->record, run->policy, run->plan, run->result, run->err,
+				&err) < 0)
+		(void)immure_cli_fail(err); /* the command's status stands */
+	if (run->result) {
+		if (!run->flags.quiet)
+			print_notices(run);
+		if (run->flags.trace_time)
+			print_times(run);
+		status = immure_result_exit_status(run->result);
+	} else {
+		status = IMMURE_EXIT_FAILED;
+	}
+	if (r < 0) {
+		status = immure_cli_fail(run->err);
+		run->err = NULL;
+	}
+	return status;
+}
+
+static void run_done(struct run *run)
+{
+	immure_record_done(&run->record);
+	immure_result_free(run->result);
+	immure_plan_free(run->plan);
+	immure_policy_free(run->policy);
+	immure_error_free(run->err);
+	immure_runflags_done(&run->flags);
+}
+
+static int run_command(struct run *run)
+{
+	int32_t r = supervise(run, run->flags.prove, STDOUT_FILENO);
+
+	if (run->result && run->flags.prove && !run->flags.quiet)
+		print_proof_summary(run);
+	return finish(run, r);
+}
+
+int immure_cli_run(int argc, char **argv)
+{
+	struct run run = { .record = IMMURE_RECORD_INIT };
+	int status = immure_runflags_parse("run", argc, argv, &run.flags);
+
+	if (status != IMMURE_CLI_GO_ON)
+		return status;
+	if (run.flags.first >= argc) {
+		immure_cli_say("run: no command given; try 'immure run -- COMMAND'");
+		status = IMMURE_EXIT_FAILED;
+	} else {
+		run.argv = (const char *const *)argv + run.flags.first;
+		status = run_command(&run);
+	}
+	run_done(&run);
+	return status;
+}
+
+int immure_cli_shell(int argc, char **argv)
+{
+	struct run run = { .record = IMMURE_RECORD_INIT };
+	int status = immure_runflags_parse("shell", argc, argv, &run.flags);
+	const char *shell = getenv("SHELL");
+	const char **command;
+
+	if (status != IMMURE_CLI_GO_ON)
+		return status;
+	if (!shell || shell[0] != '/' || access(shell, X_OK) < 0)
+		shell = "/bin/sh";
+	command = calloc((size_t)argc + 2, sizeof(*command));
+	if (command) {
+		command[0] = shell;
+		for (int i = run.flags.first; i < argc; i++)
+			command[1 + i - run.flags.first] = argv[i];
+		run.argv = command;
+		status = run_command(&run);
+	} else {
+		immure_cli_say("out of memory");
+		status = IMMURE_EXIT_FAILED;
+	}
+	run_done(&run);
+	free(command);
+	return status;
+}
+
+static int print_proof(const struct run *run)
+{
+	struct immure_error *err = NULL;
+	char *text = NULL;
+	int status;
+
+	if (immure_result_proof(run->result, run->flags.json, &text, &err) < 0)
+		return immure_cli_fail(err);
+	status = immure_cli_print(text);
+	immure_string_free(text);
+	return status;
+}
+
+int immure_cli_prove(int argc, char **argv)
+{
+	static const char *const nothing[] = { "/bin/true", NULL };
+	struct run run = { .record = IMMURE_RECORD_INIT };
+	int status = immure_runflags_parse("prove", argc, argv, &run.flags);
+	uint64_t points = 0, fell_short = 0;
+	int32_t r;
+
+	if (status != IMMURE_CLI_GO_ON)
+		return status;
+	run.argv = run.flags.first < argc ? (const char *const *)argv + run.flags.first : nothing;
+	r = supervise(&run, true, STDERR_FILENO);
+	if (run.result) {
+		immure_result_proof_counts(run.result, &points, &fell_short);
+		status = print_proof(&run);
+	}
+	if (fell_short) {
+		(void)finish(&run, r); /* a proof that fell short outweighs the command's status */
+		status = IMMURE_EXIT_NO;
+	} else {
+		int end = finish(&run, r);
+
+		status = status > 0 ? status : end;
+	}
+	run_done(&run);
+	return status;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/runflags.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	OPT_HELP = 1,
+	OPT_JSON,
+	OPT_PROFILE,
+	OPT_POLICY,
+	OPT_NO_POLICY,
+	OPT_WORKSPACE,
+	OPT_RESULT,
+	OPT_PROVE,
+	OPT_TRACE_TIME,
+	OPT_QUIET,
+	OPT_KEY = 100, /* + index of the policy flag */
+};
+
+static const struct {
+	uint32_t commands;
+	struct immure_opt opt;
+} own[] = {
+	{ IMMURE_CLI_WITH_POLICY,
+	  { "profile", 'p', "NAME", "build on this profile (default: dev)", NULL, OPT_PROFILE } },
+	{ IMMURE_CLI_WITH_POLICY,
+	  { "policy", 0, "FILE", "read this policy file instead of looking for one", NULL,
+	    OPT_POLICY } },
+	{ IMMURE_CLI_WITH_POLICY,
+	  { "no-policy", 0, NULL, "look for no policy file: profile and flags only", NULL,
+	    OPT_NO_POLICY } },
+	{ IMMURE_CLI_WITH_POLICY,
+	  { "workspace", 'w', "DIR", "the directory the command works in (default: .)", NULL,
+	    OPT_WORKSPACE } },
+	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE,
+	  { "result", 0, "FILE", "write a JSON record of the run to FILE", NULL, OPT_RESULT } },
+	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL,
+	  { "prove", 0, NULL, "attack from inside first; start only when everything holds", NULL,
+	    OPT_PROVE } },
+	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE,
+	  { "trace-time", 0, NULL, "print where the time went", NULL, OPT_TRACE_TIME } },
+	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE,
+	  { "quiet", 'q', NULL, "print errors only, no notices", NULL, OPT_QUIET } },
+	{ IMMURE_CLI_PROVE | IMMURE_CLI_PLAN | IMMURE_CLI_DOCTOR | IMMURE_CLI_POLICY,
+	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
+	{ UINT32_MAX, { "help", 'h', NULL, "print this and exit", NULL, OPT_HELP } },
+};
+#define OWN_N (sizeof(own) / sizeof(own[0]))
+
+static bool is_own(const char *name)
+{
+	for (size_t i = 0; i < OWN_N; i++)
+		if (!strcmp(own[i].opt.name, name))
+			return true;
+	return false;
+}
+
+static uint32_t key_flags(struct immure_opt *table)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0;; i++) {
+		struct immure_flag flag = { .size = sizeof(flag) };
+
+		if (immure_policy_flag(i, &flag) < 0)
+			return n;
+		if (is_own(flag.flag))
+			continue;
+		if (table)
+			table[n] = (struct immure_opt){ flag.flag, 0, flag.argument, flag.help,
+							flag.choices, (int)(OPT_KEY + i) };
+		n++;
+	}
+}
+
+struct immure_opt *immure_runflags_table(uint32_t bit, size_t *ret_n)
+{
+	uint32_t keys = bit & IMMURE_CLI_WITH_POLICY ? key_flags(NULL) : 0;
+	struct immure_opt *table = calloc(OWN_N + keys, sizeof(*table));
+	size_t n = 0;
+
+	if (!table)
+		return NULL;
+	for (size_t i = 0; i < OWN_N; i++)
+		if (own[i].commands & bit || own[i].commands == UINT32_MAX)
+			table[n++] = own[i].opt;
+	if (keys)
+		n += key_flags(table + n);
+	*ret_n = n;
+	return table;
+}
+
+static int add_setting(struct immure_runflags *f, uint32_t index, const char *value)
+{
+	struct immure_flag flag = { .size = sizeof(flag) };
+	struct immure_setting *s;
+
+	if (immure_policy_flag(index, &flag) < 0)
+		return -EINVAL;
+	s = &f->settings[f->policy.settings_n++];
+	s->key = flag.key;
+	s->value = value ? value : "true";
+	s->source = flag.flag;
+	return 0;
+}
+
+static int take_option(void *ctx, int id, const char *value)
+{
+	struct immure_runflags *f = ctx;
+
+	switch (id) {
+	case OPT_HELP:
+		return -ECANCELED;
+	case OPT_JSON:
+		f->json = true;
+		break;
+	case OPT_PROFILE:
+		f->policy.profile = value;
+		break;
+	case OPT_POLICY:
+		f->policy.file = value;
+		break;
+	case OPT_NO_POLICY:
+		f->policy.flags |= IMMURE_POLICY_NO_DISCOVERY;
+		break;
+	case OPT_WORKSPACE:
+		f->policy.workspace = value;
+		break;
+	case OPT_RESULT:
+		f->result = value;
+		break;
+	case OPT_PROVE:
+		f->prove = true;
+		break;
+	case OPT_TRACE_TIME:
+		f->trace_time = true;
+		break;
+	case OPT_QUIET:
+		f->quiet = true;
+		break;
+	default:
+		return add_setting(f, (uint32_t)(id - OPT_KEY), value);
+	}
+	return 0;
+}
+
+static int print_help(const struct immure_cli_command *c, const struct immure_opt *table, size_t n)
+{
+	struct immure_buf out = IMMURE_BUF_INIT;
+	char *text;
+	int status;
+
+	immure_buf_printf(&out, "usage: immure %s%s%s\n\n%s.\n", c->name, c->usage[0] ? " " : "",
+			  c->usage, c->summary);
+	if (c->description)
+		immure_buf_printf(&out, "\n%s\n", c->description);
+	immure_buf_puts(&out, "\nOptions:\n");
+	immure_opt_help(table, n, &out);
+	text = immure_buf_take(&out);
+	status = immure_cli_print(text);
+	free(text);
+	return status;
+}
+
+int immure_runflags_parse(const char *command, int argc, char **argv, struct immure_runflags *ret)
+{
+	const struct immure_cli_command *c = immure_cli_command_find(command);
+	struct immure_runflags f = { .argc = argc, .argv = argv };
+	struct immure_opt *table;
+	char *error = NULL;
+	int r, status = IMMURE_CLI_GO_ON;
+	size_t n = 0;
+
+	f.policy.size = sizeof(f.policy);
+	f.policy.env = (const char *const *)environ;
+	table = immure_runflags_table(c ? c->bit : 0, &n);
+	f.settings = calloc((size_t)argc + 1, sizeof(*f.settings));
+	if (!table || !f.settings) {
+		immure_cli_say("out of memory");
+		status = IMMURE_EXIT_FAILED;
+		goto out;
+	}
+	r = immure_opt_parse(table, n, argc, argv, take_option, &f, &error);
+	if (r == -ECANCELED) {
+		status = c ? print_help(c, table, n) : 0;
+	} else if (r < 0) {
+		immure_cli_say("%s: %s", command, error ? error : strerror(-r));
+		status = IMMURE_EXIT_FAILED;
+	}
+	f.first = r;
+	f.policy.settings = f.settings;
+out:
+	free(error);
+	free(table);
+	if (status == IMMURE_CLI_GO_ON)
+		*ret = f;
+	else
+		free(f.settings);
+	return status;
+}
+
+void immure_runflags_done(struct immure_runflags *f)
+{
+	free(f->settings);
+	f->settings = NULL;
+}
+
+int32_t immure_runflags_policy(const struct immure_runflags *f, immure_policy **ret,
+			       struct immure_error **err)
+{
+	struct immure_error *e = NULL;
+	int32_t r = immure_policy_load(&f->policy, ret, &e);
+
+#ifdef IMMURE_LEAN
+	if (r == -IMMURE_ERR_UNSUPPORTED && !strcmp(immure_error_stage(e), "json")) {
+		immure_error_free(e);
+		e = NULL;
+		r = immure_cli_hand_over(f->argc, f->argv, &e);
+	}
+#endif
+	if (r < 0 && err)
+		*err = e;
+	else
+		immure_error_free(e);
+	return r;
+}

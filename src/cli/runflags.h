@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of one command: the ones written here plus, for commands that
+ * load a policy, the flag of every policy key. */
+#ifndef IMMURE_CLI_RUNFLAGS_H
+#define IMMURE_CLI_RUNFLAGS_H
+
+#include "base/opt.h"
+#include "cli/cli.h"
+
+struct immure_runflags {
+	struct immure_policy_options policy; /* ready for immure_policy_load() */
+	struct immure_setting *settings;     /* what policy.settings points to */
+	const char *result;                  /* --result FILE */
+	bool json;
+	bool prove;
+	bool trace_time;
+	bool quiet;
+	int argc;                            /* as given to the command */
+	char **argv;
+	int first;                           /* index of the first operand in argv */
+};
+
+enum { IMMURE_CLI_GO_ON = -1 };
+
+/* Parses argv. IMMURE_CLI_GO_ON, or the exit status to return at once: 0 after
+ * --help, 125 after a usage error that has been printed. */
+int immure_runflags_parse(const char *command, int argc, char **argv,
+			  struct immure_runflags *ret);
+void immure_runflags_done(struct immure_runflags *f);
+/* Loads the policy, as immure_policy_load(). In the lean program it may not
+ * return: a policy that needs a JSON reader is immure-full's matter. */
+int32_t immure_runflags_policy(const struct immure_runflags *f, immure_policy **ret,
+			       struct immure_error **err);
+
+/* The option table of a command, for help, man pages and completions; freed
+ * with free(). The strings in it are static. */
+struct immure_opt *immure_runflags_table(uint32_t bit, size_t *ret_n);
+
+#endif

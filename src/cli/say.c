@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/fd.h"
+
+static void put_line(struct immure_buf *text)
+{
+	struct immure_buf line = IMMURE_BUF_INIT;
+
+	immure_buf_puts(&line, "immure: ");
+	if (immure_buf_ok(text) && text->data)
+		immure_buf_put_printable(&line, text->data, text->len);
+	else
+		immure_buf_puts(&line, "out of memory");
+	immure_buf_putc(&line, '\n');
+	if (immure_buf_ok(&line))
+		(void)immure_write_all(STDERR_FILENO, line.data, line.len); /* nowhere else to tell */
+	immure_buf_done(&line);
+}
+
+void immure_cli_say(const char *fmt, ...)
+{
+	struct immure_buf text = IMMURE_BUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	immure_buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	put_line(&text);
+	immure_buf_done(&text);
+}
+
+static int exit_status(int32_t code)
+{
+	if (code == IMMURE_ERR_NOT_EXECUTABLE)
+		return IMMURE_EXIT_NOT_EXECUTABLE;
+	if (code == IMMURE_ERR_NOT_FOUND)
+		return IMMURE_EXIT_NOT_FOUND;
+	return IMMURE_EXIT_FAILED;
+}
+
+int immure_cli_fail(struct immure_error *err)
+{
+	const char *hint = err ? immure_error_hint(err) : "";
+	int status = exit_status(err ? immure_error_code(err) : 0);
+
+	if (!err)
+		immure_cli_say("failed: no reason was given");
+	else if (hint && hint[0])
+		immure_cli_say("%s; %s", immure_error_text(err), hint);
+	else
+		immure_cli_say("%s", immure_error_text(err));
+	immure_error_free(err);
+	return status;
+}
+
+int immure_cli_print(const char *text)
+{
+	int r = text ? immure_write_all(STDOUT_FILENO, text, strlen(text)) : -ENOMEM;
+
+	if (r >= 0)
+		return 0;
+	immure_cli_say("standard output: %s", strerror(-r));
+	return IMMURE_EXIT_FAILED;
+}
