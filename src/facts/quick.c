@@ -6,19 +6,13 @@
 #include <unistd.h>
 
 #include "facts/probe.h"
-
-#ifndef SYS_landlock_create_ruleset
-#define SYS_landlock_create_ruleset 444
-#endif
-#ifndef LANDLOCK_CREATE_RULESET_VERSION
-#define LANDLOCK_CREATE_RULESET_VERSION 1U
-#endif
+#include "kernel/landlock.h"
 
 int immure_probe_landlock_abi(void)
 {
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int abi = immure_landlock_abi();
 
-	return abi < 0 ? 0 : (int)abi;
+	return abi < 0 ? 0 : abi;
 }
 
 static bool has_action(uint32_t action)

@@ -43,6 +43,18 @@ size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 const char *immure_dimension_name(enum immure_dimension d);
 const char *immure_level_name(enum immure_level l);
 const char *immure_evidence_name(enum immure_evidence e);
+const char *immure_tri_name(enum immure_tri t); /* "untried" "no" "yes" */
+/* What callers can require; one bit each in struct immure_backend_report. */
+enum immure_capability {
+	IMMURE_CAP_READ_ONLY_ROOT, IMMURE_CAP_WRITABLE_LAYER,
+	IMMURE_CAP_MOUNT_READ_ONLY_ENFORCEMENT, IMMURE_CAP_SINGLE_FILE_MOUNT_EXPANSION_AUDIT,
+	IMMURE_CAP_NO_NETWORK_GUARANTEE, IMMURE_CAP_EGRESS_ALLOWLIST,
+	IMMURE_CAP_SECRET_ISOLATION, IMMURE_CAP_SECRET_MOUNT, IMMURE_CAP_SECRET_REDACTION,
+	IMMURE_CAP_PROCESS_TIMEOUT, IMMURE_CAP_PROCESS_SIGNAL, IMMURE_CAP_PROCESS_RLIMITS,
+	IMMURE_CAP_CONTENT_REF_IO, IMMURE_CAP_IO_REDACTION, IMMURE_CAP_PROCESS_STATS,
+	IMMURE_CAP_CLEANUP, IMMURE_CAP_DETACH, IMMURE_CAP_RECLAIM, IMMURE_CAP_AUDIT_LOG,
+	IMMURE_CAP_MAX
+};
 /* The nineteen capability names callers can require; index = bit. */
 extern const char *const immure_capability_names[];
 extern const size_t immure_capability_names_n;
