@@ -160,7 +160,7 @@ struct immure_plan_options {
 	uint32_t reserved;
 };
 /* Looks at the host as far as the policy needs, then plans. Gaps do not fail
- * this call; see immure_plan_startable(). Errors: POLICY, INVALID, NOMEM, IO. */
+ * this call; see immure_plan_check(). Errors: POLICY, INVALID, NOMEM, IO. */
 IMMURE_API int32_t immure_plan_create(const immure_policy *policy,
 				      const struct immure_plan_options *options,
 				      immure_plan **ret, immure_error **err);

@@ -58,6 +58,8 @@ static int unknown_long(const struct immure_opt *table, size_t n, const char *na
 	for (size_t i = 0; i < n && word[0]; i++) {
 		unsigned int d = immure_opt_distance(word, table[i].name, least);
 
+		if (!strncmp(table[i].name, word, len))
+			d = 0; /* cut short rather than mistyped */
 		if (d < least) {
 			least = d;
 			near = &table[i];

@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing to build and test, after saying what and why.
+#   deps.sh          install with apt-get (NO_INSTALL=1: do not)
+#   deps.sh --check  only say what the build cannot do without
+set -u
+
+missing=() why=() needed=()
+
+# need PACKAGE WHY REQUIRED COMMAND...: COMMAND succeeds when it is there.
+need()
+{
+	local package=$1 reason=$2 required=$3
+	shift 3
+	"$@" >/dev/null 2>&1 && return
+	missing+=("$package")
+	why+=("$reason")
+	[ "$required" = yes ] && needed+=("$package")
+}
+
+compiler()
+{
+	command -v "${CC:-cc}" || command -v gcc || command -v clang
+}
+
+header()
+{
+	echo "#include <$1>" | ${CC:-cc} -E -x c -o /dev/null -
+}
+
+python_with_pytest()
+{
+	python3 -m pytest --version || /usr/bin/python3 -m pytest --version
+}
+
+need gcc 'compiles the C' yes compiler
+need libc6-dev 'the C library to build against' yes header stdio.h
+need linux-libc-dev 'the headers of the kernel' yes header linux/landlock.h
+need meson 'describes the build' yes meson --version
+need ninja-build 'runs the build' yes ninja --version
+need pkg-config 'finds libraries' yes pkg-config --version
+need libjansson-dev 'reads policy files (JSON)' yes pkg-config --exists jansson
+need python3 'runs build scripts and tests' yes python3 --version
+need musl-tools 'builds the launcher static and fast to start' no command -v musl-gcc
+if [ "${1-}" != --check ]; then
+	need libcmocka-dev 'unit tests' no pkg-config --exists cmocka
+	need python3-pytest 'tests of the built program' no python_with_pytest
+fi
+
+if [ "${1-}" = --check ]; then
+	[ ${#needed[@]} -eq 0 ] && exit 0
+	echo "missing to build: ${needed[*]}; 'make deps' installs them" >&2
+	exit 1
+fi
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+echo "missing to build and test immure:"
+for i in "${!missing[@]}"; do
+	printf '  %-16s %s\n' "${missing[i]}" "${why[i]}"
+done
+if [ -n "${NO_INSTALL-}" ] && [ "$NO_INSTALL" != 0 ]; then
+	echo "not installed, because NO_INSTALL is set"
+	[ ${#needed[@]} -eq 0 ]
+	exit
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "no apt-get here: please install the like of them with this system's tool" >&2
+	[ ${#needed[@]} -eq 0 ]
+	exit
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "not root and no sudo; as root: apt-get install ${missing[*]}" >&2
+		[ ${#needed[@]} -eq 0 ]
+		exit
+	fi
+	as_root=(sudo)
+fi
+echo "installing them: ${as_root[*]} apt-get install ${missing[*]}"
+get=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends)
+"${get[@]}" install "${missing[@]}" </dev/null ||
+	{ "${as_root[@]}" apt-get -q update </dev/null && "${get[@]}" install "${missing[@]}" </dev/null; }

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every suite and adds up.
+
+unit   meson test: cmocka programs and whatever else the build registered
+house  pytest: layers, command line, install, man pages, completions
+live, escape, fault
+       pytest: the built program driven from outside
+fuzz   the corpora replayed through the fuzz targets' standalone drivers
+
+The last line is "N passed, N failed, N skipped"; the exit status is 1 when
+anything failed, when a suite broke or found nothing, or, with CI=true, when a
+test was skipped that tests/skips.allowed does not name.
+"""
+import argparse
+import fnmatch
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PYTEST_SUITES = ["house", "live", "escape", "fault"]
+ALL_SUITES = ["unit"] + PYTEST_SUITES + ["fuzz"]
+
+
+class Sum:
+    def __init__(self):
+        self.passed = 0
+        self.failures = []  # "suite: name: why"
+        self.skips = []     # (id, reason)
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failures += other.failures
+        self.skips += other.skips
+
+    def __str__(self):
+        return "%d passed, %d failed, %d skipped" % (
+            self.passed, len(self.failures), len(self.skips))
+
+
+def count_cmocka(output):
+    """(passed, failed names, skipped names) of one cmocka program, or None."""
+    if "[==========]" not in output:
+        return None
+    passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
+    failed = re.findall(r"\[  FAILED  \] ([A-Za-z_]\w*)", output)
+    skipped = re.findall(r"\[  SKIPPED \] ([A-Za-z_]\w*)", output)
+    return passed, sorted(set(failed)), sorted(set(skipped))
+
+
+def read_meson_record(total, record):
+    """One line of testlog.json: a program with many tests in it."""
+    name = "unit/" + record["name"].split(" / ")[-1]
+    output = record.get("stdout", "") + "\n" + record.get("stderr", "")
+    cases = count_cmocka(output)
+    result = record["result"]
+    if cases:
+        total.passed += cases[0]
+        total.failures += ["%s: %s" % (name, case) for case in cases[1]]
+        total.skips += [("%s::%s" % (name, case), "cmocka skip") for case in cases[2]]
+    if result in ("OK", "EXPECTEDFAIL"):
+        total.passed += 0 if cases else 1
+    elif result == "SKIP":
+        total.skips.append((name, "meson skip"))
+    elif not (cases and cases[1]):
+        total.failures.append("%s: %s" % (name, result))
+
+
+def run_unit(build):
+    total = Sum()
+    if not (build / "build.ninja").exists():
+        total.failures.append("unit: nothing is built in %s" % build)
+        return total
+    log = build / "meson-logs/testlog.json"
+    log.unlink(missing_ok=True)
+    status = subprocess.run(["meson", "test", "-C", str(build), "--print-errorlogs"],
+                            stdin=subprocess.DEVNULL, check=False).returncode
+    if log.exists():
+        for line in log.read_text(errors="replace").splitlines():
+            read_meson_record(total, json.loads(line))
+    if status and not total.failures:
+        total.failures.append("unit: meson test ended with %d" % status)
+    return total
+
+
+def python_with_pytest():
+    for python in (sys.executable, "/usr/bin/python3"):
+        if subprocess.run([python, "-m", "pytest", "--version"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          check=False).returncode == 0:
+            return python
+    return None
+
+
+def read_junit(total, suite, path):
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = "%s/%s::%s" % (suite, case.get("classname", "").split(".")[-1], case.get("name"))
+        bad = case.find("failure") if case.find("failure") is not None else case.find("error")
+        skip = case.find("skipped")
+        if bad is not None:
+            why = (bad.get("message") or "").splitlines() or ["failed"]
+            total.failures.append("%s: %s" % (name, why[0][:200]))
+        elif skip is not None:
+            total.skips.append((name, skip.get("message") or "no reason given"))
+        else:
+            total.passed += 1
+
+
+def run_pytest(suite, build, extra):
+    total = Sum()
+    folder = ROOT / "tests" / suite
+    if not list(folder.rglob("test_*.py")):
+        return total
+    python = python_with_pytest()
+    if not python:
+        total.failures.append("%s: pytest is not there; 'make deps' installs it" % suite)
+        return total
+    env = dict(os.environ, IMMURE_BUILD=str(build), IMMURE=str(build / "immure"),
+               PYTHONDONTWRITEBYTECODE="1")
+    with tempfile.TemporaryDirectory() as scratch:
+        junit = pathlib.Path(scratch) / "junit.xml"
+        status = subprocess.run(
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1",
+             "--junitxml", str(junit), "--rootdir", str(ROOT / "tests"), str(folder)] + extra,
+            stdin=subprocess.DEVNULL, env=env, cwd=ROOT, check=False).returncode
+        if junit.exists():
+            read_junit(total, suite, junit)
+    if status not in (0, 1) or (status == 1 and not total.failures):
+        total.failures.append("%s: pytest ended with %d" % (suite, status))
+    return total
+
+
+def run_fuzz(build):
+    """tests/fuzz/corpus/TARGET/* through BUILD/tests/fuzz/replay_TARGET."""
+    total = Sum()
+    for program in sorted((build / "tests/fuzz").glob("replay_*")):
+        if not os.access(program, os.X_OK) or program.is_dir():
+            continue
+        target = program.name[len("replay_"):]
+        corpus = sorted((ROOT / "tests/fuzz/corpus" / target).glob("*"))
+        if not corpus:
+            total.failures.append("fuzz/%s: no corpus" % target)
+        for item in corpus:
+            r = subprocess.run([str(program), str(item)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            if r.returncode == 0:
+                total.passed += 1
+            else:
+                sys.stdout.write(r.stdout.decode(errors="replace"))
+                total.failures.append("fuzz/%s: %s: ended with %d" % (target, item.name,
+                                                                    r.returncode))
+    return total
+
+
+def allowed_skips():
+    path = ROOT / "tests/skips.allowed"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+
+
+def judge_skips(total):
+    """In CI a skip that nobody allowed is a failure."""
+    patterns = allowed_skips()
+    must = os.environ.get("CI") == "true" or os.environ.get("IMMURE_MUST_RUN") == "1"
+    for name, reason in total.skips:
+        allowed = any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+        print("skipped: %s: %s" % (name, " ".join(reason.split())))
+        if must and not allowed:
+            total.failures.append("%s: skipped, and tests/skips.allowed does not name it" % name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default="build", help="the build directory")
+    parser.add_argument("suites", nargs="*", help="of %s; default: all" % ", ".join(ALL_SUITES))
+    parser.add_argument("-k", dest="select", help="passed on to pytest")
+    options = parser.parse_args()
+    unknown = set(options.suites) - set(ALL_SUITES)
+    if unknown:
+        parser.error("no such suite: %s" % ", ".join(sorted(unknown)))
+    build = pathlib.Path(options.build).resolve()
+    extra = ["-k", options.select] if options.select else []
+    total = Sum()
+    for suite in options.suites or ALL_SUITES:
+        start = time.monotonic()
+        print("==== %s" % suite, flush=True)
+        if suite == "unit":
+            part = run_unit(build)
+        elif suite == "fuzz":
+            part = run_fuzz(build)
+        else:
+            part = run_pytest(suite, build, extra)
+        total.add(part)
+        print("==== %s: %s (%.0f s)" % (suite, part, time.monotonic() - start), flush=True)
+    judge_skips(total)
+    if total.passed == 0 and not total.failures:
+        total.failures.append("nothing ran")
+    for line in total.failures:
+        print("FAILED: %s" % line)
+    print(total, flush=True)
+    return 1 if total.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
