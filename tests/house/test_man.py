@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The man pages are complete, current and well-formed."""
+import re
+import shutil
+import sys
+
+import pytest
+
+PAGES = ["immure.1", "immure-run.1", "immure-policy.5", "libimmure.3"]
+
+
+def exported(root):
+    """The functions of the public header."""
+    text = (root / "include/immure/immure.h").read_text()
+    return sorted(set(re.findall(r"IMMURE_API\s[^;]*?\b(immure_\w+)\(", text)))
+
+
+def page(root, build, name):
+    for path in (build / "man" / name, root / "man" / name):
+        if path.exists():
+            return path
+    pytest.fail("%s is not there" % name)
+
+
+def plain(text):
+    """Roff text without the escapes that matter here."""
+    return text.replace("\\-", "-").replace("\\fB", "").replace("\\fI", "").replace("\\fR", "")
+
+
+def test_every_function_is_documented(root):
+    text = (root / "man/libimmure.3").read_text()
+    names = exported(root)
+    assert len(names) > 40
+    assert [n for n in names if not re.search(r"\b%s\b" % n, text)] == []
+
+
+def test_nothing_else_is_documented(root):
+    text = (root / "man/libimmure.3").read_text()
+    named = set(re.findall(r"\b(immure_\w+) ?\(", text))
+    assert sorted(named - set(exported(root))) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_well_formed(root, build, run, name):
+    path = page(root, build, name)
+    text = path.read_text()
+    assert "@" not in re.sub(r"\S+@\S+", "", text), "a part was not filled in"
+    if not shutil.which("groff"):
+        pytest.skip("groff is not there")
+    r = run("groff", "-man", "-Tutf8", "-ww", "-z", path)
+    assert r.err == ""
+
+
+@pytest.mark.parametrize("command", ["run", "shell"])
+def test_every_option_is_documented(root, build, run, full, command):
+    shown = run(full, "help", command).out
+    options = re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown, re.M)
+    assert len(options) > 8
+    text = plain(page(root, build, "immure-run.1").read_text())
+    assert [o for o in options if o not in text] == []
+
+
+def test_every_command_is_documented(root, build, run, full):
+    shown = run(full, "help").out
+    commands = re.findall(r"^  (\w+) ", shown, re.M)
+    assert "run" in commands and "doctor" in commands
+    text = plain(page(root, build, "immure.1").read_text())
+    assert [c for c in commands if "immure %s" % c not in text] == []
+
+
+def test_example_compiles(root, run, tmp_path):
+    text = (root / "man/libimmure.3").read_text()
+    code = re.search(r"^\.EX\n(.*?)^\.EE", text, re.M | re.S).group(1)
+    source = tmp_path / "example.c"
+    source.write_text(code.replace("\\-", "-").replace("\\en", "\\n"))
+    r = run("cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
+            "-I%s" % (root / "include"), source)
+    assert r.status == 0, r
+
+
+def test_header_is_c99_and_cxx(root, run, tmp_path):
+    for suffix, argv in ((".c", ["cc", "-std=c99", "-pedantic-errors"]),
+                         (".cc", ["c++", "-std=c++11"])):
+        if not shutil.which(argv[0]):
+            continue
+        source = tmp_path / ("h" + suffix)
+        source.write_text("#include <immure/immure.h>\nint main(void){return 0;}\n")
+        r = run(*argv, "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
+                "-I%s" % (root / "include"), source)
+        assert r.status == 0, r
+
+
+def test_generator_fills_every_part(root, run, full, tmp_path):
+    source = tmp_path / "x.in"
+    source.write_text("a @VERSION@\n@COMMANDS@\n@OPTIONS run@\n@OPTIONS\n")
+    r = run(sys.executable, root / "tools/genman.py", full, "9.9", source)
+    assert r.status == 0
+    assert r.out.startswith("a 9.9\n.TP\n")
+    assert "\\-\\-profile" in r.out and r.out.endswith("@OPTIONS\n")
