@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/keys.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "policy/checks.h"
+#include "policy/policy.h"
+
+#define AT(member) offsetof(struct immure_policy, member)
+#define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define RANK(...) ((const unsigned char[]){ __VA_ARGS__ })
+
+/* Largest numbers a limit may have: what the kernel's interfaces take. */
+#define MAX_BYTES ((uint64_t)INT64_MAX)
+#define MAX_MS (366ULL * 86400 * 1000)
+
+const struct immure_key immure_keys[] = {
+	{
+		.path = "workspace.path", .type = IMMURE_KEY_TEXT, .offset = AT(workspace),
+		.check = immure_check_path, .fallback = ".",
+		.tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "workspace", .argument = "DIR",
+		.help = "the directory the command works in",
+		.doc = "The directory that the command may work in and where it starts. Relative "
+		       "paths in a policy count from here; \".\" is the caller's directory. It must "
+		       "exist. It is never the answer to what the command itself asks for: only "
+		       "the caller and the policy choose it.",
+		.enforced_by = "file_write", .example = "\".\"",
+	},
+	{
+		.path = "workspace.mode", .type = IMMURE_KEY_ENUM, .offset = AT(workspace_mode),
+		.names = NAMES("rw", "ro", "cow"), .rank = RANK(0, 2, 1), .fallback = "rw",
+		.tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "workspace-mode", .argument = "MODE",
+		.help = "whether the workspace can be changed",
+		.doc = "rw: changes reach the host's files, except protected ones. ro: nothing in the "
+		       "workspace can be changed. cow: the command changes a copy-on-write view, to "
+		       "be inspected and applied later; until a backend offers that, it is a gap and "
+		       "the run refuses.",
+		.enforced_by = "file_write", .example = "\"rw\"",
+	},
+	{
+		.path = "files.view", .type = IMMURE_KEY_ENUM, .offset = AT(view),
+		.names = NAMES("host", "system", "image"), .rank = RANK(0, 1, 0), .fallback = "host",
+		.tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "view", .argument = "VIEW",
+		.help = "what of the file system is there at all",
+		.doc = "host: the whole host tree, read-only, with masked paths answering permission "
+		       "denied. system: only the system's program and library directories and the "
+		       "few files of /etc that programs need; everything else is absent unless "
+		       "files.read, files.write or the workspace brings it. image: the root comes "
+		       "from the key image.",
+		.enforced_by = "file_read", .example = "\"host\"",
+	},
+	{
+		.path = "files.home", .type = IMMURE_KEY_ENUM, .offset = AT(home),
+		.names = NAMES("host", "empty"), .rank = RANK(0, 1), .fallback = "host",
+		.tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "home", .argument = "HOME",
+		.help = "the host's home directory, or an empty one",
+		.doc = "host: the caller's home is visible as the view says, read-only and masked. "
+		       "empty: home is a private, writable, empty directory in memory; the "
+		       "workspace and listed paths below it are still there.",
+		.enforced_by = "secret_read", .example = "\"host\"",
+	},
+	{
+		.path = "files.read", .type = IMMURE_KEY_PATHS, .offset = AT(read),
+		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "read", .argument = "PATH",
+		.help = "may be read although the view would hide or mask it",
+		.doc = "Paths that can be read, never written. A path below a denied one is readable "
+		       "again: the deeper rule wins, and at equal depth a denial wins. A path that "
+		       "the built-in table of sensitive places names is readable when this key names "
+		       "exactly that path or one below it.",
+		.enforced_by = "file_read", .example = "[\"/opt/toolchain\", \"~/.config/app\"]",
+	},
+	{
+		.path = "files.write", .type = IMMURE_KEY_PATHS, .offset = AT(write),
+		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "write", .argument = "PATH",
+		.help = "may be read and written",
+		.doc = "Paths whose files can be changed on the host, besides the workspace. Protected "
+		       "files below them stay protected. Policy files, this tool's own state and "
+		       "configuration are never writable, whatever this key says.",
+		.enforced_by = "file_write", .example = "[\"~/.cache/build\"]",
+	},
+	{
+		.path = "files.deny", .type = IMMURE_KEY_PATHS, .offset = AT(deny),
+		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_MORE,
+		.flag = "deny", .argument = "PATH",
+		.help = "answers permission denied, whatever else says",
+		.doc = "Paths that can be neither read nor written nor listed. They answer permission "
+		       "denied and never look absent, under every name that leads to them. A path "
+		       "that does not exist when the command starts is denied as soon as it would.",
+		.enforced_by = "secret_read", .example = "[\"~/private\"]",
+	},
+	{
+		.path = "files.tmp", .type = IMMURE_KEY_PATHS, .offset = AT(tmp),
+		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "tmp", .argument = "PATH",
+		.help = "a private, empty, writable directory in memory",
+		.doc = "Directories that are private to the command and vanish with it. What the host "
+		       "has there is not visible. They count against limits.disk and "
+		       "limits.memory (tmpfs(5)).",
+		.enforced_by = "file_write", .example = "[\"/tmp\", \"/var/tmp\"]",
+	},
+	{
+		.path = "files.protect", .type = IMMURE_KEY_PATHS, .offset = AT(protect),
+		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_MORE,
+		.flag = "protect", .argument = "PATH",
+		.help = "stays read-only inside a writable place",
+		.doc = "Files and directories below a writable place that must not change: they "
+		       "cannot be written, replaced, renamed or linked over. One that does not exist "
+		       "yet is watched: when the command ends, a created one is reported and moved "
+		       "out of the tree.",
+		.enforced_by = "file_write", .example = "[\"deploy.sh\"]",
+	},
+	{
+		.path = "files.sensitive", .type = IMMURE_KEY_BOOL, .offset = AT(sensitive),
+		.fallback = "true", .tighten = IMMURE_TIGHTEN_TRUE,
+		.flag = "sensitive", .argument = "BOOL",
+		.help = "mask the built-in table of places where secrets live",
+		.doc = "Whether the built-in table of sensitive paths is denied: keys, tokens, "
+		       "browser profiles, keyrings, shell histories, host sockets. The table is in "
+		       "the reference.",
+		.enforced_by = "secret_read", .example = "true",
+	},
+	{
+		.path = "files.protected", .type = IMMURE_KEY_BOOL, .offset = AT(protected_table),
+		.fallback = "true", .tighten = IMMURE_TIGHTEN_TRUE,
+		.flag = "protected", .argument = "BOOL",
+		.help = "protect the built-in table of files the host executes",
+		.doc = "Whether the built-in table of files that some program on the host obeys by "
+		       "itself (hooks, editor tasks, agents' settings) is protected in writable "
+		       "places, and watched where such a file does not exist yet. The table is in "
+		       "the reference.",
+		.enforced_by = "file_write", .example = "true",
+	},
+	{
+		.path = "files.created", .type = IMMURE_KEY_STRINGS, .offset = AT(created),
+		.check = immure_check_created, .tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "created", .argument = "ENTRY",
+		.help = "an entry of the protected table that the command may create",
+		.doc = "Entries of the built-in protected table that the command may create: they "
+		       "are reported when it ends and left where they are. Existing ones are not "
+		       "affected by this key.",
+		.enforced_by = "file_write", .example = "[\"Makefile\", \"package.json\"]",
+	},
+	{
+		.path = "network.mode", .type = IMMURE_KEY_ENUM, .offset = AT(network),
+		.names = NAMES("none", "limited", "host"), .rank = RANK(2, 1, 0), .fallback = "none",
+		.tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "net", .argument = "MODE",
+		.help = "no network, only allowed hosts, or the host's network",
+		.doc = "none: a network of its own with nothing but loopback. limited: only what "
+		       "network.allow names, judged by a gatekeeper outside; where no gatekeeper can "
+		       "be had it is a gap and the run refuses. host: the host's network, "
+		       "unfiltered; network rules would not be enforced and are refused beside it.",
+		.enforced_by = "network_egress", .example = "\"none\"",
+	},
+	{
+		.path = "network.allow", .type = IMMURE_KEY_STRINGS, .offset = AT(net_allow),
+		.check = immure_check_host_rule, .tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "allow", .argument = "RULE",
+		.help = "a host the command may reach (network.mode limited)",
+		.doc = "HOST, HOST:PORT, HOST:LOW-HIGH, SCHEME://HOST[:PORT] with scheme tcp, tls, http, "
+		       "https or ssh, and for http and https [METHOD[,METHOD] ]SCHEME://HOST[:PORT]/PATH "
+		       "where PATH may end in *. HOST is a name, *.name for everything below a name, "
+		       "an address, or a network in CIDR form; IPv6 in brackets when a port follows. "
+		       "Without a port: 443 and 80 only. An empty, missing or null list allows nothing. "
+		       "Names are compared without case and without a final dot; names with bytes "
+		       "outside ASCII must be given in their xn-- form.",
+		.enforced_by = "network_egress",
+		.example = "[\"pypi.org:443\", \"*.github.com:443\", \"ssh://git.example.com:22\"]",
+	},
+	{
+		.path = "network.deny", .type = IMMURE_KEY_STRINGS, .offset = AT(net_deny),
+		.check = immure_check_host_rule, .tighten = IMMURE_TIGHTEN_MORE,
+		.flag = "deny-host", .argument = "RULE",
+		.help = "a host the command may not reach although an allowed rule covers it",
+		.doc = "Rules as in network.allow; a denial beats every allowance.",
+		.enforced_by = "network_egress", .example = "[\"uploads.github.com\"]",
+	},
+	{
+		.path = "network.publish", .type = IMMURE_KEY_STRINGS, .offset = AT(publish),
+		.check = immure_check_publish, .tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "publish", .argument = "[ADDR:]HOSTPORT[:PORT]",
+		.help = "a port inside that the host can connect to",
+		.doc = "PORT, HOSTPORT:PORT or ADDRESS:HOSTPORT:PORT (IPv6 in brackets). The address is "
+		       "the host's and 127.0.0.1 unless given. Each host port once.",
+		.enforced_by = "network_ingress", .example = "[\"8080\", \"127.0.0.1:9000:80\"]",
+	},
+	{
+		.path = "network.private", .type = IMMURE_KEY_BOOL, .offset = AT(net_private),
+		.fallback = "false", .tighten = IMMURE_TIGHTEN_FALSE,
+		.flag = "private", .argument = "BOOL",
+		.help = "allowed names may resolve to private addresses",
+		.doc = "Whether a name allowed by network.allow may lead to a private address (RFC 1918, "
+		       "RFC 4193). Loopback, link-local and cloud metadata addresses are refused "
+		       "either way unless a rule names the address itself.",
+		.enforced_by = "network_egress", .example = "false",
+	},
+	{
+		.path = "network.prefix", .type = IMMURE_KEY_TEXT, .offset = AT(net_prefix),
+		.check = immure_check_prefix, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "prefix", .argument = "CIDR",
+		.help = "the range that names resolve to inside",
+		.doc = "The range of synthetic addresses that names resolve to inside, in CIDR form, "
+		       "for networks where the built-in range is in use.",
+		.enforced_by = "network_egress", .example = "\"198.18.0.0/15\"",
+	},
+	{
+		.path = "environment.pass", .type = IMMURE_KEY_STRINGS, .offset = AT(env_pass),
+		.check = immure_check_pass, .tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "pass", .argument = "NAME",
+		.help = "a variable to hand through from the caller",
+		.doc = "Variables the command gets from the caller's environment; everything else is "
+		       "absent. A final * stands for any rest of the name. Variables that make "
+		       "loaders and interpreters run other code (LD_*, GLIBC_TUNABLES, BASH_ENV, "
+		       "NODE_OPTIONS, PYTHONPATH, GIT_CONFIG_* and the like) are never passed, also "
+		       "not by a pattern; environment.set can give them.",
+		.enforced_by = "secret_isolation", .example = "[\"LANG\", \"LC_*\"]",
+	},
+	{
+		.path = "environment.set", .type = IMMURE_KEY_ENV, .offset = AT(env_set),
+		.tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "env", .argument = "NAME=VALUE",
+		.help = "a variable to set",
+		.doc = "Variables the command gets with these values; they win over passed ones.",
+		.enforced_by = "secret_isolation", .example = "{\"CI\": \"1\"}",
+	},
+	{
+		.path = "secrets", .type = IMMURE_KEY_SECRETS, .offset = AT(secrets),
+		.tighten = IMMURE_TIGHTEN_FEWER,
+		.help = "secrets used on the command's behalf, never shown to it",
+		.doc = "A map from a secret's name to where it comes from (from: env:NAME, file:PATH or "
+		       "fd:N), the hosts it may be sent to (to: rules as in network.allow), and how "
+		       "(as: bearer, basic, header:NAME, query:NAME or env:NAME; bearer unless given). "
+		       "The gatekeeper inserts it; the value never enters the sandbox, except with "
+		       "env:NAME, which hands it to the command. Until a backend can do that it is a "
+		       "gap and the run refuses.",
+		.enforced_by = "secret_isolation",
+		.example = "{\"openai\": {\"from\": \"env:OPENAI_API_KEY\", \"to\": [\"api.openai.com\"], "
+			   "\"as\": \"bearer\"}}",
+	},
+	{
+		.path = "limits.memory", .type = IMMURE_KEY_SIZE, .offset = AT(limits.memory),
+		.min = 1 << 20, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "memory", .argument = "SIZE", .help = "memory of all processes together",
+		.doc = "Memory of the command and everything it starts, its private directories "
+		       "included. Beyond it the kernel kills inside the sandbox and the verdict is "
+		       "out of memory. Held by a cgroup (memory.max, cgroups(7)) or, without one, by "
+		       "watching the process tree; the plan says which. At least 1M.",
+		.enforced_by = "resources", .example = "\"2G\"",
+	},
+	{
+		.path = "limits.processes", .type = IMMURE_KEY_COUNT, .offset = AT(limits.processes),
+		.min = 1, .max = 4194304, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "processes", .argument = "N", .help = "processes and threads at one time",
+		.doc = "How many processes and threads may exist at one time. Beyond it fork fails "
+		       "inside. Held by a cgroup (pids.max) or RLIMIT_NPROC (getrlimit(2)).",
+		.enforced_by = "resources", .example = "256",
+	},
+	{
+		.path = "limits.cpus", .type = IMMURE_KEY_MILLI, .offset = AT(limits.cpus),
+		.min = 10, .max = 1024 * 1000, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "cpus", .argument = "N", .help = "CPUs' worth of time; may be a fraction",
+		.doc = "How much CPU time per second of wall time all processes get together, in CPUs. "
+		       "Held by a cgroup (cpu.max) or by binding to that many CPUs. At least 0.01.",
+		.enforced_by = "resources", .example = "1.5",
+	},
+	{
+		.path = "limits.wall_time", .type = IMMURE_KEY_DURATION, .offset = AT(limits.wall_time),
+		.min = 1, .max = MAX_MS, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "timeout", .argument = "TIME", .help = "how long the command may take",
+		.doc = "Wall-clock time until everything is ended: first SIGTERM, after a grace period "
+		       "SIGKILL. The exit status is then 124.",
+		.enforced_by = "process_timeout", .example = "\"10m\"",
+	},
+	{
+		.path = "limits.cpu_time", .type = IMMURE_KEY_DURATION, .offset = AT(limits.cpu_time),
+		.min = 1000, .max = MAX_MS, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "cpu-time", .argument = "TIME", .help = "CPU time the command may use",
+		.doc = "CPU time of each process, in whole seconds, held by RLIMIT_CPU (getrlimit(2)). At "
+		       "least 1s.",
+		.enforced_by = "resources", .example = "\"5m\"",
+	},
+	{
+		.path = "limits.open_files", .type = IMMURE_KEY_COUNT, .offset = AT(limits.open_files),
+		.min = 8, .max = 1048576, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "open-files", .argument = "N", .help = "open descriptors of one process",
+		.doc = "Descriptors one process may have open, held by RLIMIT_NOFILE (getrlimit(2)). At "
+		       "least 8.",
+		.enforced_by = "process_rlimits", .example = "1024",
+	},
+	{
+		.path = "limits.file_size", .type = IMMURE_KEY_SIZE, .offset = AT(limits.file_size),
+		.min = 1, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "file-size", .argument = "SIZE", .help = "size of any file written",
+		.doc = "How large a file may be made, held by RLIMIT_FSIZE (getrlimit(2)).",
+		.enforced_by = "process_rlimits", .example = "\"1G\"",
+	},
+	{
+		.path = "limits.disk", .type = IMMURE_KEY_SIZE, .offset = AT(limits.disk),
+		.min = 4096, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "disk", .argument = "SIZE", .help = "bytes in the private directories",
+		.doc = "How much can be stored in the areas that are made for the command (files.tmp, an "
+		       "empty home, /dev/shm). It does not bound the workspace and files.write, which "
+		       "are the host's own file systems. At least 4K.",
+		.enforced_by = "resources", .example = "\"4G\"",
+	},
+	{
+		.path = "limits.output", .type = IMMURE_KEY_SIZE, .offset = AT(limits.output),
+		.min = 1, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "output", .argument = "SIZE", .help = "bytes of output before it is cut",
+		.doc = "How many bytes of standard output and standard error together are handed on. "
+		       "After that comes a marker, and the rest is read and dropped, so that the "
+		       "command does not block.",
+		.enforced_by = "resources", .example = "\"64M\"",
+	},
+	{
+		.path = "syscalls", .type = IMMURE_KEY_CHOICE, .offset = AT(syscalls),
+		.names = NAMES("default", "strict"), .rank = RANK(0, 1),
+		.check = immure_check_artifact, .fallback = "default",
+		.tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "syscalls", .argument = "NAME|FILE",
+		.help = "the system call filter",
+		.doc = "default: what compilers, interpreters, build tools and browsers need. strict: "
+		       "less, for simple programs. An absolute path names a filter of the user's own, "
+		       "a checked artifact. All of them close other call ABIs and what could reach "
+		       "out of the sandbox (seccomp(2)).",
+		.enforced_by = "syscalls", .example = "\"default\"",
+	},
+	{
+		.path = "identity", .type = IMMURE_KEY_ENUM, .offset = AT(identity),
+		.names = NAMES("caller", "root", "nobody"), .rank = RANK(1, 0, 2),
+		.fallback = "caller", .tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "identity", .argument = "WHO",
+		.help = "who the command is inside",
+		.doc = "caller: the caller's user and group. root: user 0 inside, the caller outside, with "
+		       "no rights beyond the sandbox. nobody: user 65534 (user_namespaces(7)).",
+		.enforced_by = "privileges", .example = "\"caller\"",
+	},
+	{
+		.path = "id_range", .type = IMMURE_KEY_ENUM, .offset = AT(id_range),
+		.names = NAMES("single", "subid"), .rank = RANK(1, 0), .fallback = "single",
+		.tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "id-range", .argument = "RANGE",
+		.help = "one user inside, or the caller's sub-id range",
+		.doc = "single: one user and one group exist inside. subid: also the caller's ranges of "
+		       "subuid(5) and subgid(5), mapped by newuidmap(1), for commands that change "
+		       "user.",
+		.enforced_by = "privileges", .example = "\"single\"",
+	},
+	{
+		.path = "image", .type = IMMURE_KEY_TEXT, .offset = AT(image),
+		.check = immure_check_image, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "image", .argument = "IMAGE",
+		.help = "the image the root comes from (files.view image)",
+		.doc = "An image reference or the path of an image layout. Needs files.view image. Until "
+		       "a backend can provide it, it is a gap and the run refuses.",
+		.enforced_by = "read_only_root", .example = "\"debian:12\"",
+	},
+	{
+		.path = "require.class", .type = IMMURE_KEY_CHOICE, .offset = AT(require_class),
+		.names = NAMES("host_process", "sandbox", "container", "lightweight_vm",
+			       "remote_sandbox"),
+		.tighten = IMMURE_TIGHTEN_SET,
+		.flag = "require-class", .argument = "CLASS",
+		.help = "the isolation class that the backend must be of",
+		.doc = "Classes are names and not an order: exactly this one will do. A host where "
+		       "none can be had refuses.",
+		.enforced_by = "privileges", .example = "\"sandbox\"",
+	},
+	{
+		.path = "require.capabilities", .type = IMMURE_KEY_STRINGS, .offset = AT(require_caps),
+		.check = immure_check_capability, .tighten = IMMURE_TIGHTEN_MORE,
+		.flag = "require", .argument = "CAPABILITY",
+		.help = "a capability that must be enforced",
+		.doc = "Capabilities or dimensions of the report of immure-doctor(1) that must be "
+		       "enforced; where one is not, the run refuses.",
+		.enforced_by = "privileges", .example = "[\"no_network_guarantee\"]",
+	},
+	{
+		.path = "require.downgrade", .type = IMMURE_KEY_DOWNGRADE, .offset = AT(downgrade),
+		.names = NAMES("deny", "allow"), .fallback = "deny",
+		.tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "downgrade", .argument = "deny|allow|GAP",
+		.help = "what to do about what cannot be enforced",
+		.doc = "deny: a gap refuses the run. allow: gaps are accepted, and are named in the plan, "
+		       "the proof and on standard error. A list in a file names exactly the gaps (by "
+		       "policy key or dimension) that this policy can live with; the run still needs "
+		       "the caller to say --downgrade allow, or to name them.",
+		.enforced_by = "privileges", .example = "[\"limits.memory\"]",
+	},
+	{
+		.path = "origin", .type = IMMURE_KEY_ENUM, .offset = AT(origin),
+		.names = NAMES("local", "remote"), .rank = RANK(0, 1), .fallback = "local",
+		.tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "origin", .argument = "ORIGIN",
+		.help = "whose work this is; remote work never degrades",
+		.doc = "local: the caller's own work. remote: somebody else's; no downgrade is accepted, "
+		       "whatever require.downgrade says.",
+		.enforced_by = "privileges", .example = "\"local\"",
+	},
+	{
+		.path = "backend", .type = IMMURE_KEY_CHOICE, .offset = AT(backend),
+		.names = NAMES("auto", "native", "landlock", "bwrap", "microvm", "firecracker", "oci",
+			       "seatbelt", "vz", "wsl2"),
+		.fallback = "auto", .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "backend", .argument = "NAME",
+		.help = "what enforces the policy",
+		.doc = "A named backend is used or the run refuses; only auto chooses, the first that can "
+		       "enforce all that is asked.",
+		.enforced_by = "privileges", .example = "\"auto\"",
+	},
+};
+const size_t immure_keys_n = sizeof(immure_keys) / sizeof(immure_keys[0]);
+
+int immure_key_find(const char *path)
+{
+	for (size_t i = 0; i < immure_keys_n; i++)
+		if (strcmp(immure_keys[i].path, path) == 0)
+			return (int)i;
+	return -1;
+}
+
+const char *immure_key_expects(const struct immure_key *k)
+{
+	static const char *const expects[IMMURE_KEY_TYPE_MAX] = {
+		[IMMURE_KEY_TEXT] = "a string",
+		[IMMURE_KEY_CHOICE] = "a string",
+		[IMMURE_KEY_ENUM] = "a string",
+		[IMMURE_KEY_BOOL] = "true or false",
+		[IMMURE_KEY_SIZE] = "a size such as \"512M\" or \"2G\", or bytes",
+		[IMMURE_KEY_DURATION] = "a time such as \"30s\" or \"10m\", or seconds",
+		[IMMURE_KEY_COUNT] = "a whole number",
+		[IMMURE_KEY_MILLI] = "a number such as 2 or 0.5",
+		[IMMURE_KEY_PATHS] = "a list of paths",
+		[IMMURE_KEY_STRINGS] = "a list of strings",
+		[IMMURE_KEY_ENV] = "an object of names and string values",
+		[IMMURE_KEY_SECRETS] = "an object of secrets",
+		[IMMURE_KEY_DOWNGRADE] = "\"deny\", \"allow\" or a list of gaps",
+	};
+
+	return expects[k->type];
+}
+
+enum { NEAREST_MAX = 64 };
+
+/* Levenshtein distance, one row at a time; words longer than the row are far. */
+static size_t edit_distance(const char *a, const char *b)
+{
+	size_t la = strlen(a), lb = strlen(b), row[NEAREST_MAX + 1];
+
+	if (la > NEAREST_MAX || lb > NEAREST_MAX)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= la; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= lb; j++) {
+			size_t best = diagonal + (a[i - 1] != b[j - 1]);
+
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			diagonal = row[j];
+			row[j] = best;
+		}
+	}
+	return row[lb];
+}
+
+const char *immure_nearest(const char *word, const char *const *candidates, size_t n)
+{
+	size_t best = SIZE_MAX;
+	const char *ret = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t d = edit_distance(word, candidates[i]);
+
+		if (d < best) {
+			best = d;
+			ret = candidates[i];
+		}
+	}
+	return best <= 3 && best < strlen(word) ? ret : NULL;
+}
