@@ -68,16 +68,49 @@ int32_t immure_policy_load(const struct immure_policy_options *options, immure_p
 	return immure_build_finish(&b, ret, err);
 }
 
-static const char *choices_of(const struct immure_key *k)
+/* Flags that are not keys of a file: they choose the layers. */
+static const struct immure_flag layer_flags[] = {
+	{ .flag = "profile", .key = "extends", .argument = "NAME",
+	  .help = "build on this profile (default: dev)" },
+	{ .flag = "policy", .key = "policy", .argument = "FILE",
+	  .help = "read this policy file instead of looking for one" },
+};
+enum { LAYER_FLAGS = sizeof(layer_flags) / sizeof(layer_flags[0]) };
+
+static bool key_flag(uint32_t index, struct immure_flag *ret)
 {
-	(void)k;
-	return NULL;
+	for (size_t i = 0; i < immure_keys_n; i++) {
+		const struct immure_key *k = &immure_keys[i];
+
+		if (!k->flag || index-- > 0)
+			continue;
+		*ret = (struct immure_flag){
+			.flag = k->flag,
+			/* On the command line a list is added to: --deny must not undo
+			 * what the profile denies. */
+			.key = immure_key_appends(k) ? k->plus : k->path,
+			.argument = k->argument,
+			.help = k->help,
+			.choices = k->choices,
+		};
+		return true;
+	}
+	return false;
 }
 
 int32_t immure_policy_flag(uint32_t index, struct immure_flag *ret)
 {
-	(void)index;
-	(void)ret;
-	(void)choices_of;
-	return -IMMURE_ERR_INVALID;
+	struct immure_flag f = { 0 };
+	size_t n;
+
+	if (!ret || ret->size < sizeof(ret->size))
+		return -IMMURE_ERR_INVALID;
+	if (index < LAYER_FLAGS)
+		f = layer_flags[index];
+	else if (!key_flag(index - LAYER_FLAGS, &f))
+		return -IMMURE_ERR_INVALID;
+	n = ret->size < sizeof(f) ? ret->size : sizeof(f);
+	f.size = ret->size;
+	memcpy(ret, &f, n);
+	return 0;
 }

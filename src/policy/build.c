@@ -46,7 +46,7 @@ static void note(struct immure_policy_build *b, const struct immure_key *k, bool
 	const char **slot = &b->p->sources[index_of(k)];
 
 	b->set_in[index_of(k)] = b->layer;
-	if (!added || !*slot)
+	if (!added || !*slot || strcmp(*slot, "default") == 0)
 		*slot = b->source;
 	else if (b->source && strcmp(*slot, b->source) != 0)
 		*slot = immure_arena_printf(&b->p->arena, "%s, %s", *slot, b->source);
@@ -391,6 +391,7 @@ int32_t immure_build_profile(struct immure_policy_build *b, const char *name,
 	const struct immure_profile *chain[PROFILE_DEPTH];
 	size_t n = 0;
 
+	chain[0] = NULL;
 	for (const char *next = name; next; next = chain[n++]->extends) {
 		const struct immure_profile *pr = immure_profile_find(next);
 
@@ -412,7 +413,7 @@ int32_t immure_build_profile(struct immure_policy_build *b, const char *name,
 		}
 		chain[n] = pr;
 	}
-	b->p->profile = chain[0]->name;
+	b->p->profile = chain[0] ? chain[0]->name : "";
 	while (n-- > 0) {
 		b->layer++;
 		b->source = chain[n]->name;
@@ -444,6 +445,19 @@ static int32_t unknown_setting(const struct immure_setting *s, const char *key,
 	return r;
 }
 
+/* A flag may be named with or without its dashes; people see it with them. */
+static const char *setting_source(struct immure_policy_build *b, const struct immure_setting *s,
+				  const struct immure_key *k)
+{
+	const char *source = s->source ? s->source : k->path, *ret;
+
+	if (k->flag && strcmp(source, k->flag) == 0)
+		ret = immure_arena_printf(&b->p->arena, "--%s", source);
+	else
+		ret = immure_arena_strdup(&b->p->arena, source);
+	return ret ? ret : "";
+}
+
 int32_t immure_build_settings(struct immure_policy_build *b, const struct immure_setting *s,
 			      size_t n, struct immure_error **err)
 {
@@ -452,17 +466,18 @@ int32_t immure_build_settings(struct immure_policy_build *b, const struct immure
 	b->layer++;
 	for (size_t i = 0; i < n; i++) {
 		struct immure_complaint c = { 0 };
-		const char *key = s[i].key ? s[i].key : "", *source = s[i].source ? s[i].source : key;
+		const char *key = s[i].key ? s[i].key : "", *source;
 		bool append = key[0] == '+';
 		int at = immure_key_find(key + append), r;
 		int32_t code;
 
 		if (at < 0)
 			return unknown_setting(&s[i], key + append, err);
+		source = setting_source(b, &s[i], &immure_keys[at]);
 		if (!s[i].value)
 			return immure_fail(err, IMMURE_ERR_INVALID, 0, "policy", key + append,
 					   "%s: no value", source);
-		b->source = immure_arena_strdup(&b->p->arena, source);
+		b->source = source;
 		if (append && !immure_key_appends(&immure_keys[at]))
 			r = immure_complain(&c, "takes one value, so there is nothing to append to");
 		else

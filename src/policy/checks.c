@@ -9,6 +9,7 @@
 
 #include "base/parse.h"
 #include "base/path.h"
+#include "facts/report.h"
 #include "policy/env.h"
 #include "policy/netrule.h"
 #include "policy/policy.h"
@@ -242,17 +243,30 @@ int immure_check_image(struct immure_arena *a, const char *value, const char **r
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* The names are those of the capability report (facts/report.h); whether one
- * exists is checked where the report is. */
+/* A name of the capability report: one of the nineteen, or a dimension. */
 int immure_check_capability(struct immure_arena *a, const char *value, const char **ret,
 			    struct immure_complaint *c)
 {
-	size_t n = strlen(value);
+	const char *names[64], *near;
+	size_t n = 0;
 
-	if (n == 0 || n > 64 || strspn(value, "abcdefghijklmnopqrstuvwxyz_") != n)
-		return immure_complain(c, "\"%.60s\" is no capability or dimension", value);
-	*ret = immure_arena_strdup(a, value);
-	return *ret ? 0 : -ENOMEM;
+	for (; n < immure_capability_names_n && n < 40; n++)
+		names[n] = immure_capability_names[n];
+	for (int d = 0; d < IMMURE_DIM_MAX; d++)
+		names[n++] = immure_dimension_name((enum immure_dimension)d);
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(names[i], value) == 0) {
+			*ret = immure_arena_strdup(a, value);
+			return *ret ? 0 : -ENOMEM;
+		}
+	}
+	immure_complain(c, "\"%.60s\" is no capability or dimension", value);
+	near = immure_nearest(value, names, n);
+	if (near)
+		immure_complain_hint(c, "did you mean \"%s\"?", near);
+	else
+		immure_complain_hint(c, "`immure doctor` lists them");
+	return -EINVAL;
 }
 
 static int secret_source(const char *from, struct immure_complaint *c)

@@ -9,6 +9,7 @@
 
 #define AT(member) offsetof(struct immure_policy, member)
 #define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define KEY(p) .path = (p), .plus = "+" p
 #define RANK(...) ((const unsigned char[]){ __VA_ARGS__ })
 
 /* Largest numbers a limit may have: what the kernel's interfaces take. */
@@ -17,7 +18,7 @@
 
 const struct immure_key immure_keys[] = {
 	{
-		.path = "workspace.path", .type = IMMURE_KEY_TEXT, .offset = AT(workspace),
+		KEY("workspace.path"), .type = IMMURE_KEY_TEXT, .offset = AT(workspace),
 		.check = immure_check_path, .fallback = ".",
 		.tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "workspace", .argument = "DIR",
@@ -29,8 +30,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "\".\"",
 	},
 	{
-		.path = "workspace.mode", .type = IMMURE_KEY_ENUM, .offset = AT(workspace_mode),
-		.names = NAMES("rw", "ro", "cow"), .rank = RANK(0, 2, 1), .fallback = "rw",
+		KEY("workspace.mode"), .type = IMMURE_KEY_ENUM, .offset = AT(workspace_mode),
+		.names = NAMES("rw", "ro", "cow"),
+		.choices = "rw|ro|cow",
+		.rank = RANK(0, 2, 1), .fallback = "rw",
 		.tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "workspace-mode", .argument = "MODE",
 		.help = "whether the workspace can be changed",
@@ -41,8 +44,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "\"rw\"",
 	},
 	{
-		.path = "files.view", .type = IMMURE_KEY_ENUM, .offset = AT(view),
-		.names = NAMES("host", "system", "image"), .rank = RANK(0, 1, 0), .fallback = "host",
+		KEY("files.view"), .type = IMMURE_KEY_ENUM, .offset = AT(view),
+		.names = NAMES("host", "system", "image"),
+		.choices = "host|system|image",
+		.rank = RANK(0, 1, 0), .fallback = "host",
 		.tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "view", .argument = "VIEW",
 		.help = "what of the file system is there at all",
@@ -54,8 +59,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_read", .example = "\"host\"",
 	},
 	{
-		.path = "files.home", .type = IMMURE_KEY_ENUM, .offset = AT(home),
-		.names = NAMES("host", "empty"), .rank = RANK(0, 1), .fallback = "host",
+		KEY("files.home"), .type = IMMURE_KEY_ENUM, .offset = AT(home),
+		.names = NAMES("host", "empty"),
+		.choices = "host|empty",
+		.rank = RANK(0, 1), .fallback = "host",
 		.tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "home", .argument = "HOME",
 		.help = "the host's home directory, or an empty one",
@@ -65,7 +72,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "secret_read", .example = "\"host\"",
 	},
 	{
-		.path = "files.read", .type = IMMURE_KEY_PATHS, .offset = AT(read),
+		KEY("files.read"), .type = IMMURE_KEY_PATHS, .offset = AT(read),
 		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "read", .argument = "PATH",
 		.help = "may be read although the view would hide or mask it",
@@ -76,7 +83,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_read", .example = "[\"/opt/toolchain\", \"~/.config/app\"]",
 	},
 	{
-		.path = "files.write", .type = IMMURE_KEY_PATHS, .offset = AT(write),
+		KEY("files.write"), .type = IMMURE_KEY_PATHS, .offset = AT(write),
 		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "write", .argument = "PATH",
 		.help = "may be read and written",
@@ -86,7 +93,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "[\"~/.cache/build\"]",
 	},
 	{
-		.path = "files.deny", .type = IMMURE_KEY_PATHS, .offset = AT(deny),
+		KEY("files.deny"), .type = IMMURE_KEY_PATHS, .offset = AT(deny),
 		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_MORE,
 		.flag = "deny", .argument = "PATH",
 		.help = "answers permission denied, whatever else says",
@@ -96,7 +103,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "secret_read", .example = "[\"~/private\"]",
 	},
 	{
-		.path = "files.tmp", .type = IMMURE_KEY_PATHS, .offset = AT(tmp),
+		KEY("files.tmp"), .type = IMMURE_KEY_PATHS, .offset = AT(tmp),
 		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "tmp", .argument = "PATH",
 		.help = "a private, empty, writable directory in memory",
@@ -106,7 +113,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "[\"/tmp\", \"/var/tmp\"]",
 	},
 	{
-		.path = "files.protect", .type = IMMURE_KEY_PATHS, .offset = AT(protect),
+		KEY("files.protect"), .type = IMMURE_KEY_PATHS, .offset = AT(protect),
 		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_MORE,
 		.flag = "protect", .argument = "PATH",
 		.help = "stays read-only inside a writable place",
@@ -117,9 +124,9 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "[\"deploy.sh\"]",
 	},
 	{
-		.path = "files.sensitive", .type = IMMURE_KEY_BOOL, .offset = AT(sensitive),
+		KEY("files.sensitive"), .type = IMMURE_KEY_BOOL, .offset = AT(sensitive),
 		.fallback = "true", .tighten = IMMURE_TIGHTEN_TRUE,
-		.flag = "sensitive", .argument = "BOOL",
+		.flag = "sensitive", .argument = "BOOL", .choices = "true|false",
 		.help = "mask the built-in table of places where secrets live",
 		.doc = "Whether the built-in table of sensitive paths is denied: keys, tokens, "
 		       "browser profiles, keyrings, shell histories, host sockets. The table is in "
@@ -127,9 +134,9 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "secret_read", .example = "true",
 	},
 	{
-		.path = "files.protected", .type = IMMURE_KEY_BOOL, .offset = AT(protected_table),
+		KEY("files.protected"), .type = IMMURE_KEY_BOOL, .offset = AT(protected_table),
 		.fallback = "true", .tighten = IMMURE_TIGHTEN_TRUE,
-		.flag = "protected", .argument = "BOOL",
+		.flag = "protected", .argument = "BOOL", .choices = "true|false",
 		.help = "protect the built-in table of files the host executes",
 		.doc = "Whether the built-in table of files that some program on the host obeys by "
 		       "itself (hooks, editor tasks, agents' settings) is protected in writable "
@@ -138,7 +145,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "true",
 	},
 	{
-		.path = "files.created", .type = IMMURE_KEY_STRINGS, .offset = AT(created),
+		KEY("files.created"), .type = IMMURE_KEY_STRINGS, .offset = AT(created),
 		.check = immure_check_created, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "created", .argument = "ENTRY",
 		.help = "an entry of the protected table that the command may create",
@@ -148,8 +155,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "[\"Makefile\", \"package.json\"]",
 	},
 	{
-		.path = "network.mode", .type = IMMURE_KEY_ENUM, .offset = AT(network),
-		.names = NAMES("none", "limited", "host"), .rank = RANK(2, 1, 0), .fallback = "none",
+		KEY("network.mode"), .type = IMMURE_KEY_ENUM, .offset = AT(network),
+		.names = NAMES("none", "limited", "host"),
+		.choices = "none|limited|host",
+		.rank = RANK(2, 1, 0), .fallback = "none",
 		.tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "net", .argument = "MODE",
 		.help = "no network, only allowed hosts, or the host's network",
@@ -160,7 +169,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "network_egress", .example = "\"none\"",
 	},
 	{
-		.path = "network.allow", .type = IMMURE_KEY_STRINGS, .offset = AT(net_allow),
+		KEY("network.allow"), .type = IMMURE_KEY_STRINGS, .offset = AT(net_allow),
 		.check = immure_check_host_rule, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "allow", .argument = "RULE",
 		.help = "a host the command may reach (network.mode limited)",
@@ -175,7 +184,7 @@ const struct immure_key immure_keys[] = {
 		.example = "[\"pypi.org:443\", \"*.github.com:443\", \"ssh://git.example.com:22\"]",
 	},
 	{
-		.path = "network.deny", .type = IMMURE_KEY_STRINGS, .offset = AT(net_deny),
+		KEY("network.deny"), .type = IMMURE_KEY_STRINGS, .offset = AT(net_deny),
 		.check = immure_check_host_rule, .tighten = IMMURE_TIGHTEN_MORE,
 		.flag = "deny-host", .argument = "RULE",
 		.help = "a host the command may not reach although an allowed rule covers it",
@@ -183,7 +192,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "network_egress", .example = "[\"uploads.github.com\"]",
 	},
 	{
-		.path = "network.publish", .type = IMMURE_KEY_STRINGS, .offset = AT(publish),
+		KEY("network.publish"), .type = IMMURE_KEY_STRINGS, .offset = AT(publish),
 		.check = immure_check_publish, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "publish", .argument = "[ADDR:]HOSTPORT[:PORT]",
 		.help = "a port inside that the host can connect to",
@@ -192,9 +201,9 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "network_ingress", .example = "[\"8080\", \"127.0.0.1:9000:80\"]",
 	},
 	{
-		.path = "network.private", .type = IMMURE_KEY_BOOL, .offset = AT(net_private),
+		KEY("network.private"), .type = IMMURE_KEY_BOOL, .offset = AT(net_private),
 		.fallback = "false", .tighten = IMMURE_TIGHTEN_FALSE,
-		.flag = "private", .argument = "BOOL",
+		.flag = "private", .argument = "BOOL", .choices = "true|false",
 		.help = "allowed names may resolve to private addresses",
 		.doc = "Whether a name allowed by network.allow may lead to a private address (RFC 1918, "
 		       "RFC 4193). Loopback, link-local and cloud metadata addresses are refused "
@@ -202,7 +211,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "network_egress", .example = "false",
 	},
 	{
-		.path = "network.prefix", .type = IMMURE_KEY_TEXT, .offset = AT(net_prefix),
+		KEY("network.prefix"), .type = IMMURE_KEY_TEXT, .offset = AT(net_prefix),
 		.check = immure_check_prefix, .tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "prefix", .argument = "CIDR",
 		.help = "the range that names resolve to inside",
@@ -211,7 +220,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "network_egress", .example = "\"198.18.0.0/15\"",
 	},
 	{
-		.path = "environment.pass", .type = IMMURE_KEY_STRINGS, .offset = AT(env_pass),
+		KEY("environment.pass"), .type = IMMURE_KEY_STRINGS, .offset = AT(env_pass),
 		.check = immure_check_pass, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "pass", .argument = "NAME",
 		.help = "a variable to hand through from the caller",
@@ -223,7 +232,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "secret_isolation", .example = "[\"LANG\", \"LC_*\"]",
 	},
 	{
-		.path = "environment.set", .type = IMMURE_KEY_ENV, .offset = AT(env_set),
+		KEY("environment.set"), .type = IMMURE_KEY_ENV, .offset = AT(env_set),
 		.tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "env", .argument = "NAME=VALUE",
 		.help = "a variable to set",
@@ -231,7 +240,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "secret_isolation", .example = "{\"CI\": \"1\"}",
 	},
 	{
-		.path = "secrets", .type = IMMURE_KEY_SECRETS, .offset = AT(secrets),
+		KEY("secrets"), .type = IMMURE_KEY_SECRETS, .offset = AT(secrets),
 		.tighten = IMMURE_TIGHTEN_FEWER,
 		.help = "secrets used on the command's behalf, never shown to it",
 		.doc = "A map from a secret's name to where it comes from (from: env:NAME, file:PATH or "
@@ -245,7 +254,7 @@ const struct immure_key immure_keys[] = {
 			   "\"as\": \"bearer\"}}",
 	},
 	{
-		.path = "limits.memory", .type = IMMURE_KEY_SIZE, .offset = AT(limits.memory),
+		KEY("limits.memory"), .type = IMMURE_KEY_SIZE, .offset = AT(limits.memory),
 		.min = 1 << 20, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "memory", .argument = "SIZE", .help = "memory of all processes together",
 		.doc = "Memory of the command and everything it starts, its private directories "
@@ -255,7 +264,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "resources", .example = "\"2G\"",
 	},
 	{
-		.path = "limits.processes", .type = IMMURE_KEY_COUNT, .offset = AT(limits.processes),
+		KEY("limits.processes"), .type = IMMURE_KEY_COUNT, .offset = AT(limits.processes),
 		.min = 1, .max = 4194304, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "processes", .argument = "N", .help = "processes and threads at one time",
 		.doc = "How many processes and threads may exist at one time. Beyond it fork fails "
@@ -263,7 +272,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "resources", .example = "256",
 	},
 	{
-		.path = "limits.cpus", .type = IMMURE_KEY_MILLI, .offset = AT(limits.cpus),
+		KEY("limits.cpus"), .type = IMMURE_KEY_MILLI, .offset = AT(limits.cpus),
 		.min = 10, .max = 1024 * 1000, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "cpus", .argument = "N", .help = "CPUs' worth of time; may be a fraction",
 		.doc = "How much CPU time per second of wall time all processes get together, in CPUs. "
@@ -271,7 +280,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "resources", .example = "1.5",
 	},
 	{
-		.path = "limits.wall_time", .type = IMMURE_KEY_DURATION, .offset = AT(limits.wall_time),
+		KEY("limits.wall_time"), .type = IMMURE_KEY_DURATION, .offset = AT(limits.wall_time),
 		.min = 1, .max = MAX_MS, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "timeout", .argument = "TIME", .help = "how long the command may take",
 		.doc = "Wall-clock time until everything is ended: first SIGTERM, after a grace period "
@@ -279,7 +288,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "process_timeout", .example = "\"10m\"",
 	},
 	{
-		.path = "limits.cpu_time", .type = IMMURE_KEY_DURATION, .offset = AT(limits.cpu_time),
+		KEY("limits.cpu_time"), .type = IMMURE_KEY_DURATION, .offset = AT(limits.cpu_time),
 		.min = 1000, .max = MAX_MS, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "cpu-time", .argument = "TIME", .help = "CPU time the command may use",
 		.doc = "CPU time of each process, in whole seconds, held by RLIMIT_CPU (getrlimit(2)). At "
@@ -287,7 +296,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "resources", .example = "\"5m\"",
 	},
 	{
-		.path = "limits.open_files", .type = IMMURE_KEY_COUNT, .offset = AT(limits.open_files),
+		KEY("limits.open_files"), .type = IMMURE_KEY_COUNT, .offset = AT(limits.open_files),
 		.min = 8, .max = 1048576, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "open-files", .argument = "N", .help = "open descriptors of one process",
 		.doc = "Descriptors one process may have open, held by RLIMIT_NOFILE (getrlimit(2)). At "
@@ -295,14 +304,14 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "process_rlimits", .example = "1024",
 	},
 	{
-		.path = "limits.file_size", .type = IMMURE_KEY_SIZE, .offset = AT(limits.file_size),
+		KEY("limits.file_size"), .type = IMMURE_KEY_SIZE, .offset = AT(limits.file_size),
 		.min = 1, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "file-size", .argument = "SIZE", .help = "size of any file written",
 		.doc = "How large a file may be made, held by RLIMIT_FSIZE (getrlimit(2)).",
 		.enforced_by = "process_rlimits", .example = "\"1G\"",
 	},
 	{
-		.path = "limits.disk", .type = IMMURE_KEY_SIZE, .offset = AT(limits.disk),
+		KEY("limits.disk"), .type = IMMURE_KEY_SIZE, .offset = AT(limits.disk),
 		.min = 4096, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "disk", .argument = "SIZE", .help = "bytes in the private directories",
 		.doc = "How much can be stored in the areas that are made for the command (files.tmp, an "
@@ -311,7 +320,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "resources", .example = "\"4G\"",
 	},
 	{
-		.path = "limits.output", .type = IMMURE_KEY_SIZE, .offset = AT(limits.output),
+		KEY("limits.output"), .type = IMMURE_KEY_SIZE, .offset = AT(limits.output),
 		.min = 1, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
 		.flag = "output", .argument = "SIZE", .help = "bytes of output before it is cut",
 		.doc = "How many bytes of standard output and standard error together are handed on. "
@@ -320,7 +329,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "resources", .example = "\"64M\"",
 	},
 	{
-		.path = "syscalls", .type = IMMURE_KEY_CHOICE, .offset = AT(syscalls),
+		KEY("syscalls"), .type = IMMURE_KEY_CHOICE, .offset = AT(syscalls),
 		.names = NAMES("default", "strict"), .rank = RANK(0, 1),
 		.check = immure_check_artifact, .fallback = "default",
 		.tighten = IMMURE_TIGHTEN_RANK,
@@ -333,8 +342,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "syscalls", .example = "\"default\"",
 	},
 	{
-		.path = "identity", .type = IMMURE_KEY_ENUM, .offset = AT(identity),
-		.names = NAMES("caller", "root", "nobody"), .rank = RANK(1, 0, 2),
+		KEY("identity"), .type = IMMURE_KEY_ENUM, .offset = AT(identity),
+		.names = NAMES("caller", "root", "nobody"),
+		.choices = "caller|root|nobody",
+		.rank = RANK(1, 0, 2),
 		.fallback = "caller", .tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "identity", .argument = "WHO",
 		.help = "who the command is inside",
@@ -343,8 +354,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "privileges", .example = "\"caller\"",
 	},
 	{
-		.path = "id_range", .type = IMMURE_KEY_ENUM, .offset = AT(id_range),
-		.names = NAMES("single", "subid"), .rank = RANK(1, 0), .fallback = "single",
+		KEY("id_range"), .type = IMMURE_KEY_ENUM, .offset = AT(id_range),
+		.names = NAMES("single", "subid"),
+		.choices = "single|subid",
+		.rank = RANK(1, 0), .fallback = "single",
 		.tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "id-range", .argument = "RANGE",
 		.help = "one user inside, or the caller's sub-id range",
@@ -354,7 +367,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "privileges", .example = "\"single\"",
 	},
 	{
-		.path = "image", .type = IMMURE_KEY_TEXT, .offset = AT(image),
+		KEY("image"), .type = IMMURE_KEY_TEXT, .offset = AT(image),
 		.check = immure_check_image, .tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "image", .argument = "IMAGE",
 		.help = "the image the root comes from (files.view image)",
@@ -363,9 +376,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "read_only_root", .example = "\"debian:12\"",
 	},
 	{
-		.path = "require.class", .type = IMMURE_KEY_CHOICE, .offset = AT(require_class),
+		KEY("require.class"), .type = IMMURE_KEY_CHOICE, .offset = AT(require_class),
 		.names = NAMES("host_process", "sandbox", "container", "lightweight_vm",
 			       "remote_sandbox"),
+		.choices = "host_process|sandbox|container|lightweight_vm|remote_sandbox",
 		.tighten = IMMURE_TIGHTEN_SET,
 		.flag = "require-class", .argument = "CLASS",
 		.help = "the isolation class that the backend must be of",
@@ -374,7 +388,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "privileges", .example = "\"sandbox\"",
 	},
 	{
-		.path = "require.capabilities", .type = IMMURE_KEY_STRINGS, .offset = AT(require_caps),
+		KEY("require.capabilities"), .type = IMMURE_KEY_STRINGS, .offset = AT(require_caps),
 		.check = immure_check_capability, .tighten = IMMURE_TIGHTEN_MORE,
 		.flag = "require", .argument = "CAPABILITY",
 		.help = "a capability that must be enforced",
@@ -383,7 +397,7 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "privileges", .example = "[\"no_network_guarantee\"]",
 	},
 	{
-		.path = "require.downgrade", .type = IMMURE_KEY_DOWNGRADE, .offset = AT(downgrade),
+		KEY("require.downgrade"), .type = IMMURE_KEY_DOWNGRADE, .offset = AT(downgrade),
 		.names = NAMES("deny", "allow"), .fallback = "deny",
 		.tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "downgrade", .argument = "deny|allow|GAP",
@@ -395,8 +409,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "privileges", .example = "[\"limits.memory\"]",
 	},
 	{
-		.path = "origin", .type = IMMURE_KEY_ENUM, .offset = AT(origin),
-		.names = NAMES("local", "remote"), .rank = RANK(0, 1), .fallback = "local",
+		KEY("origin"), .type = IMMURE_KEY_ENUM, .offset = AT(origin),
+		.names = NAMES("local", "remote"),
+		.choices = "local|remote",
+		.rank = RANK(0, 1), .fallback = "local",
 		.tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "origin", .argument = "ORIGIN",
 		.help = "whose work this is; remote work never degrades",
@@ -405,9 +421,10 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "privileges", .example = "\"local\"",
 	},
 	{
-		.path = "backend", .type = IMMURE_KEY_CHOICE, .offset = AT(backend),
+		KEY("backend"), .type = IMMURE_KEY_CHOICE, .offset = AT(backend),
 		.names = NAMES("auto", "native", "landlock", "bwrap", "microvm", "firecracker", "oci",
 			       "seatbelt", "vz", "wsl2"),
+		.choices = "auto|native|landlock|bwrap|microvm|firecracker|oci|seatbelt|vz|wsl2",
 		.fallback = "auto", .tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "backend", .argument = "NAME",
 		.help = "what enforces the policy",

@@ -55,9 +55,11 @@ typedef int immure_key_check(struct immure_arena *a, const char *value, const ch
 
 struct immure_key {
 	const char *path;          /* "limits.memory" */
+	const char *plus;          /* "+limits.memory" */
 	enum immure_key_type type;
 	size_t offset;             /* into struct immure_policy */
 	const char *const *names;  /* ENUM and CHOICE, NULL-terminated */
+	const char *choices;       /* names as "a|b" when there is nothing else to choose */
 	const unsigned char *rank; /* with TIGHTEN_RANK, one per name: higher = tighter */
 	uint64_t min, max;         /* numbers; zero is never legal */
 	immure_key_check *check;
