@@ -208,7 +208,7 @@ static int act_descriptors(char **a)
 
 static int act_raise_descriptors(char **a)
 {
-	struct rlimit limit = {(rlim_t)atol(a[0]), (rlim_t)atol(a[0])};
+	struct rlimit limit = {(rlim_t)atol(a[0]) + 16, (rlim_t)atol(a[0]) + 16};
 
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return denied(errno);

@@ -302,7 +302,7 @@ ACT(rename_from, rename(a[0], a[2]))
 ACT(rename_over, rename(a[1], a[0]))
 ACT(renameat, renameat(AT_FDCWD, a[1], AT_FDCWD, a[0]))
 ACT(rename_exchange, syscall(SYS_renameat2, AT_FDCWD, a[1], AT_FDCWD, a[0], RENAME_EXCHANGE))
-ACT(rename_whiteout, syscall(SYS_renameat2, AT_FDCWD, a[0], AT_FDCWD, beside(a[0]), 0))
+ACT(rename_beside, syscall(SYS_renameat2, AT_FDCWD, a[0], AT_FDCWD, beside(a[0]), 0))
 ACT(unlink, syscall(SYS_unlink, a[0]))
 ACT(unlinkat, unlinkat(AT_FDCWD, a[0], 0))
 ACT(rmdir, rmdir(a[0]))
@@ -382,6 +382,8 @@ static int act_bind_socket(char **a)
 #define R(id) {#id, "read", act_##id}
 #define RK(id, kind) {#id, "read " kind, act_##id}
 #define W(id) {#id, "write", act_##id}
+/* Makes a new name beside the victim, whatever the victim itself is. */
+#define WB(id) {#id, "write beside", act_##id}
 
 static const struct attack attacks[] = {
 	R(open), R(openat), R(openat2), R(o_path_reopen), R(parent_fd), R(proc_self_root),
@@ -395,14 +397,14 @@ static const struct attack attacks[] = {
 	RK(listxattr, "child"), RK(handle, "child"),
 	RK(execve, "exec"), RK(execveat, "exec"),
 	RK(connect, "sock"), RK(sendto_dgram, "dgram"),
-	W(open_write), W(open_append), W(open_trunc), W(creat), W(open_creat), W(truncate),
-	W(link_from), W(link_over), W(rename_from), W(rename_over), W(renameat),
-	W(rename_exchange), W(rename_whiteout), W(unlink), W(unlinkat), W(mkdir), W(mkdirat),
-	W(mknod_fifo), W(mknodat_file), W(symlink), W(symlinkat), W(chmod), W(fchmodat),
+	W(open_write), W(open_append), W(open_trunc), W(creat), WB(open_creat), W(truncate),
+	W(link_from), WB(link_over), W(rename_from), W(rename_over), W(renameat),
+	W(rename_exchange), W(rename_beside), W(unlink), W(unlinkat), WB(mkdir), WB(mkdirat),
+	WB(mknod_fifo), WB(mknodat_file), WB(symlink), WB(symlinkat), W(chmod), W(fchmodat),
 	W(fchmodat2), W(chown), W(lchown), W(fchownat), W(utime), W(utimes), W(futimesat),
 	W(utimensat), W(setxattr), W(lsetxattr), W(fchmod), W(fchown), W(futimens), W(fsetxattr),
-	W(removexattr), W(setflags), W(fd_reopen_write), W(symlink_write), W(tmpfile),
-	W(bind_socket),
+	W(removexattr), W(setflags), W(fd_reopen_write), W(symlink_write), WB(tmpfile),
+	WB(bind_socket),
 	{"rmdir", "write emptydir", act_rmdir},
 };
 FAMILY(path, attacks);

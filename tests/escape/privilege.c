@@ -125,19 +125,17 @@ static int act_setdomainname(char **a)
 	return verdict(setdomainname("immure-attack", 13));
 }
 
-static int write_map(const char *path)
-{
-	char text[64];
-	int fd = open(path, O_WRONLY);
-
-	snprintf(text, sizeof(text), "0 %d 1\n", (int)getuid());
-	return verdict(fd < 0 ? -1 : write(fd, text, strlen(text)));
-}
-
 static int act_uid_map(char **a)
 {
+	char text[64];
+	int fd;
+
 	(void)a;
-	return unshare(CLONE_NEWUSER) < 0 ? denied(errno) : write_map("/proc/self/uid_map");
+	snprintf(text, sizeof(text), "0 %d 1\n", (int)getuid());
+	if (unshare(CLONE_NEWUSER) < 0)
+		return denied(errno);
+	fd = open("/proc/self/uid_map", O_WRONLY);
+	return verdict(fd < 0 ? -1 : write(fd, text, strlen(text)));
 }
 
 /* 0 = a directory of cgroups (any hierarchy) */
