@@ -41,9 +41,16 @@ enum immure_stage {
 
 /* Operations. The comment gives src / dst / num[] where they are used. All
  * paths are absolute and normal. dst is a path inside the sandbox; src a path
- * on the host, resolved once, with symlinks refused. */
+ * on the host, resolved once, with symlinks refused.
+ *
+ * Mount points: a dst that lies in a tmpfs of ours (TMPFS, ROOT_EMPTY, DEV,
+ * MASK_KEEP) is made when it is missing, with its parents (0755), a file when
+ * FILE is set; anywhere else a missing dst fails unless OPTIONAL. Within the
+ * mount stage every op stands after all ops on its ancestors. */
 enum immure_op_kind {
-	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; make and join a leaf; src: parents, ':'-joined */
+	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; make and join a leaf; src: v2 "/dir",
+	                            * v1 "memory=/dir:pids=/dir:cpu=/dir:cpuacct=/dir", those needed;
+	                            * num1: v2, enable the controllers of the ops that follow first */
 	IMMURE_OP_CGROUP_MEMORY,   /* num0: bytes */
 	IMMURE_OP_CGROUP_PIDS,     /* num0: count */
 	IMMURE_OP_CGROUP_CPU,      /* num0: thousandths of a CPU */
@@ -62,7 +69,7 @@ enum immure_op_kind {
 	IMMURE_OP_SYMLINK,         /* dst -> text src; ROOT_EMPTY only */
 	IMMURE_OP_DIR,             /* dst; num1 mode; in a tmpfs of ours */
 	IMMURE_OP_FILE,            /* dst; src = contents; num1 mode; in a tmpfs of ours */
-	IMMURE_OP_MASK,            /* dst answers EACCES; flags OPTIONAL */
+	IMMURE_OP_MASK,            /* dst answers EACCES; FILE is for readers: look what it is */
 	IMMURE_OP_MASK_KEEP,       /* dst answers EACCES, except the BINDs below it that follow */
 	IMMURE_OP_READONLY,        /* dst, inside a writable area, becomes read-only (its own mount) */
 	IMMURE_OP_PIN,             /* dst becomes its own writable mount, so it cannot be renamed */
@@ -129,7 +136,9 @@ struct immure_plan {
 	size_t ops_n;
 	struct immure_gap *gaps;
 	size_t gaps_n;
-	char hash[65];              /* SHA-256 hex of the sealed bytes */
+	char hash[65];              /* SHA-256 hex of the sealed bytes before their own digest */
+	const void *sealed;         /* the sealed form, in the arena */
+	size_t sealed_len;
 };
 
 /* The paths whose state the planner wants in the facts, absolute and normal. */

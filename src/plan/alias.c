@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One file, several names. A mask covers a path, so every other path to the
+ * same thing must be covered too:
+ *
+ *  - the host has a directory mounted twice (bind mounts, subvolumes): mounts of
+ *    one device whose roots contain, or are contained in, what is masked;
+ *  - we ourselves bind the target of a link in the link's place: what holds
+ *    below the target holds below that place.
+ *
+ * Hard links cannot be found this way; protect.c refuses files that have them,
+ * and the command can make none, because no link(2) crosses a mount.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "plan/compile.h"
+
+struct shared { /* mounts of devices that are mounted more than once */
+	uint64_t dev;
+	const struct immure_fact_mount *m;
+};
+
+static uint64_t device(const struct immure_fact_mount *m)
+{
+	return (uint64_t)m->major << 32 | m->minor;
+}
+
+static int by_device(const void *x, const void *y)
+{
+	const struct shared *a = x, *b = y;
+
+	if (a->dev != b->dev)
+		return a->dev < b->dev ? -1 : 1;
+	return (a->m > b->m) - (a->m < b->m); /* order in mountinfo */
+}
+
+static bool find_shared(struct immure_compile *b, struct shared **ret, size_t *ret_n)
+{
+	struct shared *s = immure_arena_alloc(b->a, (b->f->mounts_n + 1) * sizeof(*s));
+	size_t n = 0, out = 0;
+
+	if (!s)
+		return false;
+	for (size_t i = 0; i < b->f->mounts_n; i++) {
+		const struct immure_fact_mount *m = &b->f->mounts[i];
+
+		/* nsfs and the like have no path as root */
+		if (immure_path_is_normal(m->root) && immure_path_is_normal(m->target))
+			s[n++] = (struct shared){ device(m), m };
+	}
+	qsort(s, n, sizeof(*s), by_device);
+	for (size_t i = 0; i < n; i++)
+		if ((i > 0 && out > 0 && s[out - 1].dev == s[i].dev) ||
+		    (i + 1 < n && s[i + 1].dev == s[i].dev))
+			s[out++] = s[i];
+	*ret = s;
+	*ret_n = out;
+	return true;
+}
+
+/* The mount that a path is on: the deepest target, of equal ones the last. */
+static const struct immure_fact_mount *mount_of(const struct immure_compile *b, const char *path)
+{
+	const struct immure_fact_mount *best = NULL;
+	size_t best_len = 0;
+
+	for (size_t i = 0; i < b->f->mounts_n; i++) {
+		const struct immure_fact_mount *m = &b->f->mounts[i];
+		size_t len = strlen(m->target);
+
+		if ((!best || len >= best_len) && immure_path_is_under(path, m->target)) {
+			best = m;
+			best_len = len;
+		}
+	}
+	return best;
+}
+
+/* path with its prefix `from` replaced by `to`; path is at or below from. */
+static const char *moved(struct immure_arena *a, const char *path, const char *from,
+			 const char *to)
+{
+	const char *rest = path + (strcmp(from, "/") == 0 ? 0 : strlen(from));
+
+	while (*rest == '/')
+		rest++;
+	return *rest ? immure_compile_join(a, to, rest) : to;
+}
+
+static int32_t add_like(struct immure_compile *b, const struct immure_point *like,
+			const char *path)
+{
+	struct immure_point copy = *like; /* adding moves the array */
+	struct immure_point *pt = immure_compile_point(b, (enum immure_point_kind)copy.kind,
+						     (enum immure_rank)copy.rank, path, copy.key);
+
+	if (!pt)
+		return -IMMURE_ERR_NOMEM;
+	pt->file = copy.file;
+	pt->optional = copy.optional;
+	return 0;
+}
+
+static int32_t cover(struct immure_compile *b, size_t index, const struct shared *s, size_t n)
+{
+	struct immure_point pt = b->points[index];
+	const struct immure_fact_mount *m = mount_of(b, pt.path);
+	const char *inner;
+
+	if (!m || !immure_path_is_normal(m->root))
+		return 0;
+	inner = moved(b->a, pt.path, m->target, m->root);
+	if (!inner)
+		return -IMMURE_ERR_NOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const struct immure_fact_mount *o = s[i].m;
+		const char *at;
+
+		if (s[i].dev != device(m) || o == m)
+			continue;
+		if (immure_path_is_under(inner, o->root))
+			at = moved(b->a, inner, o->root, o->target);
+		else if (immure_path_is_under(o->root, inner))
+			at = o->target; /* all that is mounted there is from inside */
+		else
+			continue;
+		if (!at)
+			return -IMMURE_ERR_NOMEM;
+		if (strcmp(at, pt.path) == 0 || strcmp(at, "/") == 0 || mount_of(b, at) != o)
+			continue;
+		if (pt.kind == IMMURE_POINT_READONLY && !immure_compile_writable(b, at))
+			continue;
+		pt.optional = true;
+		if (add_like(b, &pt, at) < 0)
+			return -IMMURE_ERR_NOMEM;
+	}
+	return 0;
+}
+
+static int32_t own_binds(struct immure_compile *b)
+{
+	size_t n = b->points_n;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *dst = b->points[i].path, *src = b->points[i].src;
+
+		if (b->points[i].rank != IMMURE_RANK_ALLOW || !src || strcmp(src, dst) == 0)
+			continue;
+		for (size_t k = 0; k < n; k++) {
+			struct immure_point pt = b->points[k];
+			const char *at;
+			int32_t r;
+
+			if (pt.rank < IMMURE_RANK_TABLE || pt.src ||
+			    !immure_path_is_under(pt.path, src) ||
+			    (pt.rank == IMMURE_RANK_ALLOW && strcmp(pt.path, src) == 0))
+				continue;
+			at = moved(b->a, pt.path, src, dst);
+			r = at ? add_like(b, &pt, at) : -IMMURE_ERR_NOMEM;
+			if (r < 0)
+				return r;
+			if (pt.rank == IMMURE_RANK_ALLOW)
+				b->points[b->points_n - 1].src = pt.path;
+		}
+	}
+	return 0;
+}
+
+int32_t immure_compile_aliases(struct immure_compile *b)
+{
+	struct shared *s;
+	size_t shared_n, n = b->points_n;
+
+	if (b->a->failed || !find_shared(b, &s, &shared_n))
+		return -IMMURE_ERR_NOMEM;
+	for (size_t i = 0; shared_n && i < n; i++)
+		if (b->points[i].kind == IMMURE_POINT_MASK ||
+		    b->points[i].kind == IMMURE_POINT_READONLY) {
+			int32_t r = cover(b, i, s, shared_n);
+
+			if (r < 0)
+				return r;
+		}
+	return own_binds(b);
+}

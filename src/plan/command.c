@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command itself: its arguments, environment and directory. */
+#include <string.h>
+
+#include "base/path.h"
+#include "plan/compile.h"
+#include "policy/env.h"
+
+static int32_t arguments(struct immure_compile *b)
+{
+	const char *const *argv = b->cmd->argv;
+
+	if (!argv || !argv[0] || !argv[0][0])
+		return immure_fail(b->err, IMMURE_ERR_INVALID, 0, "plan", "command",
+				   "command: empty");
+	for (size_t i = 0; argv[i]; i++)
+		if (!immure_strv_add(b->a, &b->plan->argv, immure_arena_strdup(b->a, argv[i])))
+			return -IMMURE_ERR_NOMEM;
+	return 0;
+}
+
+static bool has(const struct immure_strv *env, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < env->n; i++)
+		if (strncmp(env->v[i], name, n) == 0 && env->v[i][n] == '=')
+			return true;
+	return false;
+}
+
+static int32_t environment(struct immure_compile *b)
+{
+	struct immure_strv env = { 0 };
+
+	if (!immure_env_filter(b->p, b->cmd->env, b->a, &env))
+		return -IMMURE_ERR_NOMEM;
+	for (size_t i = 0; i < env.n; i++) /* the caller's block may go away */
+		(void)immure_strv_add(b->a, &b->plan->env, immure_arena_strdup(b->a, env.v[i]));
+	/* Programs that find no HOME or PATH make one up; these are the true ones. */
+	if (!has(&env, "HOME"))
+		(void)immure_strv_add(b->a, &b->plan->env,
+				      immure_arena_printf(b->a, "HOME=%s", b->home ? b->home : "/"));
+	if (!has(&env, "PATH"))
+		(void)immure_strv_add(b->a, &b->plan->env,
+				      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
+				      "/sbin:/bin");
+	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
+}
+
+static int32_t directory(struct immure_compile *b)
+{
+	const char *cwd = b->cmd->cwd;
+
+	if (cwd) {
+		const char *path = cwd[0] == '/' ? cwd :
+				   immure_compile_join(b->a, b->workspace, cwd);
+
+		path = path ? immure_path_normalize(b->a, path) : NULL;
+		if (!path)
+			return immure_fail(b->err, IMMURE_ERR_INVALID, 0, "plan", "cwd",
+					   "cwd: %s: not a path without \"..\"", cwd);
+		if (!immure_compile_visible(b, path))
+			return immure_fail(b->err, IMMURE_ERR_INVALID, 0, "plan", "cwd",
+					   "cwd: %s: not visible inside", path);
+		b->plan->cwd = path;
+		return 0;
+	}
+	b->plan->cwd = b->workspace;
+	if (b->f->cwd && strcmp(b->f->cwd, b->workspace) != 0 &&
+	    immure_path_is_normal(b->f->cwd) && immure_compile_visible(b, b->f->cwd))
+		b->plan->cwd = immure_arena_strdup(b->a, b->f->cwd);
+	return b->plan->cwd ? 0 : -IMMURE_ERR_NOMEM;
+}
+
+int32_t immure_compile_command(struct immure_compile *b)
+{
+	int32_t r = arguments(b);
+
+	if (r == 0)
+		r = environment(b);
+	return r < 0 ? r : directory(b);
+}

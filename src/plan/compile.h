@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of the plan compiler share. Not for other layers. */
+#ifndef IMMURE_PLAN_COMPILE_H
+#define IMMURE_PLAN_COMPILE_H
+
+#include "facts/facts.h"
+#include "plan/plan.h"
+#include "policy/policy.h"
+
+/* ---- points: what is to stand at one path inside (tree.c) ---- */
+
+enum immure_point_kind {
+	IMMURE_POINT_PIN,      /* own writable mount, so it cannot be renamed */
+	IMMURE_POINT_READONLY, /* read-only where the surroundings are writable */
+	IMMURE_POINT_READ,     /* visible, read-only */
+	IMMURE_POINT_WRITE,    /* visible, writable */
+	IMMURE_POINT_TMPFS,
+	IMMURE_POINT_DEV,
+	IMMURE_POINT_PROC,
+	IMMURE_POINT_SYSFS,    /* a fresh sysfs */
+	IMMURE_POINT_SYS,      /* the host's /sys, masked the same */
+	IMMURE_POINT_SYMLINK,
+	IMMURE_POINT_TEXT,     /* a file with contents of ours */
+	IMMURE_POINT_MASK,
+};
+
+/* Who wins when several points name the same path: the higher. The policy's own
+ * words beat the built-in tables at equal path; among its words deny beats all. */
+enum immure_rank {
+	IMMURE_RANK_PIN,
+	IMMURE_RANK_STRUCTURE, /* what the view is made of */
+	IMMURE_RANK_TMP,
+	IMMURE_RANK_TABLE,     /* sensitive paths, host sockets */
+	IMMURE_RANK_ALLOW,     /* workspace, files.read, files.write */
+	IMMURE_RANK_PROTECT,
+	IMMURE_RANK_DENY,
+	IMMURE_RANK_OURS,      /* the control plane */
+};
+
+struct immure_point {
+	const char *path;
+	const char *src;  /* host path, link text or contents; NULL = path */
+	const char *key;
+	uint64_t size;    /* TMPFS */
+	uint32_t mode;
+	uint32_t seq;     /* order of adding, ties only */
+	uint8_t kind, rank;
+	bool file;        /* not a directory */
+	bool optional;
+	bool ro;          /* TMPFS */
+};
+
+/* A directory or file of the host that is writable inside. */
+struct immure_root {
+	const char *text; /* as the scene was asked */
+	const char *real;
+	const char *key;
+	bool file;
+};
+
+struct immure_compile {
+	const struct immure_policy *p;
+	const struct immure_facts *f;
+	const struct immure_command *cmd;
+	struct immure_plan *plan;
+	struct immure_arena *a; /* the plan's */
+	struct immure_error **err;
+	size_t ops_cap, gaps_cap;
+
+	const char *workspace_text, *workspace;
+	const char *home; /* real; NULL = none */
+	bool netns;
+
+	struct immure_point *points;
+	size_t points_n, points_cap;
+	struct immure_root *roots;
+	size_t roots_n;
+	struct immure_op *later; /* for the end of the plan */
+	size_t later_n, later_cap;
+	struct immure_strv writable, writable_files; /* inside, for Landlock */
+};
+
+/* ops.c */
+enum immure_field { /* what src or dst of a kind must be */
+	IMMURE_FIELD_NONE,
+	IMMURE_FIELD_TEXT,
+	IMMURE_FIELD_PATH,
+};
+struct immure_op_info {
+	const char *name;
+	uint8_t stage;
+	uint8_t src, dst;      /* enum immure_field */
+	uint16_t flags;        /* those it may have */
+	const char *num[4];    /* names in JSON, NULL = unused */
+};
+extern const struct immure_op_info immure_op_table[];
+/* Appends; NULL when out of memory. */
+struct immure_op *immure_compile_op(struct immure_compile *b, enum immure_op_kind kind,
+				  const char *src, const char *dst, const char *key);
+/* The same into later, for what the supervisor does. */
+struct immure_op *immure_compile_later(struct immure_compile *b, enum immure_op_kind kind,
+				     const char *src, const char *dst, const char *key);
+/* -IMMURE_ERR_POLICY. */
+int32_t immure_compile_refuse(struct immure_compile *b, const char *key, const char *fmt, ...)
+	IMMURE_PRINTF(3, 4);
+#define immure_compile_hint(b, ...) \
+	immure_error_set_hint((b)->err ? *(b)->err : NULL, __VA_ARGS__)
+
+/* paths.c */
+const char *immure_compile_join(struct immure_arena *a, const char *dir, const char *name);
+/* A path as a policy writes it, made absolute; NULL: it cannot be. */
+const char *immure_compile_path(struct immure_arena *a, const struct immure_policy *p,
+			      const struct immure_facts *f, const char *text);
+const char *immure_compile_workspace(struct immure_arena *a, const struct immure_policy *p,
+				   const struct immure_facts *f);
+/* Lies in a directory that a host view replaces with an empty one anyway. */
+bool immure_compile_vanishes(const struct immure_policy *p, const char *path);
+extern const char *const immure_system_dirs[];
+extern const char *const immure_system_etc[];
+
+/* tree.c */
+struct immure_point *immure_compile_point(struct immure_compile *b, enum immure_point_kind kind,
+					enum immure_rank rank, const char *path,
+					const char *key);
+int32_t immure_compile_tree(struct immure_compile *b);
+bool immure_compile_writable(const struct immure_compile *b, const char *real);
+/* What a finished mount stage shows at an absolute path. */
+bool immure_compile_visible(const struct immure_compile *b, const char *path);
+
+/* One part of the compiler each. */
+int32_t immure_compile_view(struct immure_compile *b);      /* view.c */
+int32_t immure_compile_files(struct immure_compile *b);     /* files.c */
+int32_t immure_compile_masks(struct immure_compile *b);     /* masks.c */
+int32_t immure_compile_aliases(struct immure_compile *b);   /* alias.c */
+int32_t immure_compile_protect(struct immure_compile *b);   /* protect.c */
+int32_t immure_compile_limits(struct immure_compile *b);    /* limits.c */
+int32_t immure_compile_supervision(struct immure_compile *b);
+int32_t immure_compile_identity(struct immure_compile *b);  /* identity.c */
+int32_t immure_compile_command(struct immure_compile *b);   /* command.c */
+int32_t immure_compile_landlock(struct immure_compile *b);  /* landlock.c */
+int32_t immure_compile_gaps(struct immure_compile *b);      /* gaps.c */
+
+/* gaps.c. final: no policy can approve it. */
+void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
+		      const char *dimension, const char *what, const char *remedy);
+
+/* seal.c. Fills sealed, sealed_len and hash. */
+int32_t immure_plan_close(struct immure_plan *p, struct immure_error **err);
+
+#endif

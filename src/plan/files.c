@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The workspace and the policy's own lists of paths. Everything is decided on
+ * the real path: a symlink in a policy means what it leads to. */
+#include <string.h>
+
+#include "base/path.h"
+#include "plan/compile.h"
+
+static const char KEY_WORKSPACE[] = "workspace.path";
+
+/* Directories of our own state; the policy can neither show nor write them. */
+static bool is_ours(const struct immure_compile *b, const char *path)
+{
+	const char *const dirs[] = { b->f->runtime_dir, b->f->state_dir, b->f->config_dir };
+
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		const struct immure_fact_path *s;
+
+		if (!dirs[i])
+			continue;
+		s = immure_facts_path(b->f, dirs[i]);
+		if (immure_path_is_under(path, dirs[i]) ||
+		    (s && s->real && immure_path_is_under(path, s->real)))
+			return true;
+	}
+	return false;
+}
+
+static bool is_kernel_place(const char *path)
+{
+	if (immure_path_is_under(path, "/proc") || immure_path_is_under(path, "/sys"))
+		return true;
+	return strcmp(path, "/dev") == 0 || strcmp(path, "/dev/pts") == 0 ||
+	       strcmp(path, "/dev/shm") == 0;
+}
+
+static void add_root(struct immure_compile *b, const char *text, const char *real,
+		     const char *key, bool file)
+{
+	b->roots[b->roots_n++] = (struct immure_root){ text, real, key, file };
+}
+
+static int32_t workspace(struct immure_compile *b)
+{
+	const char *text = immure_compile_workspace(b->a, b->p, b->f);
+	const struct immure_fact_path *s = text ? immure_facts_path(b->f, text) : NULL;
+	enum immure_workspace_mode mode = b->p->workspace_mode;
+
+	if (!text) {
+		(void)immure_compile_refuse(b, KEY_WORKSPACE, "%s", b->f->cwd ?
+					  "not a path that can be made absolute" :
+					  "the current directory was deleted");
+		immure_compile_hint(b, "name a directory: --workspace DIR");
+		return -IMMURE_ERR_POLICY;
+	}
+	if (!s || !s->real || s->type != 'd')
+		return immure_compile_refuse(b, KEY_WORKSPACE, "%s: %s", text,
+					   s && s->errnum ? "cannot be examined" :
+					   s && s->real ? "not a directory" : "does not exist");
+	b->workspace_text = text;
+	b->workspace = s->real;
+	if (is_kernel_place(s->real))
+		return immure_compile_refuse(b, KEY_WORKSPACE, "%s is the kernel's", s->real);
+	if (is_ours(b, s->real))
+		return immure_compile_refuse(b, KEY_WORKSPACE, "%s holds this program's own state",
+					   s->real);
+	if (strcmp(s->real, "/") == 0) {
+		if (mode == IMMURE_WORKSPACE_RO && b->p->view == IMMURE_VIEW_HOST)
+			return 0;
+		(void)immure_compile_refuse(b, KEY_WORKSPACE, "the whole file system cannot be one");
+		immure_compile_hint(b, "start in a project's directory, or name one: --workspace DIR");
+		return -IMMURE_ERR_POLICY;
+	}
+	/* cow is a gap here; what is planned in its stead may not write. */
+	if (!immure_compile_point(b, mode == IMMURE_WORKSPACE_RW ? IMMURE_POINT_WRITE :
+				IMMURE_POINT_READ, IMMURE_RANK_ALLOW, s->real, "workspace.mode"))
+		return -IMMURE_ERR_NOMEM;
+	if (mode == IMMURE_WORKSPACE_RW)
+		add_root(b, text, s->real, "workspace.mode", false);
+	return 0;
+}
+
+/* A link, or a path through one, must lead somewhere inside too: where the
+ * link itself is not shown, its target is bound in its place. tree.c drops
+ * what is visible already. */
+static void also_at(struct immure_compile *b, const struct immure_fact_path *s,
+		    const struct immure_point *pt)
+{
+	const char *slash = strrchr(s->path, '/');
+	const char *places[2] = { s->path, NULL };
+
+	if (slash != s->path) {
+		const char *dir = immure_arena_strndup(b->a, s->path, (size_t)(slash - s->path));
+		const struct immure_fact_path *d = dir ? immure_facts_path(b->f, dir) : NULL;
+
+		if (d && d->real && d->type == 'd')
+			places[1] = immure_compile_join(b->a, d->real, slash + 1);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		struct immure_point *alias;
+
+		if (!places[i] || strcmp(places[i], s->real) == 0 ||
+		    (i == 1 && strcmp(places[1], places[0]) == 0))
+			continue;
+		alias = immure_compile_point(b, pt->kind, IMMURE_RANK_ALLOW, places[i], pt->key);
+		if (!alias)
+			return;
+		alias->src = s->real;
+		alias->file = s->type != 'd';
+	}
+}
+
+static int32_t allow(struct immure_compile *b, const char *text, bool write)
+{
+	const char *key = write ? "files.write" : "files.read";
+	const char *path = immure_compile_path(b->a, b->p, b->f, text);
+	const struct immure_fact_path *s = path ? immure_facts_path(b->f, path) : NULL;
+	struct immure_point *pt, copy;
+
+	if (!path || !s)
+		return immure_compile_refuse(b, key, "%s: %s", text, path ? "was not examined" :
+					   "cannot be made absolute");
+	if (s->errnum)
+		return immure_compile_refuse(b, key, "%s: cannot be examined", path);
+	if (!s->real) {
+		if (!write)
+			return 0; /* nothing to show; it cannot appear inside later */
+		(void)immure_compile_refuse(b, key, "%s: does not exist", path);
+		immure_compile_hint(b, "create it first, or take it out of files.write");
+		return -IMMURE_ERR_POLICY;
+	}
+	if (is_kernel_place(s->real) && (write || immure_path_is_under(s->real, "/proc")))
+		return immure_compile_refuse(b, key, "%s is the kernel's", s->real);
+	if (strcmp(s->real, "/") == 0) {
+		if (!write && b->p->view == IMMURE_VIEW_HOST)
+			return 0;
+		(void)immure_compile_refuse(b, key, "the whole file system cannot be named");
+		immure_compile_hint(b, write ? "name the directories to be written" :
+				  "files.view: \"host\" shows it");
+		return -IMMURE_ERR_POLICY;
+	}
+	if (is_ours(b, s->real))
+		return immure_compile_refuse(b, key, "%s holds this program's own state", s->real);
+	pt = immure_compile_point(b, write ? IMMURE_POINT_WRITE : IMMURE_POINT_READ,
+				IMMURE_RANK_ALLOW, s->real, key);
+	if (!pt)
+		return -IMMURE_ERR_NOMEM;
+	pt->file = s->type != 'd';
+	copy = *pt; /* adding moves the array */
+	if (strcmp(s->path, s->real) != 0)
+		also_at(b, s, &copy);
+	if (write)
+		add_root(b, s->path, s->real, key, s->type != 'd');
+	return 0;
+}
+
+int32_t immure_compile_files(struct immure_compile *b)
+{
+	const struct immure_policy *p = b->p;
+	int32_t r;
+
+	b->roots = immure_arena_alloc(b->a, (p->write.n + 1) * sizeof(*b->roots));
+	if (!b->roots)
+		return -IMMURE_ERR_NOMEM;
+	r = workspace(b);
+	for (size_t i = 0; r == 0 && i < p->read.n; i++)
+		r = allow(b, p->read.v[i], false);
+	for (size_t i = 0; r == 0 && i < p->write.n; i++)
+		r = allow(b, p->write.v[i], true);
+	return r;
+}

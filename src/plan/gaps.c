@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What was asked for and cannot be enforced here. Nothing that is asked is
+ * dropped in silence: it is in an operation, or it is a gap. An approved gap is
+ * never filled with something wider: network "limited" becomes none, a cow
+ * workspace read-only, a secret is not given at all. */
+#include <string.h>
+
+#include "facts/report.h"
+#include "plan/compile.h"
+
+static bool approved(const struct immure_policy *p, const char *dimension)
+{
+	return p->origin == IMMURE_ORIGIN_LOCAL && p->downgrade == IMMURE_DOWNGRADE_ALLOW &&
+	       immure_strv_has(&p->downgrades, dimension);
+}
+
+void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
+		      const char *dimension, const char *what, const char *remedy)
+{
+	struct immure_plan *plan = b->plan;
+
+	if (!what || !remedy)
+		return; /* out of memory: the arena knows */
+	if (plan->gaps_n == b->gaps_cap) {
+		size_t cap = b->gaps_cap ? b->gaps_cap * 2 : 8;
+		struct immure_gap *gaps = immure_arena_alloc(b->a, cap * sizeof(*gaps));
+
+		if (!gaps)
+			return;
+		if (plan->gaps_n)
+			memcpy(gaps, plan->gaps, plan->gaps_n * sizeof(*gaps));
+		plan->gaps = gaps;
+		b->gaps_cap = cap;
+	}
+	plan->gaps[plan->gaps_n++] = (struct immure_gap){
+		.key = key, .dimension = dimension, .what = what, .remedy = remedy,
+		.approved = !final && approved(b->p, dimension),
+	};
+}
+
+static void gap_files(struct immure_compile *b)
+{
+	const struct immure_policy *p = b->p;
+
+	if (p->workspace_mode == IMMURE_WORKSPACE_COW)
+		immure_compile_gap(b, false, "workspace.mode", "writable_layer",
+				 "no backend here gives a copy-on-write workspace",
+				 "workspace.mode: rw or ro");
+	if (p->view == IMMURE_VIEW_IMAGE)
+		immure_compile_gap(b, true, "files.view", "file_read",
+				 "no backend here takes its root from an image",
+				 "files.view: host or system");
+	if (p->image)
+		immure_compile_gap(b, true, "image", "file_read",
+				 "no backend here uses images", "take image out of the policy");
+}
+
+static void gap_network(struct immure_compile *b)
+{
+	const struct immure_policy *p = b->p;
+	bool host = p->network == IMMURE_NETWORK_HOST;
+
+	if (p->network == IMMURE_NETWORK_LIMITED)
+		immure_compile_gap(b, false, "network.mode", "egress_allowlist",
+				 "no backend here limits the network by name",
+				 "network.mode: none, or host");
+	if (host && p->net_allow.n)
+		immure_compile_gap(b, true, "network.allow", "egress_allowlist",
+				 "the host's network cannot be limited to the rules given",
+				 "network.mode: none, or take the rules out");
+	if (host && p->net_deny.n)
+		immure_compile_gap(b, true, "network.deny", "egress_allowlist",
+				 "nothing can be denied on the host's network",
+				 "network.mode: none, or take the rules out");
+	if (p->publish.n && !host)
+		immure_compile_gap(b, false, "network.publish", "network_ingress",
+				 "no backend here publishes ports",
+				 "take network.publish out of the policy");
+}
+
+static void gap_calls(struct immure_compile *b)
+{
+	const char *s = b->p->syscalls;
+	const struct immure_fact_path *file;
+
+	if (b->f->seccomp == IMMURE_NO)
+		immure_compile_gap(b, true, "syscalls", "syscalls",
+				 "seccomp filters do not work here",
+				 "use a kernel with CONFIG_SECCOMP_FILTER");
+	if (!s || s[0] != '/')
+		return;
+	file = immure_facts_path(b->f, s);
+	if (!file || !file->real || file->type != 'f')
+		immure_compile_gap(b, true, "syscalls", "syscalls",
+				 immure_arena_printf(b->a, "%s: no such filter", s),
+				 "build it, or syscalls: default or strict");
+}
+
+static void gap_facts(struct immure_compile *b)
+{
+	const struct immure_facts *f = b->f;
+
+	if (f->userns == IMMURE_NO || f->userns_mount == IMMURE_NO)
+		immure_compile_gap(b, true, "backend", "file_write",
+				 "user namespaces with mounts of their own do not work here",
+				 "immure doctor tells why and what helps");
+	if (f->userns_proc == IMMURE_NO)
+		immure_compile_gap(b, true, "(always)", "process_visibility",
+				 "a /proc of its own cannot be mounted here",
+				 "immure doctor tells why and what helps");
+	if (b->netns && f->netns == IMMURE_NO)
+		immure_compile_gap(b, true, "network.mode", "network_egress",
+				 "network namespaces do not work here",
+				 "immure doctor tells why and what helps");
+}
+
+static bool can(const struct immure_compile *b, const struct immure_backend_report *r, size_t cap)
+{
+	if (!(r->capabilities & 1u << cap))
+		return false;
+	return cap != IMMURE_CAP_NO_NETWORK_GUARANTEE || b->netns;
+}
+
+static void gap_required(struct immure_compile *b, const struct immure_backend_report *r)
+{
+	const struct immure_policy *p = b->p;
+
+	if (p->require_class && strcmp(p->require_class, r->isolation_class) != 0)
+		immure_compile_gap(b, false, "require.class", p->require_class,
+				 immure_arena_printf(b->a, "backend %s is of class %s, not %s",
+						     r->backend, r->isolation_class,
+						     p->require_class),
+				 immure_arena_printf(b->a, "require.class: %s, or a backend of that "
+						     "class", r->isolation_class));
+	for (size_t i = 0; i < p->require_caps.n; i++) {
+		const char *name = p->require_caps.v[i];
+		bool ok = false;
+
+		for (size_t c = 0; c < immure_capability_names_n; c++)
+			if (strcmp(immure_capability_names[c], name) == 0)
+				ok = can(b, r, c);
+		for (int d = 0; d < IMMURE_DIM_MAX; d++)
+			if (strcmp(immure_dimension_name((enum immure_dimension)d), name) == 0)
+				ok = r->dims[d].level == IMMURE_LEVEL_ENFORCED;
+		if (!ok)
+			immure_compile_gap(b, false, "require.capabilities", name,
+					 immure_arena_printf(b->a, "backend %s does not offer %s "
+							     "with this policy", r->backend, name),
+					 "take it out of require.capabilities, or another backend");
+	}
+}
+
+/* Only "auto" may choose; a backend that is named is used or refused. */
+static int32_t choose(struct immure_compile *b)
+{
+	const char *name = b->p->backend ? b->p->backend : "auto";
+	bool automatic = strcmp(name, "auto") == 0;
+	const struct immure_backend_report *native = NULL, *named = NULL;
+	struct immure_backend_report *all;
+	size_t n = immure_reports(b->f, b->a, &all);
+
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(all[i].backend, "native") == 0)
+			native = &all[i];
+		if (strcmp(all[i].backend, name) == 0)
+			named = &all[i];
+	}
+	if (!native)
+		return -IMMURE_ERR_NOMEM;
+	b->plan->backend = "native";
+	b->plan->backend_why = immure_arena_printf(
+		b->a, "%s; %s", automatic ? "auto: the first that can enforce this policy" :
+		"named by the policy", native->why ? native->why : "");
+	if (!automatic && named != native) {
+		b->plan->backend = immure_arena_strdup(b->a, name);
+		b->plan->backend_why = "named by the policy";
+		immure_compile_gap(b, true, "backend", "backend",
+				 immure_arena_printf(b->a, "backend %s cannot be used: %s", name,
+						     named && named->why ? named->why :
+						     "no backend of this name"),
+				 named && named->remedy && *named->remedy ? named->remedy :
+				 "backend: auto or native");
+		if (named)
+			native = named;
+	} else if (native->available == IMMURE_NO) {
+		immure_compile_gap(b, true, "backend", "backend",
+				 immure_arena_printf(b->a, "backend native cannot be used: %s",
+						     native->why ? native->why : "unknown"),
+				 native->remedy && *native->remedy ? native->remedy :
+				 "immure doctor tells what helps");
+	}
+	gap_required(b, native);
+	return 0;
+}
+
+int32_t immure_compile_gaps(struct immure_compile *b)
+{
+	int32_t r = choose(b);
+
+	if (r < 0)
+		return r;
+	gap_facts(b);
+	gap_files(b);
+	gap_network(b);
+	for (size_t i = 0; i < b->p->secrets_n; i++)
+		immure_compile_gap(b, false, "secrets", "secret_isolation",
+				 immure_arena_printf(b->a, "no backend here delivers secret %s",
+						     b->p->secrets[i].name),
+				 "take the secret out of the policy");
+	gap_calls(b);
+	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
+}

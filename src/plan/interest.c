@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which paths of the host the planner must know about. Each costs the facts a
+ * system call or two, so what the view hides anyway is not asked for; what was
+ * not asked is planned for as if it might be there. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "plan/compile.h"
+
+struct ask {
+	const struct immure_policy *p;
+	const struct immure_facts *f;
+	struct immure_arena *a;
+	struct immure_strv *out;
+	const char *last_dir; /* ancestors of neighbours in a table are mostly the same */
+};
+
+static void add(struct ask *q, const char *path)
+{
+	if (path)
+		(void)immure_strv_add(q->a, q->out, path); /* failure stays in the arena */
+}
+
+static const char *slash_of(const char *path)
+{
+	const char *s = strrchr(path, '/');
+
+	return s && s != path ? s : NULL;
+}
+
+/* parents: also the directory each stands in, to find a link's own place. */
+static void add_list(struct ask *q, const struct immure_strv *l, bool parents)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const char *path = immure_compile_path(q->a, q->p, q->f, l->v[i]);
+		const char *s = path ? slash_of(path) : NULL;
+
+		add(q, path);
+		if (parents && s)
+			add(q, immure_arena_strndup(q->a, path, (size_t)(s - path)));
+	}
+}
+
+/* Every ancestor below dir is asked as well: one that is a link or a file
+ * decides where the entry really is. */
+static void add_below(struct ask *q, const char *dir, const char *sub)
+{
+	const char *path = immure_compile_join(q->a, dir, sub);
+	const char *first, *s;
+
+	if (!path)
+		return;
+	add(q, path);
+	first = path + (strcmp(dir, "/") == 0 ? 0 : strlen(dir));
+	s = slash_of(path);
+	if (!s || s <= first)
+		return;
+	if (q->last_dir && strncmp(q->last_dir, path, (size_t)(s - path)) == 0 &&
+	    q->last_dir[s - path] == '\0')
+		return;
+	q->last_dir = immure_arena_strndup(q->a, path, (size_t)(s - path));
+	for (; s && s > first; s = memrchr(path, '/', (size_t)(s - path)))
+		add(q, immure_arena_strndup(q->a, path, (size_t)(s - path)));
+}
+
+static void add_protected(struct ask *q, const char *dir)
+{
+	add_below(q, dir, ".immure");
+	if (!q->p->protected_table)
+		return;
+	for (size_t i = 0; i < immure_protected_paths_n; i++) {
+		const struct immure_protected_path *e = &immure_protected_paths[i];
+
+		if (!e->build && !strchr(e->path, '*'))
+			add_below(q, dir, e->path);
+	}
+}
+
+static bool touches(struct ask *q, const struct immure_strv *l, const char *dir)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const char *path = immure_compile_path(q->a, q->p, q->f, l->v[i]);
+
+		if (path && (immure_path_is_under(path, dir) || immure_path_is_under(dir, path)))
+			return true;
+	}
+	return false;
+}
+
+static void add_sensitive(struct ask *q, const char *workspace)
+{
+	const struct immure_policy *p = q->p;
+	const char *home = q->f->home;
+	bool system = p->view == IMMURE_VIEW_HOST || p->read.n || p->write.n, homes = home;
+
+	if (home && p->home == IMMURE_HOME_EMPTY)
+		homes = touches(q, &p->read, home) || touches(q, &p->write, home) ||
+			(workspace && (immure_path_is_under(workspace, home) ||
+				       immure_path_is_under(home, workspace)));
+	for (size_t i = 0; i < immure_sensitive_paths_n; i++) {
+		const char *path = immure_sensitive_paths[i].path;
+
+		if (path[0] == '/' && system)
+			add(q, path);
+		else if (path[0] == '~' && homes)
+			add(q, immure_compile_join(q->a, home, path + 2));
+	}
+}
+
+static void add_sockets(struct ask *q)
+{
+	for (size_t i = 0; i < q->f->sockets.n; i++) {
+		const char *path = q->f->sockets.v[i];
+
+		if (immure_path_is_normal(path) && !immure_compile_vanishes(q->p, path))
+			add(q, path);
+	}
+}
+
+int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_facts *f,
+			     struct immure_arena *a, struct immure_strv *ret,
+			     struct immure_error **err)
+{
+	struct immure_strv out = { 0 };
+	struct ask q = { .p = p, .f = f, .a = a, .out = &out };
+	const char *workspace = immure_compile_workspace(a, p, f);
+
+	add(&q, workspace);
+	add(&q, f->home);
+	add(&q, f->runtime_dir);
+	add(&q, f->state_dir);
+	add(&q, f->config_dir);
+	add_list(&q, &p->read, true);
+	add_list(&q, &p->write, true);
+	add_list(&q, &p->deny, false);
+	add_list(&q, &p->tmp, false);
+	if (p->view == IMMURE_VIEW_SYSTEM) {
+		for (size_t i = 0; immure_system_dirs[i]; i++)
+			add(&q, immure_system_dirs[i]);
+		for (size_t i = 0; immure_system_etc[i]; i++)
+			add(&q, immure_system_etc[i]);
+		if (p->network == IMMURE_NETWORK_HOST) {
+			add(&q, "/etc/resolv.conf");
+			add(&q, "/etc/hosts");
+		}
+	} else {
+		add(&q, "/run");
+		add(&q, "/sys");
+	}
+	if (p->sensitive)
+		add_sensitive(&q, workspace);
+	for (size_t i = 0; i < p->protect.n; i++) {
+		const char *path = immure_compile_path(a, p, f, p->protect.v[i]);
+
+		if (path && workspace && immure_path_is_under(path, workspace) &&
+		    strcmp(path, workspace) != 0 && strcmp(workspace, "/") != 0)
+			add_below(&q, workspace, path + strlen(workspace) + 1);
+		else
+			add(&q, path);
+	}
+	if (workspace && p->workspace_mode == IMMURE_WORKSPACE_RW)
+		add_protected(&q, workspace);
+	for (size_t i = 0; i < p->write.n; i++) {
+		const char *path = immure_compile_path(a, p, f, p->write.v[i]);
+
+		if (path)
+			add_protected(&q, path);
+	}
+	add_sockets(&q);
+	if (p->syscalls && p->syscalls[0] == '/')
+		add(&q, p->syscalls);
+	if (a->failed)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "plan", "",
+				   "plan: out of memory");
+	*ret = out;
+	return 0;
+}

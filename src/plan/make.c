@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the parts of the compiler in the order of the stages. No system call is
+ * made anywhere in this folder: what is not in the policy, the facts or the
+ * command does not exist. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "plan/compile.h"
+
+static bool simple(struct immure_compile *b, enum immure_op_kind kind)
+{
+	return immure_compile_op(b, kind, NULL, NULL, "(always)");
+}
+
+static int32_t mounts(struct immure_compile *b)
+{
+	int32_t r = immure_compile_files(b);
+
+	if (r == 0)
+		r = immure_compile_view(b);
+	if (r == 0)
+		r = immure_compile_masks(b);
+	if (r == 0)
+		r = immure_compile_protect(b);
+	if (r == 0)
+		r = immure_compile_aliases(b);
+	return r < 0 ? r : immure_compile_tree(b);
+}
+
+static int32_t seccomp(struct immure_compile *b)
+{
+	const char *s = b->p->syscalls ? b->p->syscalls : "default";
+	struct immure_op *op = immure_compile_op(b, IMMURE_OP_SECCOMP,
+					       immure_arena_strdup(b->a, s), NULL, "syscalls");
+
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	op->num[0] = 1u << AF_UNIX | 1u << AF_INET | 1u << AF_INET6 | 1u << AF_NETLINK;
+	return 0;
+}
+
+static int32_t inside(struct immure_compile *b)
+{
+	int32_t r;
+
+	if (!immure_compile_op(b, IMMURE_OP_HOSTNAME, "immure", NULL, "(always)") ||
+	    !simple(b, IMMURE_OP_PIVOT) ||
+	    !immure_compile_op(b, b->netns ? IMMURE_OP_LOOPBACK : IMMURE_OP_NET_HOST, NULL, NULL,
+			     "network.mode") ||
+	    !simple(b, IMMURE_OP_CLOSE_FDS) || !simple(b, IMMURE_OP_DROP_CAPS) ||
+	    !simple(b, IMMURE_OP_NO_NEW_PRIVS) || !simple(b, IMMURE_OP_KEYRING))
+		return -IMMURE_ERR_NOMEM;
+	r = immure_compile_landlock(b);
+	if (r < 0)
+		return r;
+	if (!simple(b, IMMURE_OP_SELF_CHECK))
+		return -IMMURE_ERR_NOMEM;
+	r = seccomp(b);
+	if (r < 0)
+		return r;
+	return simple(b, IMMURE_OP_EXEC) ? 0 : -IMMURE_ERR_NOMEM;
+}
+
+static int32_t compile(struct immure_compile *b)
+{
+	const struct immure_fact_path *home = b->f->home ? immure_facts_path(b->f, b->f->home) :
+							   NULL;
+	int32_t r;
+
+	b->netns = b->p->network != IMMURE_NETWORK_HOST;
+	b->home = home && home->real ? home->real : b->f->home;
+	r = immure_compile_limits(b);
+	if (r == 0)
+		r = immure_compile_identity(b);
+	if (r == 0)
+		r = mounts(b);
+	if (r == 0)
+		r = inside(b);
+	if (r == 0)
+		r = immure_compile_command(b);
+	if (r == 0)
+		r = immure_compile_supervision(b);
+	if (r == 0)
+		r = immure_compile_gaps(b);
+	if (r < 0)
+		return r;
+	b->plan->profile = immure_arena_strdup(b->a, b->p->profile ? b->p->profile : "");
+	b->plan->policy_version = immure_arena_strdup(b->a, b->p->version);
+	b->plan->workspace = b->workspace;
+	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
+}
+
+int32_t immure_plan_make(const struct immure_policy *p, const struct immure_facts *f,
+			 const struct immure_command *cmd, struct immure_plan **ret,
+			 struct immure_error **err)
+{
+	struct immure_plan *plan = calloc(1, sizeof(*plan));
+	struct immure_compile b = { .p = p, .f = f, .cmd = cmd, .plan = plan, .err = err };
+	int32_t r;
+
+	if (!plan)
+		goto oom;
+	b.a = &plan->arena;
+	r = compile(&b);
+	if (r == 0)
+		r = immure_plan_close(plan, err);
+	if (r == 0) {
+		*ret = plan;
+		return 0;
+	}
+	immure_plan_destroy(plan);
+	if (r != -IMMURE_ERR_NOMEM)
+		return r;
+oom:
+	return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "plan", "", "plan: out of memory");
+}
+
+void immure_plan_destroy(struct immure_plan *p)
+{
+	if (!p)
+		return;
+	immure_arena_done(&p->arena);
+	free(p);
+}
+
+int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error **err)
+{
+	for (size_t i = 0; i < p->gaps_n; i++) {
+		const struct immure_gap *g = &p->gaps[i];
+
+		if (g->approved)
+			continue;
+		(void)immure_fail(err, IMMURE_ERR_GAP, 0, "plan", g->key, "%s: %s", g->key, g->what);
+		if (err && *err)
+			immure_error_set_hint(*err, "%s", g->remedy);
+		return -IMMURE_ERR_GAP;
+	}
+	return 0;
+}
+
+const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind)
+{
+	for (size_t i = 0; i < p->ops_n; i++)
+		if (p->ops[i].kind == kind)
+			return &p->ops[i];
+	return NULL;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must not be read: the policy's denials, the table of sensitive paths,
+ * the host's sockets, and our own state, which no word of a policy uncovers.
+ *
+ * A mask is a mount, so it needs something to stand on. A path that is absent
+ * outside writable areas cannot be made by the command, so nothing is needed;
+ * the host could make it while the command runs, and then it is as visible as
+ * its surroundings. Inside a writable area the command could make it: that is
+ * watched, so that what it planted there does not stay.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "plan/compile.h"
+
+static int32_t mask(struct immure_compile *b, enum immure_rank rank, const char *path, bool file,
+		    bool optional, const char *key)
+{
+	struct immure_point *pt = immure_compile_point(b, IMMURE_POINT_MASK, rank, path, key);
+
+	if (!pt)
+		return -IMMURE_ERR_NOMEM;
+	pt->file = file;
+	pt->optional = optional;
+	return 0;
+}
+
+/* Watches for something that a denial names and that is not there yet. */
+static int32_t watch(struct immure_compile *b, const char *path, const char *key)
+{
+	const struct immure_root *in = NULL;
+
+	for (size_t i = 0; i < b->roots_n; i++) {
+		const struct immure_root *r = &b->roots[i];
+
+		if (!r->file && strcmp(path, r->real) != 0 && immure_path_is_under(path, r->real) &&
+		    (!in || strlen(r->real) > strlen(in->real)))
+			in = r;
+	}
+	if (!in)
+		return 0;
+	return immure_compile_later(b, IMMURE_OP_WATCH, in->real, path + strlen(in->real) + 1, key) ?
+	       0 : -IMMURE_ERR_NOMEM;
+}
+
+static int32_t deny(struct immure_compile *b, enum immure_rank rank, const char *path,
+		    const char *key)
+{
+	const struct immure_fact_path *s = immure_facts_path(b->f, path);
+
+	if (!s) /* not asked for, because the view hides its surroundings */
+		return mask(b, rank, path, false, true, key);
+	if (s->real)
+		return mask(b, rank, s->real, s->type != 'd', false, key);
+	if (!s->errnum)
+		return watch(b, path, key);
+	/* We cannot look, so neither can the command, unless it owns the
+	 * directory in the way and may change it. */
+	if (s->errnum == EACCES && !immure_compile_writable(b, path))
+		return 0;
+	if (rank == IMMURE_RANK_TABLE && !immure_compile_writable(b, path))
+		return mask(b, rank, path, true, true, key);
+	return immure_compile_refuse(b, key, "%s: cannot be examined", path);
+}
+
+static int32_t denied(struct immure_compile *b)
+{
+	for (size_t i = 0; i < b->p->deny.n; i++) {
+		const char *path = immure_compile_path(b->a, b->p, b->f, b->p->deny.v[i]);
+		int32_t r;
+
+		if (!path)
+			return immure_compile_refuse(b, "files.deny", "%s: cannot be made absolute",
+						   b->p->deny.v[i]);
+		if (strcmp(path, "/") == 0)
+			return immure_compile_refuse(b, "files.deny", "the whole file system");
+		r = deny(b, IMMURE_RANK_DENY, path, "files.deny");
+		if (r < 0)
+			return r;
+		/* The workspace itself denied leaves nothing to run in. */
+		if (b->workspace && strcmp(path, b->workspace) == 0)
+			return immure_compile_refuse(b, "files.deny", "%s is the workspace", path);
+	}
+	return 0;
+}
+
+static int32_t sensitive(struct immure_compile *b)
+{
+	for (size_t i = 0; i < immure_sensitive_paths_n; i++) {
+		const char *path = immure_sensitive_paths[i].path;
+		const struct immure_fact_path *s;
+		int32_t r;
+
+		if (path[0] == '~')
+			path = b->f->home ? immure_compile_join(b->a, b->f->home, path + 2) : NULL;
+		if (!path)
+			continue;
+		s = immure_facts_path(b->f, path);
+		if (s && s->real && b->workspace && strcmp(s->real, b->workspace) == 0) {
+			(void)immure_compile_refuse(b, "workspace.path", "%s is a place of secrets",
+						  s->real);
+			immure_compile_hint(b, "start elsewhere, or turn files.sensitive off");
+			return -IMMURE_ERR_POLICY;
+		}
+		r = deny(b, IMMURE_RANK_TABLE, path, "files.sensitive");
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A read-only mount does not stop connect(2). A socket is left open only to a
+ * policy that names exactly its path: then an allow stands at that path, and
+ * tree.c lets it win. */
+static int32_t sockets(struct immure_compile *b)
+{
+	for (size_t i = 0; i < b->f->sockets.n; i++) {
+		const char *path = b->f->sockets.v[i];
+		const struct immure_fact_path *s;
+		int32_t r = 0;
+
+		/* A relative address tells nothing about where it lies. */
+		if (!immure_path_is_normal(path) || strcmp(path, "/") == 0)
+			continue;
+		s = immure_facts_path(b->f, path);
+		if (!s)
+			r = mask(b, IMMURE_RANK_TABLE, path, true, true, "ipc (always)");
+		else if (s->real && s->type == 's')
+			r = mask(b, IMMURE_RANK_TABLE, s->real, true, true, "ipc (always)");
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int32_t control_plane(struct immure_compile *b)
+{
+	const char *const dirs[] = { b->f->runtime_dir, b->f->state_dir, b->f->config_dir };
+
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		int32_t r = dirs[i] ? deny(b, IMMURE_RANK_OURS, dirs[i], "(always)") : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int32_t immure_compile_masks(struct immure_compile *b)
+{
+	int32_t r;
+
+	r = denied(b);
+	if (r == 0 && b->p->sensitive)
+		r = sensitive(b);
+	if (r == 0)
+		r = sockets(b);
+	return r < 0 ? r : control_plane(b);
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tree of what stands where, and the order of the mount stage.
+ *
+ * Every part of the compiler adds points: "at this path, this". Here they are
+ * sorted as a walk of the tree, parents before children, and turned into
+ * operations. That order is the security property of the mount stage:
+ *
+ *  - a mount hides what its parent showed, so what is deeper is decided later
+ *    and the deeper path wins, whether it allows or denies;
+ *  - at one path there is one point: of several the one with the highest rank
+ *    (a deny before an allow, the policy's words before the built-in tables,
+ *    our own state before everything);
+ *  - a point that its surroundings already satisfy makes no operation: hidden
+ *    inside an empty or masked place, readable where all is readable;
+ *  - what is allowed below a masked place turns that mask into one that keeps
+ *    the allowed child reachable;
+ *  - binds take their source from the host's tree as it was before the first
+ *    operation, never from what earlier operations built.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "plan/compile.h"
+
+enum state { EMPTY, SHOWN, WRITABLE, MASKED };
+
+struct place {
+	const char *path;
+	size_t len;
+	enum state state;
+	size_t op; /* its operation plus one, 0 = none */
+};
+
+enum { TREE_DEPTH_MAX = 256 };
+
+struct walk {
+	struct immure_compile *b;
+	struct place stack[TREE_DEPTH_MAX];
+	size_t n;
+	uint64_t share; /* of limits.disk, for each writable tmpfs */
+};
+
+struct immure_point *immure_compile_point(struct immure_compile *b, enum immure_point_kind kind,
+					enum immure_rank rank, const char *path,
+					const char *key)
+{
+	struct immure_point *pt;
+
+	if (b->points_n == b->points_cap) {
+		size_t cap = b->points_cap ? b->points_cap * 2 : 96;
+		struct immure_point *points = immure_arena_alloc(b->a, cap * sizeof(*points));
+
+		if (!points)
+			return NULL;
+		if (b->points_n)
+			memcpy(points, b->points, b->points_n * sizeof(*points));
+		b->points = points;
+		b->points_cap = cap;
+	}
+	pt = &b->points[b->points_n];
+	*pt = (struct immure_point){
+		.path = path, .key = key, .kind = (uint8_t)kind, .rank = (uint8_t)rank,
+		.seq = (uint32_t)b->points_n,
+	};
+	b->points_n++;
+	return pt;
+}
+
+/* strcmp with '/' before every other byte, so a directory's contents follow it
+ * at once: "/a", "/a/b", "/a-b". */
+static int compare_paths(const char *x, const char *y)
+{
+	unsigned char c, d;
+
+	while (*x == *y && *x)
+		x++, y++;
+	c = *x == '/' ? 1 : (unsigned char)*x;
+	d = *y == '/' ? 1 : (unsigned char)*y;
+	if (*x && *x < 2 && *x > 0)
+		c = 2; /* byte 1 itself: the order among odd names is free, but total */
+	if (*y && *y < 2 && *y > 0)
+		d = 2;
+	return (c > d) - (c < d);
+}
+
+static int compare_points(const void *x, const void *y)
+{
+	const struct immure_point *a = x, *b = y;
+	int r = compare_paths(a->path, b->path);
+
+	if (r != 0)
+		return r;
+	if (a->rank != b->rank)
+		return a->rank > b->rank ? -1 : 1;
+	return (a->seq > b->seq) - (a->seq < b->seq);
+}
+
+/* One point a path. Of two allows the wider one holds; a protected path that is
+ * also allowed is shown read-only. */
+static void merge(struct immure_compile *b)
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < b->points_n; i++) {
+		struct immure_point *win = out ? &b->points[out - 1] : NULL;
+		const struct immure_point *pt = &b->points[i];
+
+		if (!win || strcmp(win->path, pt->path) != 0) {
+			b->points[out++] = *pt;
+			continue;
+		}
+		if (pt->rank != IMMURE_RANK_ALLOW)
+			continue;
+		if (win->rank == IMMURE_RANK_ALLOW && win->kind == IMMURE_POINT_READ &&
+		    pt->kind == IMMURE_POINT_WRITE) {
+			win->kind = IMMURE_POINT_WRITE;
+			win->key = pt->key;
+		} else if (win->kind == IMMURE_POINT_READONLY) {
+			win->kind = IMMURE_POINT_READ;
+		}
+	}
+	b->points_n = out;
+	/* A read-only tmpfs that must carry mount points has to take them first. */
+	for (size_t i = 0; i + 1 < out; i++)
+		if (b->points[i].ro && b->points[i + 1].kind != IMMURE_POINT_MASK &&
+		    immure_path_is_under(b->points[i + 1].path, b->points[i].path)) {
+			b->points[i].ro = false;
+			b->points[i].size = 1024 * 1024;
+		}
+}
+
+static struct place *parent_of(struct walk *w, const char *path)
+{
+	while (w->n > 1) {
+		const struct place *p = &w->stack[w->n - 1];
+
+		if (strncmp(path, p->path, p->len) == 0 &&
+		    (path[p->len] == '/' || path[p->len] == '\0'))
+			break;
+		w->n--;
+	}
+	return &w->stack[w->n - 1];
+}
+
+static int32_t push(struct walk *w, const char *path, enum state state, size_t op)
+{
+	if (w->n == TREE_DEPTH_MAX)
+		return immure_compile_refuse(w->b, "files", "paths are nested more than %d deep",
+					   TREE_DEPTH_MAX);
+	w->stack[w->n++] = (struct place){ path, strlen(path), state, op };
+	return 0;
+}
+
+/* An operation that shows something below place. */
+static struct immure_op *show(struct walk *w, struct place *place, enum immure_op_kind kind,
+			      const char *src, const struct immure_point *pt)
+{
+	if (place->state == MASKED && place->op) {
+		struct immure_op *mask = &w->b->plan->ops[place->op - 1];
+
+		if (mask->kind == IMMURE_OP_MASK)
+			mask->kind = IMMURE_OP_MASK_KEEP;
+	}
+	return immure_compile_op(w->b, kind, src, pt->path, pt->key);
+}
+
+static uint32_t op_flags(const struct immure_point *pt)
+{
+	return (pt->file ? IMMURE_OPF_FILE : 0u) | (pt->optional ? IMMURE_OPF_OPTIONAL : 0u);
+}
+
+static void note_writable(struct walk *w, const struct immure_point *pt)
+{
+	struct immure_compile *b = w->b;
+
+	(void)immure_strv_add(b->a, pt->file ? &b->writable_files : &b->writable, pt->path);
+}
+
+static int32_t put_bind(struct walk *w, struct place *in, const struct immure_point *pt, bool ro)
+{
+	const char *src = pt->src ? pt->src : pt->path;
+	bool same = src == pt->path || strcmp(src, pt->path) == 0;
+	struct immure_op *op;
+
+	if (same && in->state == (ro ? SHOWN : WRITABLE))
+		return 0;
+	if (!same && (in->state == SHOWN || in->state == WRITABLE))
+		return 0; /* the host's own entry, a link to src, is there */
+	if (same && ro && in->state == WRITABLE) {
+		op = show(w, in, IMMURE_OP_READONLY, NULL, pt);
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->flags = op_flags(pt);
+		return push(w, pt->path, SHOWN, w->b->plan->ops_n);
+	}
+	op = show(w, in, IMMURE_OP_BIND, src, pt);
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	op->flags = op_flags(pt) | (ro ? IMMURE_OPF_RO : 0u);
+	if (!ro)
+		note_writable(w, pt);
+	return push(w, pt->path, ro ? SHOWN : WRITABLE, w->b->plan->ops_n);
+}
+
+static int32_t put_tmpfs(struct walk *w, struct place *in, const struct immure_point *pt)
+{
+	struct immure_op *op = show(w, in, IMMURE_OP_TMPFS, NULL, pt);
+
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	op->num[0] = pt->size ? pt->size : w->share;
+	op->num[1] = pt->mode;
+	op->flags = pt->ro ? IMMURE_OPF_RO : 0u;
+	if (!pt->ro)
+		note_writable(w, pt);
+	return push(w, pt->path, EMPTY, w->b->plan->ops_n);
+}
+
+static int32_t put_mask(struct walk *w, struct place *in, const struct immure_point *pt)
+{
+	struct immure_op *op;
+
+	if (in->state == EMPTY || in->state == MASKED)
+		return 0; /* not there to be seen */
+	op = immure_compile_op(w->b, IMMURE_OP_MASK, NULL, pt->path, pt->key);
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	op->flags = op_flags(pt);
+	return push(w, pt->path, MASKED, w->b->plan->ops_n);
+}
+
+/* What the kernel tells about the whole host to whoever asks. OPTIONAL: which
+ * of them exist depends on the kernel's configuration. */
+static const char *const proc_masks[] = {
+	"/proc/acpi", "/proc/interrupts", "/proc/iomem", "/proc/ioports", "/proc/kallsyms",
+	"/proc/kcore", "/proc/key-users", "/proc/keys", "/proc/kmsg", "/proc/kpagecgroup",
+	"/proc/kpagecount", "/proc/kpageflags", "/proc/latency_stats", "/proc/modules",
+	"/proc/sched_debug", "/proc/scsi", "/proc/slabinfo", "/proc/sysrq-trigger",
+	"/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo",
+};
+static const char *const proc_readonly[] = {
+	"/proc/asound", "/proc/bus", "/proc/driver", "/proc/fs", "/proc/irq", "/proc/sys",
+};
+static const char *const sys_masks[] = {
+	"/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/firmware",
+	"/sys/fs", "/sys/hypervisor", "/sys/kernel", "/sys/module", "/sys/power",
+};
+
+static int32_t put_list(struct walk *w, enum immure_op_kind kind, const char *const *paths,
+			size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct immure_op *op = immure_compile_op(w->b, kind, NULL, paths[i], "(always)");
+
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->flags = IMMURE_OPF_OPTIONAL;
+	}
+	return 0;
+}
+
+static int32_t put_kernel(struct walk *w, struct place *in, const struct immure_point *pt)
+{
+	struct immure_op *op;
+	int32_t r;
+
+	switch (pt->kind) {
+	case IMMURE_POINT_DEV:
+		op = show(w, in, IMMURE_OP_DEV, NULL, pt);
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->num[0] = w->share;
+		return push(w, pt->path, EMPTY, w->b->plan->ops_n);
+	case IMMURE_POINT_PROC:
+		if (!show(w, in, IMMURE_OP_PROC, NULL, pt))
+			return -IMMURE_ERR_NOMEM;
+		r = put_list(w, IMMURE_OP_MASK, proc_masks,
+			     sizeof(proc_masks) / sizeof(proc_masks[0]));
+		if (r == 0)
+			r = put_list(w, IMMURE_OP_READONLY, proc_readonly,
+				     sizeof(proc_readonly) / sizeof(proc_readonly[0]));
+		return r < 0 ? r : push(w, pt->path, SHOWN, w->b->plan->ops_n);
+	default: /* SYSFS, SYS */
+		if (pt->kind == IMMURE_POINT_SYSFS && !show(w, in, IMMURE_OP_SYSFS, NULL, pt))
+			return -IMMURE_ERR_NOMEM;
+		r = put_list(w, IMMURE_OP_MASK, sys_masks,
+			     sizeof(sys_masks) / sizeof(sys_masks[0]));
+		return r < 0 ? r : push(w, pt->path, SHOWN, w->b->plan->ops_n);
+	}
+}
+
+static int32_t put(struct walk *w, const struct immure_point *pt)
+{
+	struct place *in = parent_of(w, pt->path);
+	struct immure_op *op;
+
+	switch ((enum immure_point_kind)pt->kind) {
+	case IMMURE_POINT_PIN:
+	case IMMURE_POINT_READONLY:
+		if (in->state != WRITABLE)
+			return 0; /* cannot be changed there anyway */
+		op = immure_compile_op(w->b, pt->kind == IMMURE_POINT_PIN ? IMMURE_OP_PIN :
+				     IMMURE_OP_READONLY, NULL, pt->path, pt->key);
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->flags = op_flags(pt);
+		return push(w, pt->path, pt->kind == IMMURE_POINT_PIN ? WRITABLE : SHOWN,
+			    w->b->plan->ops_n);
+	case IMMURE_POINT_READ:
+		return put_bind(w, in, pt, true);
+	case IMMURE_POINT_WRITE:
+		return put_bind(w, in, pt, false);
+	case IMMURE_POINT_TMPFS:
+		return put_tmpfs(w, in, pt);
+	case IMMURE_POINT_SYMLINK:
+	case IMMURE_POINT_TEXT:
+		if (in->state != EMPTY)
+			return 0; /* the host's own is there */
+		op = immure_compile_op(w->b, pt->kind == IMMURE_POINT_SYMLINK ? IMMURE_OP_SYMLINK :
+				     IMMURE_OP_FILE, pt->src, pt->path, pt->key);
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->num[1] = pt->mode;
+		return 0;
+	case IMMURE_POINT_MASK:
+		return put_mask(w, in, pt);
+	case IMMURE_POINT_DEV:
+	case IMMURE_POINT_PROC:
+	case IMMURE_POINT_SYSFS:
+	case IMMURE_POINT_SYS:
+		return put_kernel(w, in, pt);
+	}
+	return -IMMURE_ERR_INVALID;
+}
+
+int32_t immure_compile_tree(struct immure_compile *b)
+{
+	struct walk w = { .b = b, .n = 1 };
+	bool host = b->p->view == IMMURE_VIEW_HOST;
+	size_t areas = 1; /* /dev/shm */
+
+	if (b->a->failed)
+		return -IMMURE_ERR_NOMEM;
+	qsort(b->points, b->points_n, sizeof(*b->points), compare_points);
+	merge(b);
+	/* limits.disk is one sum over areas of ours: each gets an equal part, so
+	 * the sum holds whatever the command does. A page is the least there is. */
+	for (size_t i = 0; i < b->points_n; i++)
+		areas += b->points[i].kind == IMMURE_POINT_TMPFS && !b->points[i].ro;
+	if (b->p->limits.disk) {
+		w.share = b->p->limits.disk / areas;
+		if (w.share < 4096)
+			return immure_compile_refuse(b, "limits.disk", "too small for %zu areas",
+						   areas);
+	}
+	if (!immure_compile_op(b, host ? IMMURE_OP_ROOT_HOST : IMMURE_OP_ROOT_EMPTY, NULL, NULL,
+			     "files.view"))
+		return -IMMURE_ERR_NOMEM;
+	w.stack[0] = (struct place){ "/", 0, host ? SHOWN : EMPTY, 0 };
+	for (size_t i = 0; i < b->points_n; i++) {
+		int32_t r = put(&w, &b->points[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
+}
+
+/* Reads the answer off the finished operations: the last one at or above path. */
+bool immure_compile_visible(const struct immure_compile *b, const char *path)
+{
+	const struct immure_plan *plan = b->plan;
+	bool seen = false;
+
+	for (size_t i = 0; i < plan->ops_n; i++) {
+		const struct immure_op *op = &plan->ops[i];
+
+		if (op->stage != IMMURE_STAGE_MOUNT)
+			continue;
+		if (op->kind == IMMURE_OP_ROOT_HOST)
+			seen = true;
+		if (op->dst[0] != '/' || !immure_path_is_under(path, op->dst))
+			continue;
+		switch (op->kind) {
+		case IMMURE_OP_MASK:
+		case IMMURE_OP_MASK_KEEP:
+			seen = false;
+			break;
+		case IMMURE_OP_TMPFS:
+		case IMMURE_OP_DEV:
+			seen = strcmp(path, op->dst) == 0;
+			break;
+		case IMMURE_OP_SYMLINK:
+			break;
+		default:
+			seen = true;
+			break;
+		}
+	}
+	return seen;
+}
+
+bool immure_compile_writable(const struct immure_compile *b, const char *real)
+{
+	for (size_t i = 0; i < b->roots_n; i++)
+		if (immure_path_is_under(real, b->roots[i].real))
+			return true;
+	return false;
+}
