@@ -213,7 +213,7 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 				   "facts: out of memory");
 	r = gather_quick(f, env, err);
 	if (r == 0 && (flags & IMMURE_FACTS_FULL))
-		r = immure_probe_all(f, env, err);
+		r = immure_probe_all(f, err);
 	if (r < 0) {
 		immure_facts_destroy(f);
 		return r;

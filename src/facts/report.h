@@ -40,6 +40,9 @@ struct immure_backend_report {
 /* Reports of all backends known, in order of preference; arena-owned. */
 size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 		      struct immure_backend_report **ret);
+/* doctor's output; caller frees, NULL when out of memory. */
+char *immure_facts_text(const struct immure_facts *f);
+char *immure_facts_json(const struct immure_facts *f);
 const char *immure_dimension_name(enum immure_dimension d);
 const char *immure_level_name(enum immure_level l);
 const char *immure_evidence_name(enum immure_evidence e);

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* System calls and gates that need no namespace. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "facts/probe.h"
+#include "kernel/landlock.h"
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+#define KVM_GET_API_VERSION _IO(0xAE, 0x00)
+#define KVM_CREATE_VM       _IO(0xAE, 0x01)
+
+void immure_try_pidfd(const struct immure_facts *f, struct immure_outcome *o)
+{
+	int pidfd = -1;
+	struct clone_args args = {
+		.flags = CLONE_PIDFD,
+		.pidfd = (uint64_t)(uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	IMMURE_CLEANUP_FD int self = -1;
+	siginfo_t info = { 0 };
+	long pid;
+
+	(void)f;
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid < 0)
+		return immure_probe_no(o, "clone3");
+	if (pid == 0)
+		_exit(7);
+	if (waitid(3 /* P_PIDFD */, (id_t)pidfd, &info, WEXITED) < 0 || info.si_status != 7)
+		return immure_probe_no(o, "waitid on a pidfd");
+	self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (self < 0)
+		return immure_probe_no(o, "pidfd_open");
+	if (syscall(SYS_pidfd_send_signal, self, 0, NULL, 0) < 0)
+		return immure_probe_no(o, "pidfd_send_signal");
+	o->ok = IMMURE_YES;
+}
+
+void immure_try_close_range(const struct immure_facts *f, struct immure_outcome *o)
+{
+	(void)f;
+	if (syscall(SYS_close_range, 1U << 20, ~0U, 4U /* CLOEXEC */) < 0)
+		return immure_probe_no(o, "close_range");
+	o->ok = IMMURE_YES;
+}
+
+void immure_try_openat2(const struct immure_facts *f, struct immure_outcome *o)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	IMMURE_CLEANUP_FD int fd = -1;
+
+	(void)f;
+	fd = (int)syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof(how));
+	if (fd < 0)
+		return immure_probe_no(o, "openat2");
+	o->ok = IMMURE_YES;
+}
+
+/* A filter that treats one call (any ABI's number of it will do: this process
+ * makes no foreign calls) and lets everything else pass. */
+static int load_filter(unsigned int nr, uint32_t action, unsigned long flags)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
+	long r;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+	return r < 0 ? -errno : (int)r;
+}
+
+void immure_try_seccomp(const struct immure_facts *f, struct immure_outcome *o)
+{
+	const char *missing = "action";
+
+	(void)f;
+	if (immure_probe_seccomp(&missing) != IMMURE_YES) {
+		errno = EOPNOTSUPP;
+		return immure_probe_no(o, missing);
+	}
+	errno = -load_filter(SYS_getpriority, SECCOMP_RET_ERRNO | 91, 0);
+	if (errno)
+		return immure_probe_no(o, "load a filter");
+	errno = 0;
+	if (syscall(SYS_getpriority, PRIO_PROCESS, 0) != -1 || errno != 91)
+		return immure_probe_no(o, "obey the filter");
+	o->ok = IMMURE_YES;
+}
+
+/* Answers one call of a child from here; 42 must arrive there. */
+static void answer_one(int listener, struct immure_outcome *o)
+{
+	struct seccomp_notif_sizes sizes;
+	union {
+		struct seccomp_notif n;
+		char room[512];
+	} req = { 0 };
+	union {
+		struct seccomp_notif_resp r;
+		char room[512];
+	} resp = { 0 };
+	int pid, pidfd = -1, status = 0;
+
+	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0 ||
+	    sizes.seccomp_notif > sizeof(req) || sizes.seccomp_notif_resp > sizeof(resp))
+		return immure_probe_no(o, "notification sizes");
+	pid = immure_child_start(&pidfd);
+	if (pid == 0)
+		_exit((int)syscall(SYS_getpriority, PRIO_PROCESS, 0));
+	errno = pid < 0 ? -pid : 0;
+	if (errno)
+		return immure_probe_no(o, "fork");
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &req) < 0)
+		return immure_probe_no(o, "receive a notification");
+	resp.r.id = req.n.id;
+	resp.r.val = 42;
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp) < 0)
+		return immure_probe_no(o, "answer a notification");
+	errno = -immure_child_wait(pid, &pidfd, 1000, &status);
+	if (errno || !WIFEXITED(status) || WEXITSTATUS(status) != 42)
+		return immure_probe_no(o, "answered call");
+	o->ok = IMMURE_YES;
+}
+
+void immure_try_notify(const struct immure_facts *f, struct immure_outcome *o)
+{
+	IMMURE_CLEANUP_FD int listener = -1;
+
+	(void)f;
+	o->value = 1; /* killable wait */
+	listener = load_filter(SYS_getpriority, SECCOMP_RET_USER_NOTIF,
+			       SECCOMP_FILTER_FLAG_NEW_LISTENER |
+				       SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+	if (listener == -EINVAL) { /* before Linux 5.19 */
+		o->value = 0;
+		listener = load_filter(SYS_getpriority, SECCOMP_RET_USER_NOTIF,
+				       SECCOMP_FILTER_FLAG_NEW_LISTENER);
+	}
+	if (listener < 0) {
+		errno = -listener;
+		return immure_probe_no(o, "load a notifying filter");
+	}
+	answer_one(listener, o);
+}
+
+/* value: ABI in the low half, errata in the high one. */
+void immure_try_landlock(const struct immure_facts *f, struct immure_outcome *o)
+{
+	IMMURE_CLEANUP_FD int rules = -1, fd = -1;
+	int abi = immure_landlock_abi();
+
+	(void)f;
+	errno = abi < 0 ? -abi : 0;
+	if (errno)
+		return immure_probe_no(o, "ask for the ABI");
+	o->value = (uint64_t)abi | (uint64_t)immure_landlock_errata() << 32;
+	rules = immure_landlock_create(immure_landlock_fs_rights(abi),
+				       immure_landlock_net_rights(abi),
+				       immure_landlock_scopes(abi));
+	errno = rules < 0 ? -rules : 0;
+	if (errno)
+		return immure_probe_no(o, "create a ruleset");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return immure_probe_no(o, "no_new_privs");
+	errno = -immure_landlock_restrict(rules, 0);
+	if (errno)
+		return immure_probe_no(o, "restrict");
+	fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 || errno != EACCES)
+		return immure_probe_no(o, "deny");
+	o->ok = IMMURE_YES;
+}
+
+void immure_try_kvm(const struct immure_facts *f, struct immure_outcome *o)
+{
+	IMMURE_CLEANUP_FD int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	IMMURE_CLEANUP_FD int vm = -1;
+	int version;
+
+	(void)f;
+	if (fd < 0)
+		return immure_probe_no(o, "open /dev/kvm");
+	version = ioctl(fd, KVM_GET_API_VERSION, 0);
+	if (version != 12) {
+		errno = version < 0 ? errno : EPROTO;
+		return immure_probe_no(o, "KVM API version");
+	}
+	vm = ioctl(fd, KVM_CREATE_VM, 0);
+	if (vm < 0)
+		return immure_probe_no(o, "create a VM");
+	o->ok = IMMURE_YES;
+}
