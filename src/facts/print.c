@@ -90,7 +90,7 @@ static void text_backend(const struct immure_backend_report *r, struct immure_bu
 	for (size_t c = 0, col = 16; c < immure_capability_names_n; c++) {
 		const char *name = immure_capability_names[c];
 
-		if (!(r->capabilities & 1u << c))
+		if (!name || !(r->capabilities & 1u << c))
 			continue;
 		if (col + 1 + strlen(name) > 92) {
 			immure_buf_puts(b, "\n                ");

@@ -131,6 +131,8 @@ static void v2_ssh_session(void **state)
 		.mountinfo = V2_MOUNT,
 		.writable = { CG USER, CG USER "/app.slice" },
 		.files = {
+			{ CG "/user.slice/user-1000.slice", "cgroup.controllers", "cpu memory pids" },
+			{ CG "/user.slice/user-1000.slice", "cgroup.subtree_control", "memory pids" },
 			{ CG USER "/app.slice", "cgroup.controllers", "cpu memory pids" },
 			{ CG USER "/app.slice", "cgroup.subtree_control", "cpu memory pids" },
 		},

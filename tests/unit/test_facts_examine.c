@@ -183,6 +183,7 @@ static void examine_adds(void **state)
 	assert_int_equal(immure_facts_examine(t->f, &l, NULL), 0);
 	n = t->f->paths_n;
 	assert_int_equal(unlink(in(t, "pipe")), 0);
+	assert_int_equal(mkdir(in(t, "pipe"), 0700), 0);
 	l.n = 0;
 	immure_strv_add(&t->f->arena, &l, in(t, "zzz"));
 	immure_strv_add(&t->f->arena, &l, in(t, "pipe"));
