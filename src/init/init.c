@@ -348,11 +348,11 @@ static int stage_seccomp(const struct immure_init *in, struct immure_init_step *
 		return in->filter ? -EINVAL : 0;
 	if (!in->filter)
 		return -EINVAL;
-	if (in->filter_on_init) {
-		r = immure_filter_install(in->filter, 0);
-		if (r >= 0 && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 2)
-			return -EPERM;
-	}
+	/* A user's own filter is not written with init in mind: then init runs
+	 * under the guard, and the filter goes on just before exec. */
+	r = immure_filter_install(in->filter_on_init ? in->filter : in->guard, 0);
+	if (r >= 0 && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 2)
+		return -EPERM;
 	return r < 0 ? r : 0;
 }
 

@@ -18,8 +18,8 @@ struct immure_init {
 	int report_fd;                      /* our end of the pair */
 	const struct immure_cgroup *cgroup; /* joined first; NULL = none */
 	const struct immure_filter *filter; /* the command's; NULL = the plan has none */
-	const struct immure_filter *guard;  /* stacked beneath a user's own filter, or NULL */
-	bool filter_on_init;                /* a built-in filter: init puts it on itself as well */
+	const struct immure_filter *guard;  /* for init, when the command's is a user's own */
+	bool filter_on_init;                /* the command's is built in: init puts it on itself */
 	bool wait_for_maps;                 /* the supervisor writes the id maps */
 	bool one_shot;                      /* launch at once, end with the command */
 	bool count_forks;

@@ -66,15 +66,11 @@ static int settle_stdio(const struct immure_init *in, int slave_fd)
 	return 0;
 }
 
-static int last_filters(const struct immure_init *in)
+static int last_filter(const struct immure_init *in)
 {
 	int r = 0;
 
-	if (in->filter_on_init)
-		return 0;
-	if (in->guard)
-		r = immure_filter_install(in->guard, 0);
-	if (r == 0 && in->filter)
+	if (in->filter && !in->filter_on_init)
 		r = immure_filter_install(in->filter, 0);
 	return r < 0 ? r : 0;
 }
@@ -102,7 +98,7 @@ long immure_init_launch(const struct immure_init *in, int slave_fd, int *ret_err
 		if (r == 0 && chdir(p->cwd) < 0)
 			r = -errno;
 		if (r == 0)
-			r = last_filters(in);
+			r = last_filter(in);
 		if (r == 0)
 			r = immure_sys_close_range(3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
 		if (r == 0) {
@@ -136,7 +132,7 @@ long immure_init_launch_fd(const struct immure_init *in, const int fds[3], int *
 		    dup2(null, 2) < 0 || dup2(fds[2], 3) < 0 || chdir(p->cwd) < 0)
 			r = -errno;
 		if (r == 0)
-			r = last_filters(in);
+			r = last_filter(in);
 		if (r == 0)
 			r = immure_sys_close_range(4, ~0U, 4);
 		if (r == 0) {
