@@ -21,7 +21,7 @@ __attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure
 	sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, NULL); /* what stops the supervisor must not stop this */
 	(void)setsid();                             /* nor what kills its process group */
-	(void)chdir("/");                           /* nor may it hold the caller's directory */
+	(void)!chdir("/");                          /* nor may it hold the caller's directory */
 	do
 		n = read(pipe_fd, &word, 1);
 	while (n < 0 && errno == EINTR);

@@ -153,7 +153,7 @@ int immure_quarantine_move(int dir_fd, const char *name, const char *state_dir, 
 	if (renameat(dir_fd, name, to, name) == 0) {
 		/* Not executable where it lies now; a failure changes nothing. */
 		if (fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-			(void)fchmodat(to, name, 0400, 0);
+			(void)!fchmodat(to, name, 0400, 0);
 		return 0;
 	}
 	if (errno != EXDEV && errno != EPERM && errno != EACCES)
