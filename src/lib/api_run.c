@@ -48,7 +48,9 @@ int32_t immure_supervise(const immure_plan *plan, const struct immure_run_option
 			.control_fd = o.flags & IMMURE_RUN_CONTROL ? o.control_fd : -1,
 			.trace = o.flags & IMMURE_RUN_TRACE_TIME,
 			.count = o.flags & (IMMURE_RUN_COUNT | IMMURE_RUN_CONTROL),
-			.state_dir = o.state_dir ? o.state_dir : plan->state_dir,
+			.state_dir = o.state_dir	   ? o.state_dir
+				     : plan->state_dir[0] ? plan->state_dir
+							  : NULL,
 			.before = o.flags & IMMURE_RUN_PROVE ? &proving.before : NULL,
 		};
 
