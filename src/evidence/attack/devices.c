@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Devices by their numbers: a name says nothing. */
+#include "attack.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+/* null zero full random urandom tty ptmx, and terminals of the session. */
+static bool harmless(const struct stat *st)
+{
+	unsigned int major_n = major(st->st_rdev), minor_n = minor(st->st_rdev);
+
+	if (!S_ISCHR(st->st_mode))
+		return false;
+	if (major_n == 1)
+		return minor_n == 3 || minor_n == 5 || minor_n == 7 || minor_n == 8 || minor_n == 9;
+	if (major_n == 5)
+		return minor_n == 0 || minor_n == 2;
+	return major_n >= 136 && major_n <= 143;
+}
+
+static void scan(struct attack_result *r, int dir_fd, const char *name, int depth)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct dirent *e;
+	DIR *d;
+
+	if (fd < 0 || !(d = fdopendir(fd))) {
+		attack_denied(r, errno, "read %.60s: %s", name, strerror(errno));
+		return;
+	}
+	while ((e = readdir(d))) {
+		struct stat st;
+
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
+		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISDIR(st.st_mode) && depth < 3)
+			scan(r, dirfd(d), e->d_name, depth + 1);
+		else if ((S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) && !harmless(&st))
+			attack_done(r, "/dev holds %.60s, device %u:%u", e->d_name,
+				    major(st.st_rdev), minor(st.st_rdev));
+		else if (S_ISSOCK(st.st_mode))
+			attack_done(r, "/dev holds the socket %.60s", e->d_name);
+	}
+	(void)closedir(d); /* only read */
+}
+
+static void listing(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	struct attack_result found = { 0 };
+
+	(void)ctx;
+	scan(&found, AT_FDCWD, "/dev", 0);
+	if (found.outcome == ATTACK_DONE)
+		*r = found;
+	else
+		attack_denied(r, 0, "/dev holds only null, zero, full, random, urandom and terminals");
+}
+
+static void dangerous(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	static const char *const paths[] = { "/dev/mem", "/dev/kmem", "/dev/port", "/dev/kmsg",
+					     "/dev/kvm", "/dev/sda", "/dev/vda", "/dev/nvme0n1",
+					     "/dev/loop-control", "/dev/loop0", "/dev/fuse",
+					     "/dev/mapper/control", "/dev/net/tun", "/dev/vsock",
+					     "/dev/uinput", "/dev/userfaultfd", "/dev/vhost-net",
+					     "/dev/dri/card0", "/dev/snd/control", "/dev/ttyS0" };
+
+	(void)ctx;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		/* A path descriptor first: opening some devices is an act of its own. */
+		attack_try(r, open(paths[i], O_PATH | O_CLOEXEC), paths[i]);
+	}
+}
+
+static void make_node(struct attack_result *r, const char *dir, mode_t type, dev_t dev,
+		      const char *what)
+{
+	char path[4096];
+
+	attack_name(path, sizeof(path), dir);
+	if (attack_try(r, mknod(path, type | 0600, dev), what))
+		(void)unlink(path); /* undoing */
+}
+
+static void make(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	static const char *const kinds[] = { "tmp", "workspace-rw" };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const char *dir = attack_first(ctx, kinds[i]);
+
+		if (!dir)
+			continue;
+		make_node(r, dir, S_IFBLK, makedev(8, 0), "mknod a block device");
+		make_node(r, dir, S_IFCHR, makedev(1, 1), "mknod a character device");
+	}
+	make_node(r, "/dev", S_IFCHR, makedev(1, 1), "mknod in /dev");
+}
+
+/* Someone else's terminal, or the pty master of the caller. */
+static void terminals(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	static const char *const paths[] = { "/dev/console", "/dev/tty0", "/dev/tty1",
+					     "/dev/vcs", "/dev/vcsa" };
+	DIR *d = opendir("/dev/pts");
+	struct dirent *e;
+	int n = 0;
+
+	(void)ctx;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		attack_try(r, open(paths[i], O_PATH | O_CLOEXEC), paths[i]);
+	while (d && (e = readdir(d)))
+		n += e->d_name[0] >= '0' && e->d_name[0] <= '9';
+	if (d)
+		(void)closedir(d); /* only read */
+	if (n > 1)
+		attack_done(r, "%d terminals in /dev/pts before any was made", n);
+}
+
+static const struct attack table[] = {
+	{ "devices.listing", listing },
+	{ "devices.dangerous", dangerous },
+	{ "devices.mknod", make },
+	{ "devices.terminals", terminals },
+};
+const struct attack_list attack_devices = { table, sizeof(table) / sizeof(table[0]) };
