@@ -19,6 +19,14 @@ enum immure_bait_kind {
 	IMMURE_BAIT_MAX
 };
 
+#define IMMURE_BAIT_NS_MAX 8
+/* "user", "mnt", "pid", ... and the CLONE_NEW* bit; index as in ns[] below. */
+struct immure_bait_ns {
+	const char *name;
+	uint64_t flag;
+};
+extern const struct immure_bait_ns immure_bait_ns[IMMURE_BAIT_NS_MAX];
+
 struct immure_bait {
 	struct immure_arena arena;
 	int fd[IMMURE_BAIT_MAX];        /* -1: could not be made on this host */
@@ -28,7 +36,7 @@ struct immure_bait {
 	const char *unix_path;          /* NULL: none was made */
 	uint32_t pid;                   /* of the supervisor */
 	uint64_t start_time;            /* of it, in ticks since boot */
-	uint64_t pidns;                 /* inode of its pid namespace, 0 = unknown */
+	uint64_t ns[IMMURE_BAIT_NS_MAX]; /* inodes of its namespaces, 0 = unknown */
 	struct immure_strv env;         /* names in the caller's environment */
 };
 
