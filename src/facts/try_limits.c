@@ -41,15 +41,18 @@ static bool join(struct immure_outcome *o, int leaf, bool v2)
 		.cgroup = (uint64_t)leaf,
 	};
 
-	pid = v2 ? (int)syscall(SYS_clone3, &args, sizeof(args)) : immure_child_start(&pidfd);
-	if (pid == 0) {
-		bool in = v2 || immure_write_file_at(leaf, "cgroup.procs", "0") == 0;
-
-		_exit(in ? 0 : 1);
+	pid = v2 ? (int)syscall(SYS_clone3, &args, sizeof(args)) : -1;
+	if (pid == 0)
+		_exit(0);
+	/* v1, or a kernel or filter without this clone3: move there oneself. */
+	if (pid < 0 && (!v2 || errno == ENOSYS || errno == EINVAL || errno == E2BIG)) {
+		pid = immure_child_start(&pidfd);
+		if (pid == 0)
+			_exit(immure_write_file_at(leaf, "cgroup.procs", "0") == 0 ? 0 : 1);
+		errno = pid < 0 ? -pid : 0;
 	}
 	if (pid < 0) {
-		errno = v2 ? errno : -pid;
-		immure_probe_no(o, v2 ? "start a process in a leaf cgroup" : "fork");
+		immure_probe_no(o, "start a process in a leaf cgroup");
 		return false;
 	}
 	errno = -immure_child_wait(pid, &pidfd, 1000, &status);
@@ -69,9 +72,9 @@ static void try_cgroup(const struct immure_facts *f, const char *v1, const char 
 	IMMURE_CLEANUP_FD int dir = -1, leaf = -1;
 	char name[64];
 
-	errno = ENOENT;
+	errno = 0;
 	if (f->cgroup.kind == IMMURE_CGROUP_NONE || !parent)
-		return immure_probe_no(o, "find a writable cgroup");
+		return immure_probe_no(o, "no cgroup with this controller may be written");
 	/* The first launch passes the controllers on; a probe changes nothing. */
 	if (v2 && f->cgroup.v2_enable) {
 		char path[PATH_MAX];
@@ -182,13 +185,13 @@ void immure_try_subids(const struct immure_facts *f, struct immure_outcome *o)
 	int pid, pidfd = -1, status = 0, ready[2], hold[2];
 	char c;
 
-	errno = ENOENT;
+	errno = 0;
 	if (!uidmap || !gidmap)
-		return immure_probe_no(o, "find newuidmap and newgidmap");
+		return immure_probe_no(o, "newuidmap or newgidmap is not installed");
 	if (!find_range(f, "/etc/subuid", &ustart, &ucount) ||
 	    !find_range(f, "/etc/subgid", &gstart, &gcount)) {
-		errno = ENOENT;
-		return immure_probe_no(o, "find our range in /etc/subuid and /etc/subgid");
+		errno = 0;
+		return immure_probe_no(o, "no range of ours in /etc/subuid and /etc/subgid");
 	}
 	if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(hold, O_CLOEXEC) < 0)
 		return immure_probe_no(o, "pipe");

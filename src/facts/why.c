@@ -13,6 +13,8 @@
 #include "base/fd.h"
 #include "facts/probe.h"
 
+enum { FIRST_PID_NAMESPACE = 0xEFFFFFFC };
+
 static int64_t read_number(const char *path)
 {
 	IMMURE_CLEANUP_FREE char *text = NULL;
@@ -30,10 +32,15 @@ static long status_field(const char *text, const char *name)
 	return s && (s == text || s[-1] == '\n') ? strtol(s + strlen(name), NULL, 10) : 0;
 }
 
+/* The markers outlive their container where its image became a virtual machine's
+ * disk; there we are in the first pid namespace, whose inode number is fixed. */
 static const char *find_container(struct immure_arena *a)
 {
 	IMMURE_CLEANUP_FREE char *text = NULL;
+	struct stat st;
 
+	if (stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == FIRST_PID_NAMESPACE)
+		return NULL;
 	if (access("/run/.containerenv", F_OK) == 0)
 		return "podman";
 	if (access("/.dockerenv", F_OK) == 0)
@@ -142,8 +149,6 @@ static const char *mount_remedy(const struct immure_outcome *o,
 static const char *proc_remedy(const struct immure_outcome *o,
 			       const struct immure_surroundings *s, struct immure_arena *a)
 {
-	if (o->step && strncmp(o->step, "unshare", 7) == 0)
-		return mount_remedy(o, s, a);
 	if (o->errnum == EPERM || o->errnum == EACCES)
 		return "this /proc is partly covered, so the kernel refuses a fresh one: start the "
 		       "container with --security-opt systempaths=unconfined (podman: unmask=ALL)";
@@ -196,6 +201,8 @@ const char *immure_remedy(const char *name, const struct immure_outcome *o,
 		return "";
 	if (o->killed < 0)
 		return "it did not end within its time: try again when the machine is less busy";
+	if (o->step && strncmp(o->step, "unshare user", 12) == 0)
+		return userns_remedy(o, s, a);
 	if (strncmp(name, "cgroup_", 7) == 0)
 		return cgroup_remedy(name, s, f);
 	if (strcmp(name, "subids") == 0)
@@ -218,14 +225,12 @@ const char *immure_remedy(const char *name, const struct immure_outcome *o,
 	if (strcmp(name, "seccomp_notify") == 0 && o->errnum == EBUSY)
 		return "another supervisor already listens to this process: start immure outside "
 		       "of it";
-	if (o->step && strncmp(o->step, "unshare user", 12) == 0)
-		return userns_remedy(o, s, a);
 	if (strcmp(name, "userns") == 0)
 		return userns_remedy(o, s, a);
 	if (strcmp(name, "userns_mount") == 0 || strcmp(name, "mount_api") == 0 ||
 	    strcmp(name, "sysfs") == 0 || strcmp(name, "netns") == 0 ||
 	    strcmp(name, "namespaces") == 0 || strcmp(name, "overlay_userns") == 0)
 		return mount_remedy(o, s, a);
-	return s->filtered ? "a seccomp filter around this process forbids it"
+	return s->filtered ? "allow this call in the seccomp filter around this process"
 			   : "use a newer kernel";
 }
