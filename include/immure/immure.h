@@ -203,10 +203,19 @@ struct immure_run_options {
 	int32_t stderr_fd;
 	uint32_t flags;    /* IMMURE_RUN_* */
 	const char *supervisor; /* path of the immure program; NULL: the installed one */
+	/* Where immure-attack is, for IMMURE_RUN_PROVE; NULL: the installed one. */
+	const char *attacker;
+	/* Where quarantined files go (a directory below it); NULL: as the plan says. */
+	const char *state_dir;
+	const char *const *env; /* the caller's environment: names the proof looks for inside */
+	int32_t control_fd;     /* IMMURE_RUN_CONTROL: requests come from here, the result goes here */
+	uint32_t reserved;
 };
 enum {
 	IMMURE_RUN_PROVE = 1,      /* attack from inside first; start only if all holds */
 	IMMURE_RUN_TRACE_TIME = 2, /* record when each stage ended */
+	IMMURE_RUN_CONTROL = 4,    /* immure_supervise() on behalf of immure_session_start() */
+	IMMURE_RUN_COUNT = 8,      /* also count what costs microseconds to count (processes) */
 };
 
 /* Starts the plan under a supervisor process of its own (posix_spawn: the cost

@@ -89,6 +89,7 @@ static int32_t compile(struct immure_compile *b)
 	b->plan->profile = immure_arena_strdup(b->a, b->p->profile ? b->p->profile : "");
 	b->plan->policy_version = immure_arena_strdup(b->a, b->p->version);
 	b->plan->workspace = b->workspace;
+	b->plan->state_dir = immure_arena_strdup(b->a, b->f->state_dir ? b->f->state_dir : "");
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 

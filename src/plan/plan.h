@@ -136,6 +136,7 @@ struct immure_plan {
 	size_t ops_n;
 	struct immure_gap *gaps;
 	size_t gaps_n;
+	const char *state_dir;      /* ours on this host (facts): quarantine goes below it; "" = nowhere */
 	char hash[65];              /* SHA-256 hex of the sealed bytes before their own digest */
 	const void *sealed;         /* the sealed form, in the arena */
 	size_t sealed_len;

@@ -4,7 +4,7 @@
  *
  *	"IMPL", u32 version, u64 length of all
  *	u32 ops, gaps, argv, env, length of strings
- *	u32 x 6: backend, backend_why, profile, policy_version, workspace, cwd
+ *	u32 x 7: backend, backend_why, profile, policy_version, workspace, cwd, state_dir
  *	each op:   u32 kind | stage << 8 | flags << 16 | present nums << 28,
  *	           u32 src, dst, key; u64 for each num that is not zero
  *	each gap:  u32 key, dimension, what, remedy, approved
@@ -106,7 +106,8 @@ static void put_op(struct out *o, struct immure_op *op)
 static const char **fixed_string(struct immure_plan *p, unsigned int i)
 {
 	const char **const all[] = { &p->backend, &p->backend_why, &p->profile,
-				     &p->policy_version, &p->workspace, &p->cwd };
+				     &p->policy_version, &p->workspace, &p->cwd,
+				     &p->state_dir };
 
 	return all[i];
 }

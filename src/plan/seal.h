@@ -7,7 +7,7 @@
 
 #define IMMURE_SEAL_MAGIC "IMPL"
 #define IMMURE_SEAL_VERSION 1u
-#define IMMURE_SEAL_FIXED 6u /* strings in the header */
+#define IMMURE_SEAL_FIXED 7u /* strings in the header */
 #define IMMURE_SEAL_HEADER (4u + 4u + 8u + 4u * 5u + 4u * IMMURE_SEAL_FIXED)
 #define IMMURE_SEAL_OPS_MAX 65536u
 #define IMMURE_SEAL_GAPS_MAX 4096u

@@ -119,7 +119,8 @@ static const char *check_whole(const struct immure_plan *p)
 	if (seen[IMMURE_OP_LANDLOCK] > 1 || (seen[IMMURE_OP_LANDLOCK_RULE] &&
 					     !seen[IMMURE_OP_LANDLOCK]))
 		return "Landlock rules without their set";
-	if (!immure_path_is_normal(p->workspace) || !immure_path_is_normal(p->cwd))
+	if (!immure_path_is_normal(p->workspace) || !immure_path_is_normal(p->cwd) ||
+	    (p->state_dir[0] && !immure_path_is_normal(p->state_dir)))
 		return "a path that is not absolute and normal";
 	if (!p->argv.n || !p->argv.v[0][0])
 		return "no command";
@@ -145,7 +146,7 @@ static const char *get_plan(struct in *i, struct immure_plan *p, uint32_t argv_n
 {
 	const char **const fixed[IMMURE_SEAL_FIXED] = {
 		&p->backend, &p->backend_why, &p->profile, &p->policy_version, &p->workspace,
-		&p->cwd,
+		&p->cwd, &p->state_dir,
 	};
 	const char *wrong;
 	uint32_t stage = 0;

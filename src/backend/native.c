@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/native.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+
+#include "backend/subid.h"
+#include "kernel/privs.h"
+#include "kernel/sys.h"
+
+static const struct immure_op *id_op(const struct immure_plan *p)
+{
+	const struct immure_op *op = immure_plan_find(p, IMMURE_OP_IDMAP);
+
+	return op ? op : immure_plan_find(p, IMMURE_OP_IDMAP_SUBID);
+}
+
+static bool has_other_groups(void)
+{
+	gid_t list[256], own = getegid();
+	int n = getgroups(256, list);
+
+	if (n < 0) /* more than that: there are others */
+		return true;
+	for (int i = 0; i < n; i++)
+		if (list[i] != own)
+			return true;
+	return false;
+}
+
+bool immure_native_maps_outside(const struct immure_plan *p)
+{
+	const struct immure_op *op = id_op(p);
+
+	if (!op)
+		return false;
+	if (op->kind == IMMURE_OP_IDMAP_SUBID)
+		return true;
+	if (geteuid() != 0)
+		return false;
+	return op->num[1] != 0 || op->num[3] != getegid() || has_other_groups();
+}
+
+static const char *spawn_hint(int errnum)
+{
+	switch (errnum) {
+	case EPERM:
+	case EACCES:
+		return "this host does not let this user make user namespaces; `immure doctor` says why "
+		       "and what to do";
+	case ENOSPC:
+	case EUSERS:
+		return "the limit on namespaces is reached (user.max_*_namespaces), or they are nested "
+		       "too deep";
+	case ENOSYS:
+	case EINVAL:
+		return "this kernel lacks a namespace the plan needs; `immure doctor` lists them";
+	default:
+		return "";
+	}
+}
+
+int32_t immure_native_spawn(const struct immure_plan *p, const struct immure_cgroup *cgroup,
+			    void (*entry)(void *ctx), void *ctx, struct immure_native_child *ret,
+			    struct immure_error **err)
+{
+	const struct immure_op *ns = immure_plan_find(p, IMMURE_OP_NAMESPACES);
+	struct immure_clone_args args = { .exit_signal = SIGCHLD };
+	int pidfd = -1;
+	long pid;
+
+	/* A plan for this backend without them would be no sandbox at all. */
+	if (!ns || (ns->num[0] & (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)) !=
+			   (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID))
+		return immure_fail(err, IMMURE_ERR_LAUNCH, EINVAL, "namespace", "",
+				   "the plan lacks the user, mount or pid namespace");
+	args.flags = (ns->num[0] & ~(uint64_t)CLONE_NEWCGROUP) | CLONE_PIDFD;
+	args.pidfd = (uint64_t)(uintptr_t)&pidfd;
+	if (cgroup && cgroup->v2 && cgroup->n > 0) {
+		args.flags |= IMMURE_CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)cgroup->dir_fd[0];
+	}
+	pid = immure_sys_clone3(&args);
+	if (pid == 0) {
+		entry(ctx);
+		_exit(1);
+	}
+	if (pid < 0) {
+		int32_t r = immure_fail(err, IMMURE_ERR_LAUNCH, (int)-pid, "namespace", ns->src,
+					"cannot make the session's namespaces: %s", strerror((int)-pid));
+
+		if (err && *err)
+			immure_error_set_hint(*err, "%s", spawn_hint((int)-pid));
+		return r;
+	}
+	ret->pid = (int)pid;
+	ret->pidfd = pidfd;
+	return 0;
+}
+
+int32_t immure_native_write_maps(const struct immure_plan *p, int pid, struct immure_error **err)
+{
+	const struct immure_op *op = id_op(p);
+	int r;
+
+	if (op->kind == IMMURE_OP_IDMAP_SUBID)
+		return immure_subid_write_maps(op, pid, err);
+	r = immure_ids_map_child(pid, (uint32_t)op->num[0], (uint32_t)op->num[1],
+				 (uint32_t)op->num[2], (uint32_t)op->num[3]);
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, r, "ids", op->key,
+				   "cannot write the id maps: %s", strerror(-r));
+	return 0;
+}

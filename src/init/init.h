@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pid 1 of a session: applies the plan from inside, then launches commands and
+ * reaps. Runs in a copy of the supervisor's memory, allocates nothing, takes no
+ * locks, and holds nothing but the plan. */
+#ifndef IMMURE_INIT_INIT_H
+#define IMMURE_INIT_INIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "init/message.h"
+#include "kernel/cgroup.h"
+#include "kernel/seccomp.h"
+#include "plan/plan.h"
+
+struct immure_init {
+	const struct immure_plan *plan;
+	int report_fd;                      /* our end of the pair */
+	const struct immure_cgroup *cgroup; /* joined first; NULL = none */
+	const struct immure_filter *filter; /* the command's; NULL = the plan has none */
+	const struct immure_filter *guard;  /* for init, when the command's is a user's own */
+	bool filter_on_init;                /* the command's is built in: init puts it on itself */
+	bool wait_for_maps;                 /* the supervisor writes the id maps */
+	bool one_shot;                      /* launch at once, end with the command */
+	bool count_forks;
+	bool trace;
+	bool tty[3];                        /* which of 0..2 become the session's terminal */
+	uint64_t memory_watch;              /* bytes, 0 = not sampled */
+	uint64_t start_ns;
+};
+
+__attribute__((noreturn)) void immure_init_main(struct immure_init *in);
+
+/* For the files of this folder: where a step failed. */
+struct immure_init_step {
+	uint32_t stage, op;
+	const char *subject;
+};
+
+/* root.c: the MOUNT and PIVOT stages. 0 or -errno with *step set. */
+int immure_init_build_root(const struct immure_plan *p, struct immure_init_step *step);
+int immure_init_pivot(struct immure_init_step *step, int root_fd);
+/* confine.c: LANDLOCK. */
+int immure_init_landlock(const struct immure_plan *p, struct immure_init_step *step);
+/* launch.c */
+int immure_init_resolve(const struct immure_plan *p, const char **ret_path);
+long immure_init_launch(const struct immure_init *in, int slave_fd, int *ret_errno);
+long immure_init_launch_fd(const struct immure_init *in, const int fds[3], int *ret_errno);
+
+#endif

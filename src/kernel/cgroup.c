@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernel/cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+static const char *const ctl_names[] = {
+	[IMMURE_CTL_MEMORY] = "memory",
+	[IMMURE_CTL_PIDS] = "pids",
+	[IMMURE_CTL_CPU] = "cpu",
+	[IMMURE_CTL_CPUACCT] = "cpuacct",
+};
+
+void immure_cgroup_init(struct immure_cgroup *c)
+{
+	memset(c, 0, sizeof(*c));
+	for (int i = 0; i < IMMURE_CGROUP_DIRS; i++)
+		c->dir_fd[i] = c->tasks_fd[i] = c->ctl_dir[i] = -1;
+}
+
+static int add_leaf(struct immure_cgroup *c, const char *parent, size_t len, const char *name)
+{
+	int i = c->n, n;
+
+	n = snprintf(c->path[i], sizeof(c->path[i]), "%.*s/%s", (int)len, parent, name);
+	if (n < 0 || (size_t)n >= sizeof(c->path[i]))
+		return -ENAMETOOLONG;
+	for (int j = 0; j < i; j++) /* cpu and cpuacct often share one hierarchy */
+		if (strcmp(c->path[j], c->path[i]) == 0)
+			return j;
+	if (mkdir(c->path[i], 0755) < 0)
+		return -errno;
+	c->n++;
+	c->dir_fd[i] = open(c->path[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (c->dir_fd[i] < 0)
+		return -errno;
+	if (!c->v2) {
+		c->tasks_fd[i] = openat(c->dir_fd[i], "tasks", O_WRONLY | O_CLOEXEC);
+		if (c->tasks_fd[i] < 0)
+			return -errno;
+	}
+	return i;
+}
+
+int immure_cgroup_make(struct immure_cgroup *c, bool v2, const char *parents, const char *name)
+{
+	int r = 0;
+
+	c->v2 = v2;
+	if (v2) {
+		r = add_leaf(c, parents, strlen(parents), name);
+		for (int k = 0; r >= 0 && k < 4; k++)
+			c->ctl_dir[k] = r;
+	}
+	while (!v2 && *parents && r >= 0) {
+		size_t len = strcspn(parents, ":");
+		int found = -1;
+
+		for (int k = 0; k < 4; k++) {
+			size_t n = strlen(ctl_names[k]);
+
+			if (len > n && strncmp(parents, ctl_names[k], n) == 0 && parents[n] == '=') {
+				r = add_leaf(c, parents + n + 1, len - n - 1, name);
+				c->ctl_dir[k] = r;
+				found = k;
+			}
+		}
+		if (found < 0)
+			r = -EINVAL;
+		parents += len + (parents[len] == ':');
+	}
+	if (r < 0) {
+		(void)immure_cgroup_remove(c); /* the first error is the one to tell */
+		return r;
+	}
+	return 0;
+}
+
+static int ctl_write(const struct immure_cgroup *c, enum immure_cgroup_ctl ctl, const char *file,
+		     uint64_t value)
+{
+	char text[32];
+
+	if (c->ctl_dir[ctl] < 0)
+		return -ENOENT;
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	return immure_write_file_at(c->dir_fd[c->ctl_dir[ctl]], file, text);
+}
+
+int immure_cgroup_set_memory(struct immure_cgroup *c, uint64_t bytes)
+{
+	int r;
+
+	if (c->v2) {
+		r = ctl_write(c, IMMURE_CTL_MEMORY, "memory.max", bytes);
+		if (r < 0)
+			return r;
+		/* One kill takes the whole session, never a random half of it. */
+		r = ctl_write(c, IMMURE_CTL_MEMORY, "memory.oom.group", 1);
+		if (r < 0)
+			return r;
+		r = ctl_write(c, IMMURE_CTL_MEMORY, "memory.swap.max", 0);
+	} else {
+		r = ctl_write(c, IMMURE_CTL_MEMORY, "memory.limit_in_bytes", bytes);
+		if (r < 0)
+			return r;
+		r = ctl_write(c, IMMURE_CTL_MEMORY, "memory.memsw.limit_in_bytes", bytes);
+	}
+	return r == -ENOENT ? 0 : r; /* no swap accounting: there is no swap to limit */
+}
+
+int immure_cgroup_set_pids(struct immure_cgroup *c, uint64_t count)
+{
+	/* One more than asked: our init is in the leaf as well. */
+	return ctl_write(c, IMMURE_CTL_PIDS, "pids.max", count + 1);
+}
+
+int immure_cgroup_set_cpu(struct immure_cgroup *c, uint64_t milli_cpus)
+{
+	char text[64];
+	uint64_t quota = milli_cpus * 100; /* of a period of 100,000 us */
+
+	if (quota < 1000)
+		quota = 1000;
+	if (!c->v2)
+		return ctl_write(c, IMMURE_CTL_CPU, "cpu.cfs_quota_us", quota);
+	if (c->ctl_dir[IMMURE_CTL_CPU] < 0)
+		return -ENOENT;
+	(void)snprintf(text, sizeof(text), "%llu 100000", (unsigned long long)quota);
+	return immure_write_file_at(c->dir_fd[c->ctl_dir[IMMURE_CTL_CPU]], "cpu.max", text);
+}
+
+int immure_cgroup_join_self(const struct immure_cgroup *c)
+{
+	if (c->v2)
+		return 0;
+	for (int i = 0; i < c->n; i++)
+		if (write(c->tasks_fd[i], "0", 1) != 1)
+			return errno ? -errno : -EIO;
+	return 0;
+}
+
+/* The number after `key ` in a flat keyed file; key NULL: the whole file. */
+static uint64_t ctl_read(const struct immure_cgroup *c, enum immure_cgroup_ctl ctl,
+			 const char *file, const char *key)
+{
+	char buf[4096], *p = buf;
+	ssize_t n;
+
+	if (c->ctl_dir[ctl] < 0)
+		return 0;
+	IMMURE_CLEANUP_FD int fd = openat(c->dir_fd[c->ctl_dir[ctl]], file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, buf, sizeof(buf) - 1);
+	if (n <= 0)
+		return 0;
+	buf[n] = '\0';
+	while (key && p) {
+		size_t len = strlen(key);
+
+		if (strncmp(p, key, len) == 0 && p[len] == ' ') {
+			p += len + 1;
+			break;
+		}
+		p = strchr(p, '\n');
+		p = p && p[1] ? p + 1 : NULL;
+	}
+	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_stats *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->pids_denied = ctl_read(c, IMMURE_CTL_PIDS, "pids.events", "max");
+	ret->pids_peak = ctl_read(c, IMMURE_CTL_PIDS, "pids.peak", NULL);
+	if (c->v2) {
+		ret->memory_peak = ctl_read(c, IMMURE_CTL_MEMORY, "memory.peak", NULL);
+		ret->oom_kills = ctl_read(c, IMMURE_CTL_MEMORY, "memory.events", "oom_kill");
+		ret->cpu_usec = ctl_read(c, IMMURE_CTL_CPU, "cpu.stat", "usage_usec");
+	} else {
+		ret->memory_peak = ctl_read(c, IMMURE_CTL_MEMORY, "memory.max_usage_in_bytes", NULL);
+		ret->oom_kills = ctl_read(c, IMMURE_CTL_MEMORY, "memory.oom_control", "oom_kill");
+		ret->cpu_usec = ctl_read(c, IMMURE_CTL_CPUACCT, "cpuacct.usage", NULL) / 1000;
+	}
+}
+
+void immure_cgroup_kill(const struct immure_cgroup *c)
+{
+	char *text = NULL;
+
+	if (c->n == 0)
+		return;
+	if (c->v2 && immure_write_file_at(c->dir_fd[0], "cgroup.kill", "1") == 0) /* 5.14 */
+		return;
+	/* The pid namespace's end has killed them all already; this is for what
+	 * entered the leaf and never reached the namespace. */
+	if (immure_read_file_at(c->dir_fd[0], "cgroup.procs", 1 << 20, &text, NULL) < 0)
+		return;
+	for (char *p = text, *end; *p; p = end + (*end == '\n')) {
+		long pid = strtol(p, &end, 10);
+
+		if (end == p)
+			break;
+		if (pid > 0)
+			(void)kill((pid_t)pid, SIGKILL); /* ESRCH: gone, which is the aim */
+	}
+	free(text);
+}
+
+int immure_cgroup_remove(struct immure_cgroup *c)
+{
+	int r = 0;
+
+	for (int i = c->n - 1; i >= 0; i--)
+		if (c->path[i][0] && rmdir(c->path[i]) < 0 && errno != ENOENT)
+			r = -errno;
+		else
+			c->path[i][0] = '\0';
+	return r;
+}
+
+void immure_cgroup_done(struct immure_cgroup *c)
+{
+	for (int i = 0; i < IMMURE_CGROUP_DIRS; i++) {
+		immure_close(&c->dir_fd[i]);
+		immure_close(&c->tasks_fd[i]);
+	}
+}

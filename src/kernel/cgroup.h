@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One leaf for one session, in cgroup v2 or in v1 hierarchies. The process
+ * enters it as it is born (CLONE_INTO_CGROUP, v2) or by writing itself into
+ * `tasks` before it does anything else (v1): both avoid the grace period of
+ * several milliseconds that cgroup.procs costs after idle. */
+#ifndef IMMURE_KERNEL_CGROUP_H
+#define IMMURE_KERNEL_CGROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { IMMURE_CGROUP_DIRS = 4 };
+
+enum immure_cgroup_ctl { IMMURE_CTL_MEMORY, IMMURE_CTL_PIDS, IMMURE_CTL_CPU, IMMURE_CTL_CPUACCT };
+
+struct immure_cgroup {
+	bool v2;
+	int n;                                /* directories in use */
+	char path[IMMURE_CGROUP_DIRS][512];   /* the leaf, absolute */
+	int dir_fd[IMMURE_CGROUP_DIRS];
+	int tasks_fd[IMMURE_CGROUP_DIRS];     /* v1 only, open for writing */
+	int ctl_dir[4];                       /* controller -> index, -1 = not here */
+};
+
+struct immure_cgroup_stats {
+	uint64_t memory_peak;   /* bytes, 0 = unknown */
+	uint64_t oom_kills;
+	uint64_t pids_denied;   /* forks refused by the limit */
+	uint64_t pids_peak;     /* 0 = unknown */
+	uint64_t cpu_usec;      /* 0 = unknown */
+};
+
+void immure_cgroup_init(struct immure_cgroup *c);
+/* parents: "memory=/dir:pids=/dir:cpu=/dir" for v1, "/dir" for v2. Makes the
+ * leaf `name` in each. On failure what was made is removed. */
+int immure_cgroup_make(struct immure_cgroup *c, bool v2, const char *parents, const char *name);
+int immure_cgroup_set_memory(struct immure_cgroup *c, uint64_t bytes);
+int immure_cgroup_set_pids(struct immure_cgroup *c, uint64_t count);
+int immure_cgroup_set_cpu(struct immure_cgroup *c, uint64_t milli_cpus);
+/* v1: the calling single-threaded process joins. Uses only open descriptors. */
+int immure_cgroup_join_self(const struct immure_cgroup *c);
+void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_stats *ret);
+/* SIGKILL to all members, until it is empty or tries run out. */
+void immure_cgroup_kill(const struct immure_cgroup *c);
+/* Removes the leaf; -EBUSY while something still lives in it. Idempotent. */
+int immure_cgroup_remove(struct immure_cgroup *c);
+void immure_cgroup_done(struct immure_cgroup *c);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernel/mount.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include "base/fd.h"
+#include "kernel/sys.h"
+
+int immure_mount_open_host(const char *path)
+{
+	return immure_sys_openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC,
+				  IMMURE_RESOLVE_NO_SYMLINKS | IMMURE_RESOLVE_NO_MAGICLINKS);
+}
+
+int immure_mount_open_in(int root_fd, const char *path)
+{
+	while (*path == '/')
+		path++;
+	return immure_sys_openat2(root_fd, *path ? path : ".", O_PATH | O_CLOEXEC,
+				  IMMURE_RESOLVE_NO_SYMLINKS | IMMURE_RESOLVE_NO_MAGICLINKS |
+					  IMMURE_RESOLVE_IN_ROOT);
+}
+
+int immure_mount_set(int fd, uint64_t attr_set, bool recursive)
+{
+	struct immure_mount_attr attr = { .attr_set = attr_set };
+
+	return immure_sys_mount_setattr(fd, recursive ? AT_RECURSIVE : 0, &attr);
+}
+
+int immure_mount_clone(int fd, uint64_t attr_set)
+{
+	struct immure_mount_attr attr = { .attr_set = attr_set, .propagation = MS_PRIVATE };
+	int tree, r;
+
+	tree = immure_sys_open_tree(fd, "", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE |
+						    IMMURE_OPEN_TREE_CLOEXEC);
+	if (tree < 0)
+		return tree;
+	r = immure_sys_mount_setattr(tree, AT_RECURSIVE, &attr);
+	if (r < 0) {
+		immure_close(&tree);
+		return r;
+	}
+	return tree;
+}
+
+int immure_mount_new(const char *type, const char *const *options, uint32_t attr)
+{
+	IMMURE_CLEANUP_FD int fs = immure_sys_fsopen(type);
+	int r;
+
+	if (fs < 0)
+		return fs;
+	for (; options && options[0]; options += 2) {
+		bool flag = options[1][0] == '\0';
+
+		r = immure_sys_fsconfig(fs, flag ? 0 : 1, options[0], flag ? NULL : options[1]);
+		if (r < 0)
+			return r;
+	}
+	r = immure_sys_fsconfig(fs, 6, NULL, NULL);
+	if (r < 0)
+		return r;
+	return immure_sys_fsmount(fs, attr);
+}
+
+int immure_mount_tmpfs(uint64_t size, uint32_t mode, uint32_t attr)
+{
+	char mode_text[16], size_text[32];
+	const char *options[] = { "mode", mode_text, NULL, NULL, NULL };
+
+	(void)snprintf(mode_text, sizeof(mode_text), "%o", mode);
+	if (size) {
+		(void)snprintf(size_text, sizeof(size_text), "%llu", (unsigned long long)size);
+		options[2] = "size";
+		options[3] = size_text;
+	}
+	return immure_mount_new("tmpfs", options, attr);
+}
+
+int immure_mount_attach(int tree_fd, int target_fd)
+{
+	return immure_sys_move_mount(tree_fd, target_fd);
+}
+
+int immure_mount_make_private(void)
+{
+	struct immure_mount_attr attr = { .propagation = MS_PRIVATE };
+
+	return (int)IMMURE_SYS(syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr,
+				       sizeof(attr)));
+}
+
+int immure_mount_pivot(int root_fd)
+{
+	int r;
+
+	if (fchdir(root_fd) < 0)
+		return -errno;
+	/* The old root ends up stacked on the new one, so that the same "."
+	 * names what is to be detached; no directory is needed for it. */
+	r = immure_sys_pivot_root(".", ".");
+	if (r < 0)
+		return r;
+	if (umount2(".", MNT_DETACH) < 0)
+		return -errno;
+	return chdir("/") < 0 ? -errno : 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The new mount API, on descriptors only: nothing here takes a path that it
+ * would resolve a second time. All return 0 or a descriptor, else -errno. */
+#ifndef IMMURE_KERNEL_MOUNT_H
+#define IMMURE_KERNEL_MOUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* O_PATH descriptor of an absolute path on the host, symlinks refused (ELOOP). */
+int immure_mount_open_host(const char *path);
+/* O_PATH descriptor of path (absolute, normal) below root_fd; symlinks refused,
+ * mount points crossed. */
+int immure_mount_open_in(int root_fd, const char *path);
+/* Recursive private clone of the tree at fd, with these attributes set. In a
+ * user namespace a clone must take locked submounts along, so always all. */
+int immure_mount_clone(int fd, uint64_t attr_set);
+/* A detached tmpfs; mode as chmod(2), size 0 = the kernel's default. */
+int immure_mount_tmpfs(uint64_t size, uint32_t mode, uint32_t attr);
+/* A detached instance of a file system that takes no more than flags and
+ * strings; options are key, value pairs ended by NULL (value "" = a flag). */
+int immure_mount_new(const char *type, const char *const *options, uint32_t attr);
+/* Attaches the detached tree on the object that target_fd names. */
+int immure_mount_attach(int tree_fd, int target_fd);
+int immure_mount_set(int fd, uint64_t attr_set, bool recursive);
+/* Every mount of this namespace stops receiving and sending mount events. */
+int immure_mount_make_private(void);
+/* Makes root_fd the root and drops the old one with all below it. */
+int immure_mount_pivot(int root_fd);
+
+#endif

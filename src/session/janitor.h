@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef IMMURE_SESSION_JANITOR_H
+#define IMMURE_SESSION_JANITOR_H
+
+#include "kernel/cgroup.h"
+
+/* A cgroup directory outlives everything that is killed, so a session with one
+ * has a child that only waits for its supervisor's end and then removes the
+ * leaf. It holds one pipe end and the leaf's paths. */
+struct immure_janitor {
+	int pid;
+	int pipe_fd;
+};
+
+#define IMMURE_JANITOR_INIT { .pid = -1, .pipe_fd = -1 }
+
+int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c);
+/* The leaf was removed in the ordinary way. */
+void immure_janitor_dismiss(struct immure_janitor *j);
+
+#endif

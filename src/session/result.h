@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one run came to. Made by the supervisor, carried to another process in
+ * encoded form, printed for people and as JSON. */
+#ifndef IMMURE_SESSION_RESULT_H
+#define IMMURE_SESSION_RESULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+
+/* Something found in the tree when the command had ended. */
+struct immure_found {
+	const char *path;   /* absolute */
+	const char *why;    /* which program obeys it */
+	const char *action; /* "quarantined", "reported", "restored", "failed" */
+	const char *to;     /* where it was moved, "" */
+};
+
+struct immure_result {
+	struct immure_arena arena;
+	int32_t outcome, code, verdict;
+	uint64_t wall_ms;
+	uint64_t cpu_user_us, cpu_system_us;
+	uint64_t peak_memory;        /* bytes */
+	const char *peak_memory_of;  /* "session" (cgroup) or "largest process" */
+	uint64_t processes;          /* made in the session, threads included; 0 = not counted */
+	uint64_t bytes_out;
+	bool bytes_out_known;        /* false: the streams were passed through */
+	const char *backend, *profile, *policy_version, *plan_hash;
+	struct immure_found *found;
+	size_t found_n, found_cap;
+	const char *notices;         /* lines, "" */
+	const char *proof_json, *proof_text; /* NULL: not asked for */
+	uint64_t proof_points, proof_short;
+	uint64_t trace_ns[20];       /* see trace_names, 0 = not recorded */
+};
+
+struct immure_result *immure_result_new(void);
+void immure_result_notice(struct immure_result *r, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+bool immure_result_add_found(struct immure_result *r, const char *path, const char *why,
+			     const char *action, const char *to);
+int32_t immure_result_encode(const struct immure_result *r, struct immure_buf *out);
+int32_t immure_result_decode(const void *data, size_t len, struct immure_result **ret);
+void immure_result_json(const struct immure_result *r, struct immure_buf *out);
+void immure_result_text(const struct immure_result *r, struct immure_buf *out);
+
+/* Points on the way of one run, in order of time. */
+enum {
+	IMMURE_TRACE_START,
+	IMMURE_TRACE_PREPARED,
+	IMMURE_TRACE_CLONED,
+	IMMURE_TRACE_STAGES, /* + enum immure_stage order inside, see result.c */
+	IMMURE_TRACE_EXITED = 17,
+	IMMURE_TRACE_REAPED,
+	IMMURE_TRACE_DONE,
+};
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of one supervised run, shared by the files that carry it through:
+ * supervise.c (make and take down) and loop.c (meanwhile). */
+#ifndef IMMURE_SESSION_RUN_H
+#define IMMURE_SESSION_RUN_H
+
+#include <signal.h>
+#include <time.h>
+
+#include "backend/native.h"
+#include "init/init.h"
+#include "session/janitor.h"
+#include "session/relay.h"
+#include "session/supervise.h"
+#include "session/terminal.h"
+
+enum { RELAY_OUT, RELAY_ERR, RELAY_TTY_IN, RELAY_MAX };
+
+struct immure_run {
+	const struct immure_plan *plan;
+	const struct immure_supervise_options *o;
+	struct immure_result *result;
+	struct immure_error **err;
+
+	struct immure_cgroup cgroup;
+	struct immure_janitor janitor;
+	struct immure_filter user_filter; /* loaded, freed at the end */
+	struct immure_init init;
+	struct immure_native_child child;
+	int sock_fd;       /* our end of the pair */
+	int signal_fd, timer_fd;
+	sigset_t saved_mask;
+	int stdio[3];      /* what the command gets as 0..2 */
+	int null_fd;
+	int pipe_fd[2][2]; /* stdout and stderr when they are relayed */
+	struct immure_terminal terminal;
+	struct immure_relay relay[RELAY_MAX];
+	struct immure_output_count count;
+	struct timespec since;
+
+	bool ready, started, exited, init_gone;
+	int status;        /* wait status of the command */
+	int signals;       /* how many the caller sent */
+	bool timed_out, killed, over_memory, interrupted, attacking;
+	int attack_status;
+	struct immure_init_msg failure; /* type set when init refused */
+};
+
+/* Until the command has ended, or init refused. 0, or a negative code. */
+int32_t immure_run_loop(struct immure_run *run);
+/* Copies what is still in the pipes after everything inside is gone. */
+void immure_run_drain(struct immure_run *run);
+int32_t immure_run_send(struct immure_run *run, uint32_t type, int32_t status, const int fds[3]);
+/* SIGKILL to init, and so to everything inside. */
+void immure_run_kill(struct immure_run *run);
+uint64_t immure_run_now(void);
+
+#endif

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One run, from the plan to the result:
+ *
+ *   prepare   filter, cgroup, streams, signals      (nothing exists yet)
+ *   start     init in its namespaces; maps
+ *   loop      loop.c
+ *   end       init dead, so everything inside dead; streams drained
+ *   account   usage and verdict
+ *   tidy      cgroup removed, the tree looked through, mask and terminal restored
+ *
+ * Everything from start on is undone on every path out of here.
+ */
+#include "session/supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "session/run.h"
+#include "session/watch.h"
+
+static int32_t failed(struct immure_run *run, int errnum, const char *stage, const char *what)
+{
+	return immure_fail(run->err, IMMURE_ERR_LAUNCH, errnum, stage, "", "%s: %s", what,
+			   strerror(errnum < 0 ? -errnum : errnum));
+}
+
+/* ---- prepare ---- */
+
+static int32_t prepare_filter(struct immure_run *run)
+{
+	const struct immure_op *op = immure_plan_find(run->plan, IMMURE_OP_SECCOMP);
+	const char *why = "";
+	int r;
+
+	if (!op)
+		return 0;
+	if (op->src[0] != '/') {
+		run->init.filter = immure_filter_builtin(op->src, op->num[0]);
+		run->init.filter_on_init = true;
+		if (!run->init.filter)
+			return immure_fail(run->err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
+					   "no built-in filter %s for these socket families", op->src);
+		return 0;
+	}
+	r = immure_filter_load(op->src, geteuid(), &run->user_filter, NULL, &why);
+	if (r < 0)
+		return immure_fail(run->err, IMMURE_ERR_LAUNCH, r, "seccomp", op->key,
+				   "%s: %s", op->src, why && why[0] ? why : strerror(-r));
+	run->init.filter = &run->user_filter;
+	run->init.guard = immure_filter_builtin("guard", op->num[0]);
+	if (!run->init.guard)
+		return immure_fail(run->err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
+				   "no guard filter for these socket families");
+	return 0;
+}
+
+static int32_t cgroup_limit(struct immure_run *run, const struct immure_op *op)
+{
+	int r = 0;
+
+	if (op->kind == IMMURE_OP_CGROUP_MEMORY)
+		r = immure_cgroup_set_memory(&run->cgroup, op->num[0]);
+	else if (op->kind == IMMURE_OP_CGROUP_PIDS)
+		r = immure_cgroup_set_pids(&run->cgroup, op->num[0]);
+	else if (op->kind == IMMURE_OP_CGROUP_CPU)
+		r = immure_cgroup_set_cpu(&run->cgroup, op->num[0]);
+	if (r < 0)
+		return immure_fail(run->err, IMMURE_ERR_LAUNCH, r, "cgroup", op->key,
+				   "cannot set the limit: %s", strerror(-r));
+	return 0;
+}
+
+static int32_t prepare_cgroup(struct immure_run *run)
+{
+	const struct immure_op *leaf = immure_plan_find(run->plan, IMMURE_OP_CGROUP_LEAF);
+	struct timespec now;
+	char name[64];
+	int32_t r = 0;
+
+	if (!leaf)
+		return 0;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
+	(void)snprintf(name, sizeof(name), "immure-%d-%llx", (int)getpid(),
+		       (unsigned long long)now.tv_sec * 1000000000U + (unsigned long long)now.tv_nsec);
+	r = immure_cgroup_make(&run->cgroup, leaf->num[0] == 2, leaf->src, name);
+	if (r < 0)
+		return failed(run, r, "cgroup", "cannot make a cgroup");
+	r = immure_janitor_start(&run->janitor, &run->cgroup);
+	if (r < 0)
+		return failed(run, r, "cgroup", "cannot start the process that outlives this one");
+	r = 0;
+	for (size_t i = 0; i < run->plan->ops_n && r == 0; i++)
+		if (run->plan->ops[i].stage == IMMURE_STAGE_CGROUP)
+			r = cgroup_limit(run, &run->plan->ops[i]);
+	run->init.cgroup = &run->cgroup;
+	return r;
+}
+
+/* A directory as a standard stream would be a way back into the host's tree. */
+static int32_t check_stream(struct immure_run *run, int i)
+{
+	struct stat st;
+
+	if (fstat(run->stdio[i], &st) < 0)
+		return failed(run, errno, "streams", "a standard stream is not open");
+	if (S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+		return immure_fail(run->err, IMMURE_ERR_LAUNCH, EISDIR, "streams", "",
+				   "descriptor %d is a %s: it would lead out of the sandbox", i,
+				   S_ISDIR(st.st_mode) ? "directory" : "block device");
+	if (fcntl(run->stdio[i], F_GETFL) & O_PATH)
+		return immure_fail(run->err, IMMURE_ERR_LAUNCH, EBADF, "streams", "",
+				   "descriptor %d is open for its path only", i);
+	return 0;
+}
+
+static int32_t prepare_pipe(struct immure_run *run, int which)
+{
+	int on = 1;
+
+	if (pipe2(run->pipe_fd[which], O_CLOEXEC) < 0)
+		return failed(run, errno, "streams", "pipe");
+	if (immure_fd_raise(&run->pipe_fd[which][0], 10) < 0 ||
+	    immure_fd_raise(&run->pipe_fd[which][1], 10) < 0)
+		return failed(run, errno, "streams", "pipe");
+	if (fcntl(run->pipe_fd[which][0], F_SETFL, O_NONBLOCK) < 0)
+		return failed(run, errno, "streams", "pipe");
+	(void)on;
+	immure_relay_init(&run->relay[which == 0 ? RELAY_OUT : RELAY_ERR], run->pipe_fd[which][0],
+			  run->stdio[1 + which], &run->count);
+	return 0;
+}
+
+static int32_t prepare_streams(struct immure_run *run)
+{
+	const struct immure_op *cap = immure_plan_find(run->plan, IMMURE_OP_OUTPUT_CAP);
+	int32_t r = 0;
+
+	for (int i = 0; i < RELAY_MAX; i++)
+		immure_relay_init(&run->relay[i], -1, -1, NULL);
+	run->count.cap = cap ? cap->num[0] : 0;
+	for (int i = 0; i < 3; i++) {
+		if (run->o->stdio[i] < 0 && run->null_fd < 0) {
+			run->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+			if (run->null_fd < 0)
+				return failed(run, errno, "streams", "/dev/null");
+		}
+		run->stdio[i] = run->o->stdio[i] < 0 ? run->null_fd : run->o->stdio[i];
+		r = check_stream(run, i);
+		if (r < 0)
+			return r;
+		run->init.tty[i] = isatty(run->stdio[i]) == 1;
+	}
+	for (int i = 0; i < 2 && r == 0 && cap; i++)
+		if (!run->init.tty[1 + i])
+			r = prepare_pipe(run, i);
+	return r;
+}
+
+static int32_t prepare_signals(struct immure_run *run)
+{
+	sigset_t watched, blocked;
+
+	sigemptyset(&watched);
+	sigaddset(&watched, SIGINT);
+	sigaddset(&watched, SIGTERM);
+	sigaddset(&watched, SIGHUP);
+	sigaddset(&watched, SIGQUIT);
+	sigaddset(&watched, SIGWINCH);
+	sigaddset(&watched, SIGCONT);
+	blocked = watched;
+	/* Blocked, not ignored: an ignored signal would be inherited by the
+	 * command; a blocked SIGPIPE just makes writes say EPIPE. SIGTTOU would
+	 * stop us for restoring the terminal. */
+	sigaddset(&blocked, SIGPIPE);
+	sigaddset(&blocked, SIGTTOU);
+	sigaddset(&blocked, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &blocked, &run->saved_mask) < 0)
+		return failed(run, errno, "signals", "sigprocmask");
+	run->signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (run->signal_fd < 0)
+		return failed(run, errno, "signals", "signalfd");
+	if (immure_plan_find(run->plan, IMMURE_OP_WALL_TIME) || run->o->before) {
+		run->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+		if (run->timer_fd < 0)
+			return failed(run, errno, "signals", "timerfd");
+	}
+	return 0;
+}
+
+/* ---- start ---- */
+
+/* In the child: the streams take their places, then init takes over. */
+__attribute__((noreturn)) static void become_init(void *ctx)
+{
+	struct immure_run *run = ctx;
+	struct immure_init_msg m = { .type = IMMURE_INIT_FAILED, .stage = IMMURE_STAGE_FDS };
+	int fds[3];
+
+	/* Out of the way first: a source may be one of the numbers to be taken. */
+	for (int i = 0; i < 3; i++) {
+		int from = run->stdio[i];
+
+		if (i > 0 && run->pipe_fd[i - 1][1] >= 0)
+			from = run->pipe_fd[i - 1][1];
+		fds[i] = fcntl(from, F_DUPFD_CLOEXEC, 10);
+		if (fds[i] < 0)
+			goto bad;
+	}
+	for (int i = 0; i < 3; i++)
+		if (dup2(fds[i], i) < 0)
+			goto bad;
+	immure_init_main(&run->init);
+bad:
+	m.errnum = errno;
+	(void)send(run->init.report_fd, &m, sizeof(m), MSG_NOSIGNAL); /* or our end says it */
+	_exit(1);
+}
+
+static int32_t start(struct immure_run *run)
+{
+	const struct immure_op *memory = immure_plan_find(run->plan, IMMURE_OP_MEMORY_WATCH);
+	int pair[2];
+	int32_t r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return failed(run, errno, "start", "socketpair");
+	run->sock_fd = pair[0];
+	run->init.report_fd = pair[1];
+	if (immure_fd_raise(&run->sock_fd, 10) < 0 || immure_fd_raise(&run->init.report_fd, 10) < 0)
+		return failed(run, errno, "start", "descriptors");
+	run->init.plan = run->plan;
+	run->init.wait_for_maps = immure_native_maps_outside(run->plan);
+	run->init.one_shot = !run->o->before;
+	run->init.count_forks = run->o->count;
+	run->init.trace = run->o->trace;
+	run->init.memory_watch = memory ? memory->num[0] : 0;
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &run->since); /* cannot fail */
+	if (run->o->trace)
+		run->result->trace_ns[IMMURE_TRACE_PREPARED] = immure_run_now();
+	r = immure_native_spawn(run->plan, run->init.cgroup, become_init, run, &run->child, run->err);
+	if (run->o->trace)
+		run->result->trace_ns[IMMURE_TRACE_CLONED] = immure_run_now();
+	immure_close(&run->init.report_fd);
+	if (r < 0)
+		return r;
+	if (run->init.wait_for_maps) {
+		r = immure_native_write_maps(run->plan, run->child.pid, run->err);
+		if (r == 0)
+			(void)immure_run_send(run, IMMURE_INIT_MAPPED, 0, NULL); /* gone: the loop sees */
+	}
+	return r;
+}
+
+/* ---- end and account ---- */
+
+static void end_init(struct immure_run *run)
+{
+	struct rusage usage;
+	siginfo_t si;
+
+	if (run->child.pidfd < 0)
+		return;
+	/* One shot: init ends by itself once the command has; its end kills what
+	 * the command left behind. In every other case we see to it. */
+	if (!run->exited || !run->init.one_shot)
+		immure_run_kill(run);
+	memset(&si, 0, sizeof(si));
+	memset(&usage, 0, sizeof(usage));
+	while (syscall(SYS_waitid, 3 /* P_PIDFD */, run->child.pidfd, &si, WEXITED, &usage) < 0)
+		if (errno != EINTR)
+			break;
+	run->result->cpu_user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000U +
+				   (uint64_t)usage.ru_utime.tv_usec;
+	run->result->cpu_system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000U +
+				     (uint64_t)usage.ru_stime.tv_usec;
+	run->result->peak_memory = (uint64_t)usage.ru_maxrss * 1024;
+	run->result->peak_memory_of = "largest process";
+	immure_close(&run->child.pidfd);
+}
+
+static int32_t refusal(struct immure_run *run)
+{
+	const struct immure_init_msg *m = &run->failure;
+	int32_t code = IMMURE_ERR_LAUNCH, r;
+	const char *subject = m->subject;
+
+	if (m->stage == IMMURE_STAGE_EXEC)
+		code = m->errnum == ENOENT || m->errnum == ENOTDIR ? IMMURE_ERR_NOT_FOUND
+								   : IMMURE_ERR_NOT_EXECUTABLE;
+	r = immure_fail(run->err, code, m->errnum, immure_stage_name(m->stage), subject, "%s: %s",
+			subject[0] ? subject : immure_stage_name(m->stage), strerror(m->errnum));
+	if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == EMLINK)
+		immure_error_set_hint(*run->err, "it has another hard link; list it in files.created or "
+						 "break the link");
+	else if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == ELOOP)
+		immure_error_set_hint(*run->err, "it became a symbolic link after the plan was made");
+	return r;
+}
+
+static bool over_cpu_time(const struct immure_run *run)
+{
+	for (size_t i = 0; i < run->plan->ops_n; i++) {
+		const struct immure_op *op = &run->plan->ops[i];
+
+		if (op->kind == IMMURE_OP_RLIMIT && strcmp(op->src, "cpu") == 0)
+			return WIFSIGNALED(run->status) && (WTERMSIG(run->status) == SIGXCPU ||
+							    WTERMSIG(run->status) == SIGKILL) &&
+			       run->result->cpu_user_us + run->result->cpu_system_us >=
+				       op->num[0] * 1000000U;
+	}
+	return false;
+}
+
+/* What the kernel counted comes before what we infer. */
+static void judge(struct immure_run *run)
+{
+	struct immure_cgroup_stats stats = { 0 };
+	struct immure_result *res = run->result;
+	bool signaled = run->exited ? WIFSIGNALED(run->status) : true;
+
+	if (run->init.cgroup) {
+		immure_cgroup_stats(&run->cgroup, &stats);
+		if (stats.memory_peak) {
+			res->peak_memory = stats.memory_peak;
+			res->peak_memory_of = "session";
+		}
+	}
+	res->outcome = signaled ? IMMURE_OUTCOME_SIGNALED : IMMURE_OUTCOME_EXITED;
+	res->code = !run->exited ? SIGKILL
+		    : signaled   ? WTERMSIG(run->status)
+				 : WEXITSTATUS(run->status);
+	if (run->timed_out)
+		res->verdict = IMMURE_VERDICT_TIMEOUT;
+	else if (run->over_memory || stats.oom_kills)
+		res->verdict = IMMURE_VERDICT_OOM;
+	else if (run->interrupted)
+		res->verdict = IMMURE_VERDICT_INTERRUPTED;
+	else if (run->exited && over_cpu_time(run))
+		res->verdict = IMMURE_VERDICT_CPU_TIME;
+	else if (stats.pids_denied)
+		res->verdict = IMMURE_VERDICT_PROCESS_LIMIT;
+	else if (run->count.cut)
+		res->verdict = IMMURE_VERDICT_OUTPUT_CAP;
+	res->bytes_out = run->count.bytes;
+	res->bytes_out_known = run->count.cap != 0 || (run->init.tty[1] && run->init.tty[2]);
+	if (run->count.cut)
+		immure_result_notice(res, "output limit reached after %llu bytes; the rest was discarded",
+				     (unsigned long long)run->count.bytes);
+}
+
+/* ---- tidy ---- */
+
+static void remove_cgroup(struct immure_run *run)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+	int r = 0;
+
+	/* The last member leaves the leaf just after it was reaped. */
+	for (int i = 0; i < 1000 && run->cgroup.n > 0; i++) {
+		r = immure_cgroup_remove(&run->cgroup);
+		if (r != -EBUSY)
+			break;
+		immure_cgroup_kill(&run->cgroup);
+		(void)nanosleep(&pause, NULL); /* cut short: tried once more */
+	}
+	if (r < 0)
+		immure_result_notice(run->result, "%s: could not be removed: %s", run->cgroup.path[0],
+				     strerror(-r));
+	immure_janitor_dismiss(&run->janitor);
+	immure_cgroup_done(&run->cgroup);
+}
+
+static void tidy(struct immure_run *run)
+{
+	remove_cgroup(run);
+	immure_terminal_leave(&run->terminal);
+	immure_close(&run->terminal.master_fd);
+	for (int i = 0; i < 2; i++) {
+		immure_close(&run->pipe_fd[i][0]);
+		immure_close(&run->pipe_fd[i][1]);
+	}
+	immure_close(&run->null_fd);
+	immure_close(&run->sock_fd);
+	immure_close(&run->init.report_fd);
+	immure_close(&run->timer_fd);
+	immure_close(&run->signal_fd);
+	immure_filter_free(&run->user_filter);
+	(void)sigprocmask(SIG_SETMASK, &run->saved_mask, NULL); /* what it was, so valid */
+}
+
+static int32_t carry_out(struct immure_run *run)
+{
+	uint64_t begun = immure_run_now();
+	int32_t r;
+
+	if (run->o->trace)
+		run->result->trace_ns[IMMURE_TRACE_START] = begun;
+	r = prepare_filter(run);
+	if (r == 0)
+		r = prepare_signals(run);
+	if (r == 0)
+		r = prepare_streams(run);
+	if (r == 0)
+		r = prepare_cgroup(run);
+	if (r == 0)
+		r = start(run);
+	/* The writing ends are the command's alone, or they never end. */
+	for (int i = 0; i < 2; i++)
+		immure_close(&run->pipe_fd[i][1]);
+	if (r == 0)
+		r = immure_run_loop(run);
+	if (run->o->trace)
+		run->result->trace_ns[IMMURE_TRACE_EXITED] = immure_run_now();
+	end_init(run);
+	run->result->wall_ms = (immure_run_now() - begun) / 1000000U;
+	if (run->o->trace)
+		run->result->trace_ns[IMMURE_TRACE_REAPED] = immure_run_now();
+	if (r == 0)
+		immure_run_drain(run);
+	if (r == 0 && run->failure.type)
+		r = refusal(run);
+	else if (r == 0 && !run->exited && !run->started)
+		r = immure_fail(run->err, IMMURE_ERR_LAUNCH, ECHILD, "start", "",
+				"the session ended before the command was started");
+	if (r == 0)
+		judge(run);
+	if (run->ready || run->started)
+		immure_watch_collect(run->plan, &run->since, run->o->state_dir, run->result);
+	return r;
+}
+
+int32_t immure_session_supervise(const struct immure_plan *plan,
+				 const struct immure_supervise_options *options,
+				 struct immure_result **ret, struct immure_error **err)
+{
+	struct immure_run run = {
+		.plan = plan,
+		.o = options,
+		.err = err,
+		.janitor = IMMURE_JANITOR_INIT,
+		.child = { .pid = -1, .pidfd = -1 },
+		.sock_fd = -1,
+		.signal_fd = -1,
+		.timer_fd = -1,
+		.null_fd = -1,
+		.pipe_fd = { { -1, -1 }, { -1, -1 } },
+		.terminal = { .tty_fd = -1, .master_fd = -1 },
+		.init = { .report_fd = -1 },
+	};
+	int32_t r = immure_plan_startable(plan, err);
+
+	if (r < 0)
+		return r;
+	run.result = immure_result_new();
+	if (!run.result)
+		return immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
+	immure_cgroup_init(&run.cgroup);
+	(void)sigprocmask(SIG_SETMASK, NULL, &run.saved_mask); /* only asks */
+	run.result->backend = immure_arena_strdup(&run.result->arena, plan->backend);
+	run.result->profile = immure_arena_strdup(&run.result->arena, plan->profile);
+	run.result->policy_version = immure_arena_strdup(&run.result->arena, plan->policy_version);
+	run.result->plan_hash = immure_arena_strdup(&run.result->arena, plan->hash);
+	if (run.result->arena.failed)
+		r = immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
+	if (r == 0)
+		r = carry_out(&run);
+	tidy(&run);
+	if (options->trace)
+		run.result->trace_ns[IMMURE_TRACE_DONE] = immure_run_now();
+	if (r < 0) {
+		immure_result_free(run.result);
+		return r;
+	}
+	*ret = run.result;
+	return 0;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two kinds of watched names. One at a known place did not exist when the plan
+ * was made: if it exists now it was created. One that matches anywhere is
+ * looked for in the whole tree; it counts as created when its birth time
+ * (statx(2)), or without one its change time, is not older than the session: a
+ * command cannot set either. A match that is older but was changed meanwhile
+ * is reported.
+ *
+ * The walk opens directories one below the other with O_NOFOLLOW and never
+ * leaves the device it started on. Nothing inside runs any more, so what it
+ * sees stays.
+ */
+#include "session/watch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <linux/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "kernel/mount.h"
+#include "session/quarantine.h"
+
+#ifndef STATX_BTIME
+#define STATX_BTIME 0x00000800U
+#endif
+
+enum { WALK_DEPTH = 200, WALK_ENTRIES = 2000000, PATTERNS = 128 };
+
+struct pattern {
+	const struct immure_op *op;
+	const char *last;  /* its last component, without a leading '*' */
+	size_t last_len;
+	bool suffix;
+	size_t depth;      /* components */
+};
+
+struct walk {
+	const struct immure_plan *plan;
+	const struct timespec *since;
+	const char *state_dir;
+	struct immure_result *result;
+	struct pattern patterns[PATTERNS];
+	size_t patterns_n;
+	const char *names[WALK_DEPTH]; /* components below the root of the walk */
+	const char *root;
+	size_t seen;
+	bool incomplete;
+};
+
+enum age { AGE_OLD, AGE_CHANGED, AGE_CREATED };
+
+static bool not_before(const struct statx_timestamp *t, const struct timespec *since)
+{
+	return t->tv_sec > since->tv_sec ||
+	       (t->tv_sec == since->tv_sec && t->tv_nsec >= (uint32_t)since->tv_nsec);
+}
+
+static enum age age_of(int dir, const char *name, const struct timespec *since)
+{
+	struct statx sx;
+
+	if (syscall(SYS_statx, dir, name, AT_SYMLINK_NOFOLLOW, STATX_CTIME | STATX_BTIME, &sx) < 0)
+		return AGE_OLD; /* gone again */
+	if (!not_before(&sx.stx_ctime, since))
+		return AGE_OLD;
+	if ((sx.stx_mask & STATX_BTIME) && !not_before(&sx.stx_btime, since))
+		return AGE_CHANGED;
+	return AGE_CREATED;
+}
+
+static void found(struct walk *w, int dir, const char *name, const char *path,
+		  const struct immure_op *op, enum age age)
+{
+	const char *action = "reported";
+	char to[PATH_MAX + 256] = "";
+	int r = 0;
+
+	if (age == AGE_CREATED && !(op->flags & (IMMURE_OPF_ALLOWED | IMMURE_OPF_BUILD))) {
+		r = w->state_dir ? immure_quarantine_move(dir, name, w->state_dir, to, sizeof(to))
+				 : -ENOENT;
+		action = r < 0 ? "failed" : "quarantined";
+	}
+	if (!immure_result_add_found(w->result, path, op->dst, action, r < 0 ? "" : to))
+		immure_result_notice(w->result, "out of memory while recording what was left in the tree");
+	if (op->flags & (IMMURE_OPF_ALLOWED | IMMURE_OPF_BUILD))
+		return; /* in the record; not worth a line each time */
+	if (r < 0)
+		immure_result_notice(w->result, "%s: created by the command, the host would obey it, and "
+				     "it could not be moved away: %s; remove it", path, strerror(-r));
+	else if (age == AGE_CREATED)
+		immure_result_notice(w->result, "%s: created by the command, the host would obey it; moved "
+				     "to %s (allow it with files.created)", path, to);
+	else
+		immure_result_notice(w->result, "%s: changed by the command, and the host obeys it", path);
+}
+
+/* ---- known places ---- */
+
+static void check_place(struct walk *w, const struct immure_op *op)
+{
+	struct immure_arena a = IMMURE_ARENA_INIT;
+	const char *path = immure_path_join(&a, op->src, op->dst);
+	const char *dir = path ? immure_path_dirname(&a, path) : NULL;
+	struct stat st;
+
+	if (dir) {
+		IMMURE_CLEANUP_FD int fd = immure_mount_open_host(dir);
+
+		if (fd >= 0 && fstatat(fd, immure_path_basename(path), &st, AT_SYMLINK_NOFOLLOW) == 0)
+			found(w, fd, immure_path_basename(path), path, op, AGE_CREATED);
+	}
+	immure_arena_done(&a);
+}
+
+/* A protected link cannot be made a mount point; it is put back instead. */
+static void check_link(struct walk *w, const struct immure_op *op)
+{
+	struct immure_arena a = IMMURE_ARENA_INIT;
+	const char *dir = immure_path_dirname(&a, op->dst), *name = immure_path_basename(op->dst);
+	char text[PATH_MAX], to[PATH_MAX + 256] = "";
+	ssize_t n;
+
+	if (dir) {
+		IMMURE_CLEANUP_FD int fd = immure_mount_open_host(dir);
+
+		n = fd < 0 ? -1 : readlinkat(fd, name, text, sizeof(text) - 1);
+		if (n >= 0)
+			text[n] = '\0';
+		if (fd >= 0 && (n < 0 || strcmp(text, op->src) != 0)) {
+			struct stat st;
+			int r = 0;
+
+			if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+				r = w->state_dir ? immure_quarantine_move(fd, name, w->state_dir, to,
+									  sizeof(to))
+						 : -ENOENT;
+			if (r == 0 && symlinkat(op->src, fd, name) < 0)
+				r = -errno;
+			(void)immure_result_add_found(w->result, op->dst, "protected link",
+						      r < 0 ? "failed" : "restored", to);
+			immure_result_notice(w->result, "%s: a protected link was changed by the command; %s",
+					     op->dst, r < 0 ? "it could not be restored" : "restored");
+		}
+	}
+	immure_arena_done(&a);
+}
+
+/* ---- anywhere ---- */
+
+static void add_pattern(struct walk *w, const struct immure_op *op)
+{
+	struct pattern *pt;
+
+	if (w->patterns_n == PATTERNS) {
+		w->incomplete = true;
+		return;
+	}
+	pt = &w->patterns[w->patterns_n++];
+	pt->op = op;
+	pt->last = immure_path_basename(op->dst);
+	pt->suffix = pt->last[0] == '*';
+	if (pt->suffix)
+		pt->last++;
+	pt->last_len = strlen(pt->last);
+	pt->depth = 1;
+	for (const char *c = op->dst; *c; c++)
+		pt->depth += *c == '/';
+}
+
+static bool last_matches(const struct pattern *pt, const char *name, size_t len)
+{
+	if (pt->suffix)
+		return len >= pt->last_len &&
+		       memcmp(name + len - pt->last_len, pt->last, pt->last_len) == 0;
+	return len == pt->last_len && memcmp(name, pt->last, len) == 0;
+}
+
+static bool parents_match(const struct walk *w, const struct pattern *pt, size_t depth)
+{
+	const char *c = pt->op->dst;
+
+	if (pt->depth > depth + 1)
+		return false;
+	for (size_t i = depth + 1 - pt->depth; i < depth; i++) {
+		size_t n = strcspn(c, "/");
+
+		if (strlen(w->names[i]) != n || strncmp(w->names[i], c, n) != 0)
+			return false;
+		c += n + 1;
+	}
+	return true;
+}
+
+static void match(struct walk *w, int dir, const char *name, size_t depth)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < w->patterns_n; i++) {
+		const struct pattern *pt = &w->patterns[i];
+		struct immure_buf path = IMMURE_BUF_INIT;
+		enum age age;
+
+		if (!last_matches(pt, name, len) || !parents_match(w, pt, depth))
+			continue;
+		age = age_of(dir, name, w->since);
+		if (age == AGE_OLD)
+			return;
+		immure_buf_puts(&path, w->root);
+		for (size_t k = 0; k < depth; k++)
+			immure_buf_printf(&path, "/%s", w->names[k]);
+		immure_buf_printf(&path, "/%s", name);
+		if (immure_buf_ok(&path))
+			found(w, dir, name, path.data, pt->op, age);
+		immure_buf_done(&path);
+		return;
+	}
+}
+
+static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
+{
+	DIR *dir = fdopendir(fd);
+	struct dirent *d;
+
+	if (!dir) {
+		immure_close(&fd);
+		w->incomplete = true;
+		return;
+	}
+	while ((d = readdir(dir))) {
+		struct stat st;
+		int sub;
+
+		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
+			continue;
+		if (++w->seen > WALK_ENTRIES) {
+			w->incomplete = true;
+			break;
+		}
+		match(w, dirfd(dir), d->d_name, depth);
+		if (d->d_type != DT_DIR && d->d_type != DT_UNKNOWN)
+			continue;
+		if (depth + 1 >= WALK_DEPTH) {
+			w->incomplete = true;
+			continue;
+		}
+		sub = openat(dirfd(dir), d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub < 0)
+			continue; /* not a directory, moved away, or not ours to read */
+		if (fstat(sub, &st) < 0 || st.st_dev != dev) {
+			immure_close(&sub);
+			continue;
+		}
+		w->names[depth] = d->d_name; /* stays valid: this stream is not read on */
+		walk_dir(w, sub, depth + 1, dev);
+	}
+	(void)closedir(dir); /* read only: nothing is lost */
+}
+
+static void walk_tree(struct walk *w, const char *root)
+{
+	IMMURE_CLEANUP_FD int path_fd = immure_mount_open_host(root);
+	struct stat st;
+	int fd;
+
+	if (path_fd < 0 || fstat(path_fd, &st) < 0 || !S_ISDIR(st.st_mode))
+		return;
+	fd = openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		w->incomplete = true;
+		return;
+	}
+	w->root = strcmp(root, "/") == 0 ? "" : root;
+	walk_dir(w, fd, 0, st.st_dev);
+}
+
+static struct walk *walk_new(const struct immure_plan *p, const struct timespec *since,
+			     const char *state_dir, struct immure_result *result)
+{
+	struct walk *w = calloc(1, sizeof(*w));
+
+	if (w) {
+		w->plan = p;
+		w->since = since;
+		w->state_dir = state_dir;
+		w->result = result;
+	}
+	return w;
+}
+
+void immure_watch_collect(const struct immure_plan *p, const struct timespec *since,
+			  const char *state_dir, struct immure_result *result)
+{
+	struct walk *w = walk_new(p, since, state_dir, result);
+	const char *root = NULL;
+
+	if (!w) {
+		immure_result_notice(result, "out of memory: what the command left was not looked at");
+		return;
+	}
+	for (size_t i = 0; i < p->ops_n; i++) {
+		const struct immure_op *op = &p->ops[i];
+
+		if (op->kind == IMMURE_OP_PROTECT_LINK)
+			check_link(w, op);
+		if (op->kind != IMMURE_OP_WATCH)
+			continue;
+		if (!(op->flags & IMMURE_OPF_ANYWHERE)) {
+			check_place(w, op);
+			continue;
+		}
+		/* Patterns of one tree stand together in the plan. */
+		if (root && strcmp(root, op->src) != 0) {
+			walk_tree(w, root);
+			w->patterns_n = 0;
+		}
+		root = op->src;
+		add_pattern(w, op);
+	}
+	if (root)
+		walk_tree(w, root);
+	if (w->incomplete)
+		immure_result_notice(result, "the tree is too large or too deep to be looked through whole for "
+				     "files that the host would obey");
+	free(w);
+}
