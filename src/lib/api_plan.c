@@ -1,33 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdlib.h>
+#include <errno.h>
 
 #include "facts/facts.h"
 #include "lib/options.h"
 #include "plan/plan.h"
-#include "policy/policy.h"
+
+static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o,
+		    struct immure_facts **ret, struct immure_error **err)
+{
+	struct immure_arena a = IMMURE_ARENA_INIT;
+	struct immure_strv paths = { 0 };
+	struct immure_facts *f;
+	int32_t r = immure_facts_gather(o->facts, o->env, &f, err);
+
+	if (r < 0)
+		return r;
+	r = immure_plan_interest(p, f, &a, &paths, err);
+	if (r == 0)
+		r = immure_facts_examine(f, &paths, err);
+	immure_arena_done(&a);
+	if (r < 0)
+		immure_facts_destroy(f);
+	else
+		*ret = f;
+	return r;
+}
 
 int32_t immure_plan_create(const immure_policy *policy, const struct immure_plan_options *options,
 			   immure_plan **ret, immure_error **err)
 {
 	struct immure_plan_options o;
-	struct immure_arena paths_arena = IMMURE_ARENA_INIT;
-	struct immure_strv paths = { 0 };
-	struct immure_facts *f = NULL;
+	struct immure_command command;
+	struct immure_facts *facts;
 	int32_t r = immure_options_copy(&o, sizeof(o), options, "plan", err);
 
-	if (r == 0)
-		r = immure_facts_gather(o.facts, o.env, &f, err);
-	if (r == 0)
-		r = immure_plan_interest(policy, f, &paths_arena, &paths, err);
-	if (r == 0)
-		r = immure_facts_examine(f, &paths, err);
-	if (r == 0) {
-		struct immure_command cmd = { .argv = o.argv, .env = o.env, .cwd = o.cwd };
-
-		r = immure_plan_make(policy, f, &cmd, ret, err);
-	}
-	immure_arena_done(&paths_arena);
-	immure_facts_free(f);
+	if (r < 0)
+		return r;
+	if (o.facts > IMMURE_FACTS_FULL || o.reserved)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "options",
+				   "options: facts or reserved are wrong");
+	if (!policy || !ret)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "",
+				   "plan: no policy, or no place for the result");
+	r = look(policy, &o, &facts, err);
+	if (r < 0)
+		return r;
+	command = (struct immure_command){ .argv = o.argv, .env = o.env, .cwd = o.cwd };
+	r = immure_plan_make(policy, facts, &command, ret, err);
+	immure_facts_destroy(facts);
 	return r;
 }
 
@@ -38,10 +58,55 @@ void immure_plan_free(immure_plan *plan)
 
 const char *immure_plan_hash(const immure_plan *plan)
 {
-	return plan->hash;
+	return plan ? plan->hash : "";
+}
+
+uint64_t immure_plan_gap_count(const immure_plan *plan)
+{
+	return plan ? plan->gaps_n : 0;
+}
+
+static int32_t no_plan(immure_error **err)
+{
+	return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "", "plan: none given");
 }
 
 int32_t immure_plan_check(const immure_plan *plan, immure_error **err)
 {
-	return immure_plan_startable(plan, err);
+	return plan ? immure_plan_startable(plan, err) : no_plan(err);
+}
+
+int32_t immure_plan_print(const immure_plan *plan, int32_t json, char **ret, immure_error **err)
+{
+	char *text;
+
+	if (!plan || !ret)
+		return no_plan(err);
+	text = json ? immure_plan_to_json(plan) : immure_plan_text(plan);
+	if (!text)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "plan", "",
+				   "plan: out of memory");
+	*ret = text;
+	return 0;
+}
+
+int32_t immure_plan_seal(const immure_plan *plan, void **ret, uint64_t *ret_len,
+			 immure_error **err)
+{
+	size_t len;
+	int32_t r;
+
+	if (!plan || !ret || !ret_len)
+		return no_plan(err);
+	r = immure_plan_seal_bytes(plan, ret, &len, err);
+	if (r == 0)
+		*ret_len = len;
+	return r;
+}
+
+int32_t immure_plan_open(const void *data, uint64_t len, immure_plan **ret, immure_error **err)
+{
+	if (!data || !ret || len > SIZE_MAX)
+		return no_plan(err);
+	return immure_plan_unseal(data, (size_t)len, ret, err);
 }

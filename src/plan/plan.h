@@ -45,8 +45,9 @@ enum immure_stage {
  *
  * Mount points: a dst that lies in a tmpfs of ours (TMPFS, ROOT_EMPTY, DEV,
  * MASK_KEEP) is made when it is missing, with its parents (0755), a file when
- * FILE is set; anywhere else a missing dst fails unless OPTIONAL. Within the
- * mount stage every op stands after all ops on its ancestors. */
+ * FILE is set; anywhere else a missing dst fails unless OPTIONAL. RO of a
+ * TMPFS counts from the end of the stage. Within the mount stage DEV comes right
+ * after the root, and every other op after all ops on its ancestors. */
 enum immure_op_kind {
 	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; make and join a leaf; src: v2 "/dir",
 	                            * v1 "memory=/dir:pids=/dir:cpu=/dir:cpuacct=/dir", those needed;

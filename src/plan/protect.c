@@ -19,12 +19,15 @@
 #include "base/path.h"
 #include "plan/compile.h"
 
+static const char OURS[] = ".immure"; /* a workspace's own policy */
+
 struct entry {
 	const struct immure_root *root;
 	const char *sub; /* below root */
 	const char *key;
 	bool created;    /* files.created names it */
 	bool there;      /* the entry exists, whatever links lead to it */
+	bool anywhere;   /* watched at every depth, this one included */
 };
 
 static int32_t later(struct immure_compile *b, enum immure_op_kind kind, const char *src,
@@ -40,6 +43,8 @@ static int32_t later(struct immure_compile *b, enum immure_op_kind kind, const c
 
 static int32_t watch(struct immure_compile *b, const struct entry *e, uint32_t flags)
 {
+	if (e->anywhere && !(flags & IMMURE_OPF_ANYWHERE))
+		return 0;
 	return later(b, IMMURE_OP_WATCH, e->root->real, e->sub, e->key,
 		     flags | (e->created ? IMMURE_OPF_ALLOWED : 0u));
 }
@@ -182,12 +187,15 @@ static int32_t table(struct immure_compile *b, const struct immure_root *root)
 		const struct immure_protected_path *t = &immure_protected_paths[i];
 		struct entry e = {
 			.root = root, .sub = t->path, .key = "files.protected",
+			.anywhere = t->anywhere,
 			.created = b->p->created.n && immure_strv_has(&b->p->created, t->path),
 		};
 		uint32_t build = t->build ? IMMURE_OPF_BUILD : 0u;
 		bool pattern = strchr(t->path, '*');
 		int32_t r = 0;
 
+		if (strcmp(t->path, OURS) == 0)
+			continue; /* protected whatever the policy says */
 		if (t->anywhere)
 			r = watch(b, &e, build | IMMURE_OPF_ANYWHERE);
 		else if (pattern || t->build)
@@ -242,7 +250,7 @@ int32_t immure_compile_protect(struct immure_compile *b)
 
 	for (size_t i = 0; r == 0 && i < b->roots_n; i++) {
 		struct entry ours = {
-			.root = &b->roots[i], .sub = ".immure", .key = "(always)",
+			.root = &b->roots[i], .sub = OURS, .key = "(always)",
 		};
 
 		if (b->roots[i].file)

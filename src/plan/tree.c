@@ -15,6 +15,7 @@
  *    inside an empty or masked place, readable where all is readable;
  *  - what is allowed below a masked place turns that mask into one that keeps
  *    the allowed child reachable;
+ *  - /dev comes before all else: what masks show is made there;
  *  - binds take their source from the host's tree as it was before the first
  *    operation, never from what earlier operations built.
  */
@@ -123,13 +124,6 @@ static void merge(struct immure_compile *b)
 		}
 	}
 	b->points_n = out;
-	/* A read-only tmpfs that must carry mount points has to take them first. */
-	for (size_t i = 0; i + 1 < out; i++)
-		if (b->points[i].ro && b->points[i + 1].kind != IMMURE_POINT_MASK &&
-		    immure_path_is_under(b->points[i + 1].path, b->points[i].path)) {
-			b->points[i].ro = false;
-			b->points[i].size = 1024 * 1024;
-		}
 }
 
 static struct place *parent_of(struct walk *w, const char *path)
@@ -264,16 +258,11 @@ static int32_t put_list(struct walk *w, enum immure_op_kind kind, const char *co
 
 static int32_t put_kernel(struct walk *w, struct place *in, const struct immure_point *pt)
 {
-	struct immure_op *op;
 	int32_t r;
 
 	switch (pt->kind) {
-	case IMMURE_POINT_DEV:
-		op = show(w, in, IMMURE_OP_DEV, NULL, pt);
-		if (!op)
-			return -IMMURE_ERR_NOMEM;
-		op->num[0] = w->share;
-		return push(w, pt->path, EMPTY, w->b->plan->ops_n);
+	case IMMURE_POINT_DEV: /* its operation is the first */
+		return push(w, pt->path, EMPTY, 0);
 	case IMMURE_POINT_PROC:
 		if (!show(w, in, IMMURE_OP_PROC, NULL, pt))
 			return -IMMURE_ERR_NOMEM;
@@ -341,6 +330,7 @@ int32_t immure_compile_tree(struct immure_compile *b)
 	struct walk w = { .b = b, .n = 1 };
 	bool host = b->p->view == IMMURE_VIEW_HOST;
 	size_t areas = 1; /* /dev/shm */
+	struct immure_op *dev;
 
 	if (b->a->failed)
 		return -IMMURE_ERR_NOMEM;
@@ -359,6 +349,10 @@ int32_t immure_compile_tree(struct immure_compile *b)
 	if (!immure_compile_op(b, host ? IMMURE_OP_ROOT_HOST : IMMURE_OP_ROOT_EMPTY, NULL, NULL,
 			     "files.view"))
 		return -IMMURE_ERR_NOMEM;
+	dev = immure_compile_op(b, IMMURE_OP_DEV, NULL, "/dev", "(always)");
+	if (!dev)
+		return -IMMURE_ERR_NOMEM;
+	dev->num[0] = w.share;
 	w.stack[0] = (struct place){ "/", 0, host ? SHOWN : EMPTY, 0 };
 	for (size_t i = 0; i < b->points_n; i++) {
 		int32_t r = put(&w, &b->points[i]);
