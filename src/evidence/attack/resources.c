@@ -68,7 +68,8 @@ static void limits_read(const struct attack_ctx *ctx, struct attack_result *r)
 
 		if (resource < 0 || getrlimit(resource, &l) < 0)
 			attack_error(r, "limit %.30s: not known here", name);
-		else if (l.rlim_cur > value || l.rlim_max > value)
+		else if (l.rlim_cur > value ||
+			 l.rlim_max > value + (resource == RLIMIT_CPU)) /* SIGXCPU, then SIGKILL */
 			attack_done(r, "limit %.30s is higher: %llu, %llu", name,
 				    (unsigned long long)l.rlim_cur, (unsigned long long)l.rlim_max);
 		else
