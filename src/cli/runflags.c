@@ -104,8 +104,8 @@ static int add_setting(struct immure_runflags *f, uint32_t index, const char *va
 	s = &f->settings[f->policy.settings_n++];
 	s->key = flag.key;
 	s->value = value ? value : "true";
-	s->source = flag.flag;
-	return 0;
+	s->source = immure_arena_printf(&f->arena, "--%s", flag.flag);
+	return s->source ? 0 : -ENOMEM;
 }
 
 static int take_option(void *ctx, int id, const char *value)
@@ -196,10 +196,9 @@ int immure_runflags_parse(const char *command, int argc, char **argv, struct imm
 out:
 	free(error);
 	free(table);
-	if (status == IMMURE_CLI_GO_ON)
-		*ret = f;
-	else
-		free(f.settings);
+	if (status != IMMURE_CLI_GO_ON)
+		immure_runflags_done(&f);
+	*ret = f;
 	return status;
 }
 
@@ -207,6 +206,7 @@ void immure_runflags_done(struct immure_runflags *f)
 {
 	free(f->settings);
 	f->settings = NULL;
+	immure_arena_done(&f->arena);
 }
 
 int32_t immure_runflags_policy(const struct immure_runflags *f, immure_policy **ret,

@@ -4,12 +4,14 @@
 #ifndef IMMURE_CLI_RUNFLAGS_H
 #define IMMURE_CLI_RUNFLAGS_H
 
+#include "base/arena.h"
 #include "base/opt.h"
 #include "cli/cli.h"
 
 struct immure_runflags {
 	struct immure_policy_options policy; /* ready for immure_policy_load() */
 	struct immure_setting *settings;     /* what policy.settings points to */
+	struct immure_arena arena;           /* their sources: "--memory" */
 	const char *result;                  /* --result FILE */
 	bool json;
 	bool prove;
@@ -26,6 +28,7 @@ enum { IMMURE_CLI_GO_ON = -1 };
  * --help, 125 after a usage error that has been printed. */
 int immure_runflags_parse(const char *command, int argc, char **argv,
 			  struct immure_runflags *ret);
+/* Safe on what a failed parse left, and twice. */
 void immure_runflags_done(struct immure_runflags *f);
 /* Loads the policy, as immure_policy_load(). In the lean program it may not
  * return: a policy that needs a JSON reader is immure-full's matter. */
