@@ -57,6 +57,7 @@ int immure_cli_plan(int argc, char **argv);
 int immure_cli_doctor(int argc, char **argv);
 int immure_cli_policy(int argc, char **argv);
 int immure_cli_help(int argc, char **argv);
+int immure_cli_supervise(int argc, char **argv);
 
 /* say.c: one message is one line, "immure: ...", escaped, in one write. */
 void immure_cli_say(const char *fmt, ...) IMMURE_PRINTF(1, 2);
@@ -69,6 +70,12 @@ int immure_cli_print(const char *text);
  * `immure help --completions SHELL`; an exit status. */
 int immure_cli_generate_man(const char *command);
 int immure_cli_generate_completions(const char *shell);
+
+/* Whether `name` is there as a program of ours, and where: beside our own
+ * executable, or in the libexec directory of the same prefix. ret_path has
+ * IMMURE_CLI_PATH_MAX bytes. */
+enum { IMMURE_CLI_PATH_MAX = 4096 + 64 };
+bool immure_cli_own_program(const char *name, char *ret_path);
 
 /* The lean program has no JSON reader: what needs one is done by immure-full,
  * which takes the place of this process. argv[0] is the command's name. Returns

@@ -22,6 +22,40 @@ static bool same_file(const char *path, const char *other)
 	return !stat(path, &a) && !stat(other, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+/* The directory of our own executable, without the slash; false without /proc. */
+static bool own_directory(char ret[PATH_MAX])
+{
+	ssize_t len = readlink("/proc/self/exe", ret, PATH_MAX - 1);
+	char *slash;
+
+	if (len <= 0)
+		return false;
+	ret[len] = '\0';
+	slash = strrchr(ret, '/');
+	if (!slash)
+		return false;
+	*slash = '\0';
+	return true;
+}
+
+static const char *const beside[] = { "", "../libexec/immure/" };
+enum { BESIDE_N = sizeof(beside) / sizeof(beside[0]) };
+
+bool immure_cli_own_program(const char *name, char *ret_path)
+{
+	char self[PATH_MAX];
+
+	if (!own_directory(self))
+		return false;
+	for (size_t i = 0; i < BESIDE_N; i++) {
+		int n = snprintf(ret_path, IMMURE_CLI_PATH_MAX, "%s/%s%s", self, beside[i], name);
+
+		if (n > 0 && n < IMMURE_CLI_PATH_MAX && access(ret_path, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Executes path unless it is this very program; returns 0 when it is not there. */
 static int try_path(const char *path, char **argv)
 {
@@ -33,19 +67,11 @@ static int try_path(const char *path, char **argv)
 
 static int try_all(char **argv)
 {
-	static const char *const beside[] = { FULL, "../libexec/immure/" FULL };
-	char self[PATH_MAX], path[PATH_MAX + 64];
-	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char path[IMMURE_CLI_PATH_MAX];
 	int r = 0;
 
-	if (len > 0) {
-		self[len] = '\0';
-		*strrchr(self, '/') = '\0';
-		for (size_t i = 0; !r && i < sizeof(beside) / sizeof(beside[0]); i++) {
-			(void)snprintf(path, sizeof(path), "%s/%s", self, beside[i]); /* fits */
-			r = try_path(path, argv);
-		}
-	}
+	if (immure_cli_own_program(FULL, path))
+		r = try_path(path, argv);
 	return r ? r : try_path(IMMURE_LIBEXECDIR "/" FULL, argv);
 }
 

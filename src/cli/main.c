@@ -47,6 +47,8 @@ static const struct immure_cli_command commands[] = {
 	  "Print what this host can enforce, and how to get the rest", NULL, false },
 	{ "policy", FULL_ONLY(immure_cli_policy), IMMURE_CLI_POLICY, "check|show|schema|trust [OPTION]... [FILE]",
 	  "Check, show and trust policies", NULL, false },
+	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",
+	  "Be the supervisor of a session; what libimmure starts", NULL, true },
 	{ "help", FULL_ONLY(immure_cli_help), 0, "[COMMAND]", "Print help", NULL, false },
 	{ NULL, NULL, 0, NULL, NULL, NULL, false },
 };

@@ -41,6 +41,7 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 		.stdin_fd = STDIN_FILENO,
 		.stdout_fd = stdout_fd,
 		.stderr_fd = STDERR_FILENO,
+		.env = run->flags.policy.env,
 	};
 	struct immure_plan_options plan = {
 		.size = sizeof(plan),
@@ -48,10 +49,16 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 		.env = run->flags.policy.env,
 		.facts = IMMURE_FACTS_QUICK,
 	};
+	char attacker[IMMURE_CLI_PATH_MAX];
 	int32_t r;
 
-	if (prove)
+	if (prove) {
 		options.flags |= IMMURE_RUN_PROVE;
+		if (immure_cli_own_program("immure-attack", attacker))
+			options.attacker = attacker;
+	}
+	if (run->flags.result)
+		options.flags |= IMMURE_RUN_COUNT;
 	if (run->flags.trace_time) {
 		options.flags |= IMMURE_RUN_TRACE_TIME;
 		run->started_ns = now_ns();

@@ -74,9 +74,9 @@ def test_runs_where_it_is(tree, prefix, run):
 def test_a_program_links_against_it(tree, prefix, run, tmp_path, static):
     source = tmp_path / "program.c"
     source.write_text(PROGRAM)
-    pc = find(tree, "immure.pc").parent
+    pc = find(tree, "libimmure.pc").parent
     env = dict(os.environ, PKG_CONFIG_PATH=str(pc), PKG_CONFIG_SYSROOT_DIR=str(tree))
-    flags = run("pkg-config", *(["--static"] if static else []), "--cflags", "--libs", "immure",
+    flags = run("pkg-config", *(["--static"] if static else []), "--cflags", "--libs", "libimmure",
                 env=env)
     assert flags.status == 0, flags
     words = flags.out.split()
