@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Boundaries of every argument rule, stated here by hand: what an attacker
+ * would try and what a program needs. Each case is judged on both machines,
+ * with the upper words clear and set.
+ */
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "seccomp_filters.h"
+#include "seccomp_oracle.h"
+
+#define HIGH UINT64_C(0xdeadbeef00000000)
+
+enum { OK = 0, ANY_ERRNO = -1 };
+
+static struct oracle *table;
+
+static int setup(void **unused)
+{
+	char dir[1024];
+
+	(void)unused;
+	(void)snprintf(dir, sizeof(dir), "%s/src/kernel/filters", getenv("IMMURE_SOURCE_DIR"));
+	table = oracle_new(dir, "default");
+	return 0;
+}
+
+static int teardown(void **unused)
+{
+	(void)unused;
+	oracle_free(table);
+	return 0;
+}
+
+/* profiles: "default strict guard" in any choice; variant NULL: all. */
+static void expect(const char *profiles, const char *variant, const char *call,
+		   uint64_t a0, uint64_t a1, uint64_t a2, int errnum)
+{
+	const uint64_t args[6] = { a0, a1, a2, HIGH, HIGH, HIGH };
+	uint32_t want = errnum == OK ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | (uint32_t)errnum;
+
+	for (int m = 0; m < 2; m++) {
+		int nr = oracle_by_name(table, call)->nr[m];
+
+		for (size_t i = 0; nr >= 0 && i < *machines[m].filters_n; i++) {
+			const struct immure_filter_builtin *b = &machines[m].filters[i];
+			uint32_t got;
+
+			if (!strstr(profiles, b->profile) ||
+			    (variant && strcmp(variant, b->variant) != 0))
+				continue;
+			got = ask(b, machines[m].arch, (uint32_t)nr, args).action;
+			if (errnum == ANY_ERRNO ? (got & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ERRNO
+						: got != want)
+				fail_msg("%s %s/%s: %s(%#llx, %#llx, %#llx) gives %#x",
+					 machines[m].name, b->profile, b->variant, call,
+					 (unsigned long long)a0, (unsigned long long)a1,
+					 (unsigned long long)a2, got);
+		}
+	}
+}
+
+/* The same verdict with rubbish in the upper words, which the kernel drops. */
+static void expect_int(const char *profiles, const char *variant, const char *call,
+		       uint32_t a0, uint32_t a1, uint32_t a2, int errnum)
+{
+	expect(profiles, variant, call, a0, a1, a2, errnum);
+	expect(profiles, variant, call, HIGH | a0, a1, a2, errnum);
+	expect(profiles, variant, call, a0, HIGH | a1, a2, errnum);
+	expect(profiles, variant, call, HIGH | a0, HIGH | a1, HIGH | a2, errnum);
+}
+
+#define ALL "default strict guard"
+#define BOTH "default strict"
+
+static void socket_families(void **unused)
+{
+	(void)unused;
+	for (uint32_t af = 0; af < 70; af++) {
+		int unix_ok = af == 1 ? OK : EPERM;
+		int inet_ok = af == 1 || af == 2 || af == 10 ? OK : EPERM;
+
+		if (af == 16)
+			continue;
+		expect_int(ALL, "local", "socket", af, 1, 0, unix_ok);
+		expect_int(ALL, "net", "socket", af, 1, 0, inet_ok);
+		expect_int(ALL, "net", "socket", af, 2 | 0x80800, 0, inet_ok);
+		expect_int(ALL, NULL, "socketpair", af, 1, 0, unix_ok);
+	}
+	expect_int(ALL, NULL, "socket", 0xffffffff, 1, 0, EPERM);
+	expect_int(ALL, NULL, "socket", 0x10001, 1, 0, EPERM);
+	expect_int(ALL, NULL, "socketpair", 0x10001, 1, 0, EPERM);
+}
+
+static void socket_netlink(void **unused)
+{
+	(void)unused;
+	for (uint32_t type = 2; type <= 3; type++) {
+		expect_int("default guard", "net", "socket", 16, type, 0, OK);
+		expect_int(ALL, "local", "socket", 16, type, 0, EPERM);
+		expect_int("strict", NULL, "socket", 16, type, 0, EPERM);
+		for (uint32_t proto = 1; proto < 40; proto++)
+			expect_int(ALL, NULL, "socket", 16, type, proto, ANY_ERRNO);
+	}
+	/* the protocol is an int: route with rubbish above is still route */
+	expect("default", "net", "socket", 16, 3, HIGH, OK);
+}
+
+static void socket_types(void **unused)
+{
+	static const uint32_t inet[] = { 2, 10 };
+
+	(void)unused;
+	for (uint32_t type = 0; type < 16; type++) {
+		int unix_ok = type == 1 || type == 2 || type == 5 ? OK : EPERM;
+		int inet_ok = type == 1 || type == 2 ? OK : EPERM;
+
+		if (unix_ok == OK)
+			expect_int(ALL, NULL, "socket", 1, type | 0x80000, 0, OK);
+		else
+			expect_int(ALL, NULL, "socket", 1, type, 0, ANY_ERRNO);
+		for (int i = 0; i < 2; i++) {
+			expect_int(ALL, "net", "socket", inet[i], type, 0, inet_ok);
+			expect_int(ALL, "net", "socket", inet[i], type | 0x80800, 0, inet_ok);
+		}
+	}
+}
+
+static void socket_protocols(void **unused)
+{
+	(void)unused;
+	for (uint32_t proto = 0; proto < 300; proto++) {
+		int ok = proto == 0 || proto == 1 || proto == 6 || proto == 17 || proto == 58
+				 ? OK : EPROTONOSUPPORT;
+
+		expect_int(ALL, "net", "socket", 2, 1, proto, ok);
+		expect_int(ALL, "net", "socket", 2, 2, proto, ok);
+		expect_int(ALL, "net", "socket", 10, 1 | 0x80000, proto, ok);
+	}
+	expect_int(ALL, "net", "socket", 2, 1, 0x10006, EPROTONOSUPPORT);
+}
+
+static void new_namespaces(void **unused)
+{
+	static const uint64_t news[] = { 0x80, 0x20000, 0x2000000, 0x4000000, 0x8000000,
+					 0x10000000, 0x20000000, 0x40000000 };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(news) / sizeof(news[0]); i++) {
+		expect(BOTH, NULL, "clone", news[i], 0, 0, EPERM);
+		expect(BOTH, NULL, "clone", HIGH | news[i] | 17, 0, 0, EPERM);
+		expect(BOTH, NULL, "clone", news[i] | 0x3d0f00, 0, 0, EPERM);
+		expect(BOTH, NULL, "unshare", news[i], 0, 0, EPERM);
+		expect(BOTH, NULL, "unshare", HIGH | news[i] | 0x200, 0, 0, EPERM);
+	}
+	expect(BOTH, NULL, "clone", 17, 0, 0, OK);
+	expect(BOTH, NULL, "clone", 0x3d0f00, 0, 0, OK);      /* a thread */
+	expect(BOTH, NULL, "clone", HIGH | 0x1200011, 0, 0, OK); /* cut to 32 bits */
+	expect(BOTH, NULL, "unshare", 0, 0, 0, OK);
+	expect(BOTH, NULL, "unshare", 0x50f00, 0, 0, OK);
+	expect(BOTH, NULL, "unshare", 0x400, 0, 0, OK);
+	for (int bit = 32; bit < 64; bit++)
+		expect(BOTH, NULL, "unshare", UINT64_C(1) << bit, 0, 0, EPERM);
+	expect(BOTH, NULL, "clone3", 0, 0, 0, ENOSYS);
+	expect(BOTH, NULL, "setns", 3, 0, 0, EPERM);
+}
+
+static void terminals_and_files(void **unused)
+{
+	static const uint32_t always[] = { 0x5412, 0x541c };
+	static const uint32_t closed[] = { 0x541d, 0x5423, 0xc0045877, 0xc0045878, 0x800c6613,
+					   0xc0506617, 0xc0406618, 0xc0406619 };
+	static const uint32_t needed[] = { 0x5401, 0x5402, 0x5403, 0x5404, 0x540e, 0x540f, 0x5410,
+					   0x5411, 0x5413, 0x5414, 0x541b, 0x5421, 0x5450, 0x5451,
+					   0x5452, 0x80045430, 0x40045431, 0x5441, 0x802c542a,
+					   0x402c542b, 0x402c542c, 0x402c542d, 0x40049409,
+					   0x4020940d, 0x80086601, 0x8912 };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
+		expect_int(ALL, NULL, "ioctl", 0, always[i], 0, EPERM);
+	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
+		expect_int("default", NULL, "ioctl", 0, closed[i], 0, EPERM);
+		expect_int("strict", NULL, "ioctl", 0, closed[i], 0, ANY_ERRNO);
+	}
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		expect_int(ALL, NULL, "ioctl", 0, needed[i], 0, OK);
+	expect_int("strict", NULL, "ioctl", 0, 0x5400, 0, ENOTTY);
+	expect_int("strict", NULL, "ioctl", 0, 0x5461, 0, ENOTTY);
+	expect_int("strict", NULL, "ioctl", 0, 0xb701, 0, ENOTTY);
+	expect_int("strict", NULL, "ioctl", 0, 0xffffffff, 0, ENOTTY);
+	expect_int("strict", NULL, "ioctl", 0, 0, 0, ENOTTY);
+	expect_int("strict", NULL, "ioctl", 0, 0x402c542e, 0, ENOTTY);
+	expect_int("default", NULL, "ioctl", 0, 0xb701, 0, OK);
+}
+
+static void socket_options(void **unused)
+{
+	static const struct {
+		uint32_t level, name;
+	} closed[] = { { 1, 26 }, { 1, 50 }, { 1, 51 }, { 1, 52 }, { 6, 14 }, { 6, 19 }, { 6, 20 },
+		       { 6, 22 }, { 6, 31 }, { 6, 32 }, { 6, 38 }, { 6, 42 }, { 0, 16 }, { 0, 17 },
+		       { 0, 64 }, { 0, 255 }, { 41, 1 }, { 41, 32 }, { 41, 34 }, { 41, 35 },
+		       { 41, 64 }, { 41, 65 }, { 17, 100 }, { 263, 1 }, { 279, 1 }, { 282, 1 },
+		       { 284, 1 }, { 132, 0 }, { 33, 0 }, { 136, 0 }, { 255, 1 },
+		       { 0xffffffff, 1 }, { 2, 1 }, { 18, 1 }, { 271, 1 } },
+	  needed[] = { { 1, 2 }, { 1, 9 }, { 1, 15 }, { 1, 20 }, { 1, 25 }, { 1, 27 }, { 1, 49 },
+		       { 1, 53 }, { 6, 1 }, { 6, 4 }, { 6, 13 }, { 6, 18 }, { 6, 23 }, { 6, 30 },
+		       { 6, 33 }, { 6, 37 }, { 6, 43 }, { 0, 1 }, { 0, 8 }, { 0, 10 }, { 0, 15 },
+		       { 0, 18 }, { 0, 24 }, { 0, 63 }, { 0, 256 }, { 41, 26 }, { 41, 2 },
+		       { 41, 33 }, { 41, 36 }, { 41, 49 }, { 41, 66 }, { 41, 67 }, { 17, 99 },
+		       { 17, 103 }, { 17, 104 }, { 58, 1 }, { 270, 1 } };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+		expect_int(BOTH, NULL, "setsockopt", 3, closed[i].level, closed[i].name, EPERM);
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		expect_int(BOTH, NULL, "setsockopt", 3, needed[i].level, needed[i].name, OK);
+}
+
+static void process_options(void **unused)
+{
+	static const uint32_t closed[] = { 28, 35, 57, 58, 62 };
+	static const uint32_t needed[] = { 1, 3, 4, 8, 15, 16, 22, 23, 24, 27, 29, 34, 36, 38, 47,
+					   52, 53, 56, 59, 61, 63, 68, 0x53564d41, 0x41555856,
+					   0x59616d61 };
+	static const uint32_t unknown[] = { 0, 69, 78, 100, 0x53564d40, 0x53564d42, 0xffffffff };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+		expect_int(BOTH, NULL, "prctl", closed[i], 0, 0, EPERM);
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		expect_int(BOTH, NULL, "prctl", needed[i], 0, 0, OK);
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+		expect_int(BOTH, NULL, "prctl", unknown[i], 0, 0, EINVAL);
+}
+
+static void personalities(void **unused)
+{
+	static const uint32_t closed[] = { 1, 7, 9, 0x20000, 0x40001, 0x100000, 0x400000,
+					   0x440000, 0x800000, 0x4000000, 0xfffffffe };
+
+	(void)unused;
+	expect_int(BOTH, NULL, "personality", 0, 0, 0, OK);
+	expect_int(BOTH, NULL, "personality", 0xffffffff, 0, 0, OK);
+	expect_int("default", NULL, "personality", 8, 0, 0, OK);
+	expect_int("default", NULL, "personality", 0x40000, 0, 0, OK);
+	expect_int("strict", NULL, "personality", 8, 0, 0, EPERM);
+	expect_int("strict", NULL, "personality", 0x40000, 0, 0, EPERM);
+	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+		expect_int(BOTH, NULL, "personality", closed[i], 0, 0, EPERM);
+}
+
+static void device_nodes(void **unused)
+{
+	(void)unused;
+	for (uint32_t type = 0; type < 16; type++) {
+		int ok = type == 2 || type == 6 ? EPERM : OK;
+
+		/* the mode is 16 bits wide: what lies above does not hide it */
+		expect_int(BOTH, NULL, "mknod", 0, type << 12 | 0644, 0x103, ok);
+		expect_int(BOTH, NULL, "mknod", 0, 0x10000 | type << 12 | 0644, 0x103, ok);
+		expect_int(BOTH, NULL, "mknodat", 0, 0, type << 12 | 0666, ok);
+		expect(BOTH, NULL, "mknodat", 0, 0, HIGH | 0xffff0000 | type << 12, ok);
+	}
+}
+
+static void listeners(void **unused)
+{
+	(void)unused;
+	expect_int(ALL, NULL, "seccomp", 1, 0, 0, OK);
+	expect_int(ALL, NULL, "seccomp", 0, 0, 0, OK);
+	expect_int(ALL, NULL, "seccomp", 2, 8, 0, OK);
+	expect_int("default guard", NULL, "seccomp", 1, 8, 0, OK);
+	expect_int("strict", NULL, "seccomp", 1, 8, 0, EPERM);
+	expect_int("strict", NULL, "seccomp", 1, 0x29, 0, EPERM);
+}
+
+static void closed_in_every_profile(void **unused)
+{
+	static const char *const calls[] = {
+		"mount", "umount2", "pivot_root", "chroot", "setns", "open_tree", "open_tree_attr",
+		"move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr",
+		"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "bpf",
+		"perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "reboot",
+		"kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module",
+		"swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "settimeofday",
+		"clock_settime", "clock_adjtime", "adjtimex", "iopl", "ioperm", "kcmp",
+		"pidfd_getfd", "syslog", "vhangup", "open_by_handle_at", "name_to_handle_at",
+		"fanotify_init", "modify_ldt", "uselib", "ustat", "sysfs", "_sysctl", "nfsservctl",
+		"lookup_dcookie", "sethostname", "setdomainname", "move_pages", "migrate_pages",
+		"memfd_secret", "lsm_set_self_attr", "remap_file_pages",
+	};
+	static const uint64_t fill[] = { 0, 1, ~UINT64_C(0) };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		for (int k = 0; k < 3; k++)
+			expect(BOTH, NULL, calls[i], fill[k], fill[k], fill[k], ANY_ERRNO);
+	}
+	expect("guard", NULL, "io_uring_setup", 1, 0, 0, ENOSYS);
+	expect("guard", NULL, "io_uring_enter", 1, 0, 0, ENOSYS);
+	expect("guard", NULL, "io_uring_register", 1, 0, 0, ENOSYS);
+	expect("guard", NULL, "keyctl", 0, 0, 0, EPERM);
+	expect("guard", NULL, "add_key", 0, 0, 0, EPERM);
+	expect("guard", NULL, "request_key", 0, 0, 0, EPERM);
+	expect("strict", NULL, "ptrace", 0, 0, 0, EPERM);
+	expect("strict", NULL, "process_vm_readv", 0, 0, 0, EPERM);
+	expect("strict", NULL, "process_vm_writev", 0, 0, 0, EPERM);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(socket_families),
+		cmocka_unit_test(socket_netlink),
+		cmocka_unit_test(socket_types),
+		cmocka_unit_test(socket_protocols),
+		cmocka_unit_test(new_namespaces),
+		cmocka_unit_test(terminals_and_files),
+		cmocka_unit_test(socket_options),
+		cmocka_unit_test(process_options),
+		cmocka_unit_test(personalities),
+		cmocka_unit_test(device_nodes),
+		cmocka_unit_test(listeners),
+		cmocka_unit_test(closed_in_every_profile),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
