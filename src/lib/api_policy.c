@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "policy/build.h"
+#include "policy/file.h"
 #include "policy/keys.h"
+#include "policy/load.h"
 #include "policy/policy.h"
+#include "policy/trust.h"
 
 void immure_policy_free(immure_policy *policy)
 {
@@ -45,27 +49,104 @@ int32_t immure_policy_load(const struct immure_policy_options *options, immure_p
 			   immure_error **err)
 {
 	struct immure_policy_options o;
-	struct immure_policy_build b;
 	int32_t r = take_options(options, &o, err);
 
-	if (r < 0)
-		return r;
-	r = immure_build_begin(&b, err);
-	if (r < 0)
-		return r;
-	r = immure_build_profile(&b, o.profile ? o.profile : "dev", err);
-	if (r == 0 && o.workspace) {
-		const struct immure_setting s = { "workspace.path", o.workspace, "--workspace" };
+	return r < 0 ? r : immure_policy_load_all(&o, ret, err);
+}
 
-		r = immure_build_settings(&b, &s, 1, err);
-	}
-	if (r == 0)
-		r = immure_build_settings(&b, o.settings, o.settings_n, err);
-	if (r < 0) {
-		immure_build_abort(&b);
+int32_t immure_policy_check(const char *path, immure_error **err)
+{
+	struct immure_policy_options o = { .size = sizeof(o), .file = path,
+					   .flags = IMMURE_POLICY_NO_DISCOVERY };
+	immure_policy *p = NULL;
+	int32_t r;
+
+	if (!path)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "policy", "", "no file is named");
+	r = immure_policy_load_all(&o, &p, err);
+	immure_policy_destroy(p);
+	return r;
+}
+
+int32_t immure_policy_parse(const char *text, uint64_t len, const char *name, immure_policy **ret,
+			    immure_error **err)
+{
+	struct immure_policy_build b = { 0 };
+	struct immure_policy_file f = { 0 };
+	const char *profile = "dev";
+	int32_t r;
+
+	if (!text || len > SIZE_MAX / 2)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "policy", "", "there is no text");
+	r = immure_policy_file_parse(text, (size_t)len, name ? name : "policy", &f, err);
+	if (r < 0)
 		return r;
+	if (f.extends)
+		profile = f.extends;
+	if (f.extends && immure_policy_extends_file(f.extends))
+		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", "extends",
+				"%s:%zu: extends: only a file can extend a file", f.name,
+				f.extends_line);
+	else if (f.extends && !immure_profile_find(f.extends))
+		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", "extends",
+				"%s:%zu: extends: \"%s\" is no built-in profile", f.name,
+				f.extends_line, f.extends);
+	if (r == 0)
+		r = immure_build_begin(&b, err);
+	if (r == 0)
+		r = immure_build_profile(&b, profile, err);
+	if (r == 0)
+		r = immure_policy_file_apply(&f, &b, err);
+	if (r == 0)
+		r = immure_build_finish(&b, ret, err);
+	else
+		immure_build_abort(&b);
+	immure_policy_file_done(&f);
+	return r;
+}
+
+int32_t immure_policy_trust(const char *path, const char *const *env, char **ret_digest,
+			    immure_error **err)
+{
+	struct immure_arena a = IMMURE_ARENA_INIT;
+	struct immure_policy_chain c = { .n = 0 };
+	struct immure_policy_places places;
+	char real[PATH_MAX], *digest = NULL;
+	int32_t r = 0;
+
+	if (!path || !realpath(path, real))
+		return immure_fail(err, IMMURE_ERR_IO, path ? errno : EINVAL, "trust", path ? path : "",
+				   "%s: %s", path ? path : "(no file)", strerror(path ? errno : EINVAL));
+	immure_policy_find_places(&a, env, &places);
+	r = immure_policy_chain_open(real, places.home, &c, err);
+	/* Files it extends are trusted with it: what they say counts as much. The
+	 * file itself comes last, so that nothing is trusted by half. */
+	for (size_t i = c.n; r == 0 && i-- > 0;)
+		r = immure_trust_add(places.state_dir, c.links[i].opened.digest, c.links[i].path, err);
+	if (r == 0 && ret_digest) {
+		digest = strdup(c.links[0].opened.digest);
+		if (!digest)
+			r = immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "trust", "", "out of memory");
 	}
-	return immure_build_finish(&b, ret, err);
+	if (r == 0 && ret_digest)
+		*ret_digest = digest;
+	immure_policy_chain_done(&c);
+	immure_arena_done(&a);
+	return r;
+}
+
+int32_t immure_policy_profiles(char **ret, immure_error **err)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+	char *text;
+
+	for (size_t i = 0; i < immure_profiles_n; i++)
+		immure_buf_printf(&b, "%s\n", immure_profiles[i].name);
+	text = immure_buf_take(&b);
+	if (!text)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "policy", "", "out of memory");
+	*ret = text;
+	return 0;
 }
 
 /* Flags that are not keys of a file: they choose the layers. */

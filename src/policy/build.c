@@ -150,6 +150,10 @@ static void open_list(struct immure_policy_build *b, const struct immure_key *k,
 	note(b, k, true);
 }
 
+/* Lists are searched for duplicates and rules one by one: a hostile file must
+ * not be able to make that take long. */
+enum { LIST_MAX = 4096, MAP_MAX = 512 };
+
 static int add_env(struct immure_policy_build *b, const char *value, struct immure_complaint *c)
 {
 	struct immure_policy *p = b->p;
@@ -169,6 +173,8 @@ static int add_env(struct immure_policy_build *b, const char *value, struct immu
 			return 0;
 		}
 	}
+	if (p->env_set_n >= MAP_MAX)
+		return immure_complain(c, "more than %d variables", MAP_MAX);
 	v = immure_arena_alloc(&p->arena, (p->env_set_n + 1) * sizeof(*v));
 	if (!v)
 		return -ENOMEM;
@@ -190,6 +196,8 @@ int immure_build_secret(struct immure_policy_build *b, const struct immure_key *
 	if (r < 0)
 		return r;
 	open_list(b, k, append);
+	if (p->secrets_n >= MAP_MAX)
+		return immure_complain(c, "more than %d secrets", MAP_MAX);
 	v = immure_arena_alloc(&p->arena, (p->secrets_n + 1) * sizeof(*v));
 	if (!v)
 		return -ENOMEM;
@@ -215,6 +223,8 @@ int immure_build_downgrade(struct immure_policy_build *b, const struct immure_ke
 	open_list(b, k, false);
 	if (immure_strv_has(&b->p->downgrades, name))
 		return 0;
+	if (b->p->downgrades.n >= LIST_MAX)
+		return immure_complain(c, "the list has more than %d entries", LIST_MAX);
 	return immure_strv_add(&b->p->arena, &b->p->downgrades,
 			       immure_arena_strdup(&b->p->arena, name)) ? 0 : -ENOMEM;
 }
@@ -248,6 +258,8 @@ static int assign_element(struct immure_policy_build *b, const struct immure_key
 		return r;
 	if (immure_strv_has(l, v))
 		return 0;
+	if (l->n >= LIST_MAX)
+		return immure_complain(c, "the list has more than %d entries", LIST_MAX);
 	return immure_strv_add(&b->p->arena, l, v) ? 0 : -ENOMEM;
 }
 

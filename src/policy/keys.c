@@ -170,7 +170,7 @@ const struct immure_key immure_keys[] = {
 	},
 	{
 		KEY("network.allow"), .type = IMMURE_KEY_STRINGS, .offset = AT(net_allow),
-		.check = immure_check_host_rule, .tighten = IMMURE_TIGHTEN_FEWER,
+		.nullable = true, .check = immure_check_host_rule, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "allow", .argument = "RULE",
 		.help = "a host the command may reach (network.mode limited)",
 		.doc = "HOST, HOST:PORT, HOST:LOW-HIGH, SCHEME://HOST[:PORT] with scheme tcp, tls, http, "
@@ -399,7 +399,7 @@ const struct immure_key immure_keys[] = {
 	{
 		KEY("require.downgrade"), .type = IMMURE_KEY_DOWNGRADE, .offset = AT(downgrade),
 		.names = NAMES("deny", "allow"), .fallback = "deny",
-		.tighten = IMMURE_TIGHTEN_NEVER,
+		.tighten = IMMURE_TIGHTEN_DENY,
 		.flag = "downgrade", .argument = "deny|allow|GAP",
 		.help = "what to do about what cannot be enforced",
 		.doc = "deny: a gap refuses the run. allow: gaps are accepted, and are named in the plan, "

@@ -39,6 +39,7 @@ enum immure_tighten {
 	IMMURE_TIGHTEN_MORE,  /* a list: additions */
 	IMMURE_TIGHTEN_FEWER, /* a list or map: removals */
 	IMMURE_TIGHTEN_SET,   /* from unset to something */
+	IMMURE_TIGHTEN_DENY,  /* require.downgrade: to deny, with no more gaps named */
 	IMMURE_TIGHTEN_MAX
 };
 
@@ -63,6 +64,7 @@ struct immure_key {
 	const unsigned char *rank; /* with TIGHTEN_RANK, one per name: higher = tighter */
 	uint64_t min, max;         /* numbers; zero is never legal */
 	immure_key_check *check;
+	bool nullable;             /* a list that may be written null: empty */
 	const char *fallback;      /* the value when no layer sets it; NULL = none */
 	enum immure_tighten tighten;
 	const char *flag;          /* "memory"; NULL = no flag */
