@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drives the built program from outside. tests/README.md has the theory.
+
+Every test runs in a *site*: a directory tree of its own, made anew, that holds
+a workspace, a place outside it, things to hide and a home. Every test runs in
+one or more *modes*, which say who the caller is and how poor the host."""
+
+import contextlib
+import fnmatch
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import harness
+from harness import BUILD, DEFAULT_MODES, KEYCTL, MODES, MUST_RUN, USER, Mode, Site
+
+ALLOWED_SKIPS = [line.split()[0] for line in
+                 (pathlib.Path(__file__).parent / "skips.allowed").read_text().splitlines()
+                 if line.strip() and not line.startswith("#")]
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "modes(names...): run in these modes; 'all' for each")
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+
+
+def pytest_generate_tests(metafunc):
+    own = any("mode" in str(m.args[0]) for m in metafunc.definition.iter_markers("parametrize"))
+    if "mode" not in metafunc.fixturenames or own:
+        return
+    marker = metafunc.definition.get_closest_marker("modes")
+    names = list(marker.args) if marker else DEFAULT_MODES
+    if names == ["all"]:
+        names = list(MODES)
+    if os.geteuid() != 0:
+        names = ["caller"]
+    metafunc.parametrize("mode", names, indirect=True, scope="session")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    name = f"{item.path.parent.name}/{item.path.stem}::{item.name}"
+    if MUST_RUN and report.skipped and not any(fnmatch.fnmatch(name, p) for p in ALLOWED_SKIPS):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although IMMURE_MUST_RUN=1: {report.longrepr}"
+
+
+# ---- the session: who, where ------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def subreaper():
+    """Whatever a test leaves running becomes a child of ours, so it is found."""
+    if harness.libc.prctl(harness.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        pytest.exit("cannot become a subreaper")
+    harness.libc.syscall(KEYCTL, 1, None, 0, 0, 0)  # a session keyring of our own
+
+
+@pytest.fixture(scope="session")
+def account():
+    """The ordinary user; made for the suite, removed after it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become an ordinary user")
+    made = False
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        done = subprocess.run(["useradd", "--no-create-home", "--home-dir", "/nonexistent",
+                               "--shell", "/bin/sh", USER], capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip(f"useradd: {done.stderr.strip()}")
+        made = True
+    yield pwd.getpwnam(USER)
+    if made:
+        subprocess.run(["userdel", USER], capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def mode(request):
+    if request.param == "caller":
+        return Mode("caller", pwd.getpwuid(os.geteuid()).pw_name)
+    mode = MODES[request.param]
+    if mode.user == USER:
+        request.getfixturevalue("account")
+    return mode
+
+
+@pytest.fixture(scope="session")
+def base():
+    """Not below /tmp: what is there is hidden inside. Readable for everybody."""
+    where = "/var/lib" if os.geteuid() == 0 else os.path.expanduser("~")
+    path = pathlib.Path(where) / f"immure-test-{os.getpid()}"
+    path.mkdir(mode=0o755)
+    os.chmod(path, 0o755)
+    yield path
+    harness.remove_tree(path)
+
+
+@pytest.fixture(scope="session")
+def bin_dir(base):
+    """The programs, copied to where every user can execute them."""
+    found = harness.program()
+    path = base / "bin"
+    path.mkdir()
+    for name in ("attack", "scratch", "without"):
+        tool = BUILD / "tests/escape" / name
+        if not tool.is_file():
+            pytest.exit(f"{tool} is not built")
+        shutil.copy(tool, path / name)
+    if found:
+        for tool in found.parent.iterdir():
+            if tool.is_file() and (tool.name.startswith("immure") or
+                                   tool.name.startswith("libimmure.so")):
+                shutil.copy(tool, path / tool.name, follow_symlinks=True)
+        if found.name != "immure":
+            shutil.copy(found, path / "immure")
+    return path
+
+
+@pytest.fixture(scope="session")
+def immure(bin_dir):
+    if not (bin_dir / "immure").exists():
+        pytest.skip("immure is not built")
+    return bin_dir / "immure"
+
+
+# ---- one site per test ------------------------------------------------------
+
+
+@pytest.fixture
+def site(request, base, mode, bin_dir, immure):
+    path = base / f"site-{os.urandom(4).hex()}"
+    site = Site(path, mode, bin_dir, immure)
+    yield site
+    harness.remove_tree(path)
+
+
+# ---- nothing may be left ----------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def no_process_left():
+    before = set(harness.descendants())
+    yield
+    left = []
+
+    def gone():
+        left[:] = set(harness.descendants()) - before
+        return not left
+
+    if not harness.until(gone, 1):
+        names = [harness.describe(pid) for pid in left]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        harness.until(gone, 5)
+        pytest.fail(f"still running: {names}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cgroup_of_ours():
+    if os.geteuid() != 0:
+        yield
+        return
+    name, made = harness.OWN_CGROUP, []
+    lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
+    for line in lines:
+        _, controllers, where = line.split(":", 2)
+        for mount in harness.cgroup_mounts(controllers):
+            path = pathlib.Path(mount + where) / name
+            with contextlib.suppress(OSError):
+                path.mkdir()
+                for control in ("cpuset.cpus", "cpuset.mems"):
+                    if (path / control).exists():
+                        (path / control).write_text((path.parent / control).read_text())
+                (path / "cgroup.procs").write_text(str(os.getpid()))
+                made.append(path)
+    yield
+    for path in made:
+        with contextlib.suppress(OSError):
+            (path.parent / "cgroup.procs").write_text(str(os.getpid()))
+            path.rmdir()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left(base, bin_dir):
+    before = harness.host_state(base)
+    yield
+    after = harness.host_state(base)
+    for what in before:
+        assert after[what] - before[what] == set(), f"{what} left behind"
+
+
+@pytest.fixture
+def hash_tree():
+    return harness.tree_hash

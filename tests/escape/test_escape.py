@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every attack of the table: denied inside, and possible in a throw-away place
+that lacks the protection."""
+
+import contextlib
+import os
+import pwd
+import subprocess
+
+import pytest
+
+import harness
+import hosts
+import table
+
+PROGRAM = str(harness.BUILD / "tests/escape/attack")
+ATTACKS = table.table(PROGRAM)
+DENIED, UNSAFE, BROKEN, NOT_APPLICABLE, REFUSED = 10, 3, 4, 77, 125
+# Acts that the launcher may also answer by not starting at all.
+MAY_REFUSE = {"hardlink_in_workspace", "streams", "cwd", "bind_alias", "symlinked_deny"}
+# What a kernel says that was built without the thing.
+NOT_BUILT = ("EAFNOSUPPORT", "ESOCKTNOSUPPORT", "EPROTONOSUPPORT", "ENODEV", "ENOPROTOOPT",
+             "ENOENT", "ENXIO", "EPROTOTYPE")
+
+
+class Words(dict):
+    def __init__(self, site):
+        super().__init__({k: str(v) for k, v in vars(site).items()
+                          if isinstance(v, (str, os.PathLike))})
+
+    def fill(self, texts):
+        return [str(text).format_map(self) for text in texts]
+
+
+@contextlib.contextmanager
+def prepared(attack, site):
+    words = Words(site)
+    how = {"_env": {}, "_cwd": None, "_wrap": [], "_pass_fds": (), "_stdin": None}
+    with contextlib.ExitStack() as stack:
+        for need in attack.needs:
+            try:
+                given = stack.enter_context(getattr(hosts, need)(site))
+            except hosts.Missing as missing:
+                pytest.skip(str(missing))
+            for name, value in given.items():
+                if name.startswith("_"):
+                    how[name] = value
+                else:
+                    words[name] = str(value)
+        yield words, how
+
+
+def start(site, how, argv):
+    popen = {"pass_fds": how["_pass_fds"], "env": how["_env"], "cwd": how["_cwd"]}
+    if how["_stdin"] is not None:
+        popen["stdin"] = how["_stdin"]
+    return site.call(*how["_wrap"], *argv, **popen)
+
+
+def act(attack, site, words, where):
+    args = attack.args
+    if where == "control" and attack.control_args is not None:
+        args = attack.control_args
+    return [f"{site.ws}/attack", attack.act, *words.fill(args)]
+
+
+def outside(site):
+    return {place: harness.tree_hash(site.path / place)
+            for place in ("out", "deny", "priv", "home")}
+
+
+def denied_in(attack, site):
+    with prepared(attack, site) as (words, how):
+        before = outside(site)
+        argv = [site.immure, "run", *words.fill(attack.flags), "--",
+                *act(attack, site, words, "sandbox")]
+        result = start(site, how, argv)
+        after = outside(site)
+    assert result.code != 0 and not result.out.startswith(b"done"), f"ESCAPE: {result}"
+    assert before == after, f"changed outside: {[k for k in before if before[k] != after[k]]}"
+    return result
+
+
+def judge(attack, result):
+    if result.code == NOT_APPLICABLE:
+        pytest.skip(result.text.strip())
+    if result.code == REFUSED and attack.name in MAY_REFUSE:
+        return
+    if attack.name.startswith("bomb_"):
+        # Killed is an answer as well.
+        assert result.code not in (UNSAFE, REFUSED), result
+        return
+    assert result.code == DENIED, result
+    if attack.errno:
+        assert result.text.split()[1] in attack.errno, result
+
+
+def modes_of(attack):
+    if os.geteuid() != 0:
+        return ["caller"]
+    return attack.modes or ("root", "user", "nocgroup", "enosys")
+
+
+PAIRS = [pytest.param(mode, attack, id=f"{attack.name}-{mode}")
+         for mode in harness.MODES for attack in ATTACKS if mode in modes_of(attack)]
+if os.geteuid() != 0:
+    PAIRS = [pytest.param("caller", attack, id=attack.name) for attack in ATTACKS]
+
+
+@pytest.mark.parametrize("mode,attack", PAIRS, indirect=["mode"])
+def test_denied(attack, site):
+    judge(attack, denied_in(attack, site))
+
+
+@pytest.fixture
+def plain_site(base, bin_dir):
+    """A site that needs no immure: controls run without it."""
+    mode = harness.Mode("control", "root") if os.geteuid() == 0 else \
+        harness.Mode("control", pwd.getpwuid(os.geteuid()).pw_name)
+    path = base / f"site-{os.urandom(4).hex()}"
+    site = harness.Site(path, mode, bin_dir, None)
+    yield site
+    harness.remove_tree(path)
+
+
+def possible(attack):
+    return not isinstance(attack.control, str)
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if possible(a)], ids=lambda a: a.name)
+def test_control(attack, plain_site):
+    site = plain_site
+    if attack.root_control and os.geteuid() != 0:
+        pytest.skip("the control needs root outside")
+    switches = [s for s in attack.control if s != "kernel"]
+    with prepared(attack, site) as (words, how):
+        argv = act(attack, site, words, "control")
+        if attack.act == "process.find":
+            argv = ["/bin/sh", "-c", f"/bin/sleep {words['victim_word']} & exec \"$@\"", "sh", *argv]
+        result = start(site, how, [site.bin / "scratch", *words.fill(switches), "--", *argv])
+    if result.code == DENIED and ("kernel" in attack.control or attack.act.startswith("fs.open")) \
+            and result.text.split()[1] in NOT_BUILT:
+        pytest.skip(f"this kernel has no such thing: {result.text.strip()}")
+    if result.code == NOT_APPLICABLE:
+        pytest.skip(result.text.strip())
+    assert result.code == 0, f"the control must succeed: {result}"
+
+
+def test_refuses_initial_namespace(bin_dir, tmp_path):
+    if os.readlink("/proc/self/ns/pid") != "pid:[4026531836]":
+        pytest.skip("this is not the initial pid namespace")
+    # Harmless ones, should the program be wrong about where it is.
+    for argv in (["kernel.number_high"], ["path.open", "/etc/hostname"], ["no.such"]):
+        done = subprocess.run([PROGRAM, *argv], capture_output=True, cwd=tmp_path)
+        assert done.returncode == UNSAFE, argv
+
+
+def test_ninety_with_controls():
+    with_control = [a for a in ATTACKS if possible(a) and "kernel" not in a.control]
+    assert len(with_control) >= 90
+    assert all(a.control.startswith("none: ") for a in ATTACKS if not possible(a))

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the suites share: modes, sites, and looking for what was left."""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import stat
+import subprocess
+import time
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("IMMURE_BUILD", TOP / "build"))
+USER = "immure-test"
+MUST_RUN = os.environ.get("IMMURE_MUST_RUN") == "1"
+
+# What an older kernel lacks and the launcher has another way for. Anything not
+# here is tested one by one in tests/fault: it works, or it is a refusal.
+OLD_KERNEL = "clone3,close_range,faccessat2,epoll_pwait2,fchmodat2,statmount,listmount"
+
+SECRET = b"SECRET-CANARY-8d1f"
+PR_SET_CHILD_SUBREAPER = 36
+KEYCTL, ADD_KEY = (250, 248) if os.uname().machine == "x86_64" else (219, 217)
+
+
+# Each cgroup hierarchy gets a directory of this name for the suite, so that
+# leaves made by our runs are not mixed up with anybody else's.
+OWN_CGROUP = f"immure-test-{os.getpid()}"
+
+
+class Mode:
+    def __init__(self, name, user, without=None):
+        self.name, self.user, self.without = name, user, without
+
+
+MODES = {
+    "root": Mode("root", "root"),
+    "user": Mode("user", USER),
+    "nocgroup": Mode("nocgroup", "root", "cgroup"),
+    "enosys": Mode("enosys", "root", OLD_KERNEL),
+    "enosys-user": Mode("enosys-user", USER, OLD_KERNEL),
+}
+DEFAULT_MODES = ["root", "user"]
+
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def program():
+    path = pathlib.Path(os.environ.get("IMMURE", BUILD / "immure"))
+    return path if path.is_file() else None
+
+
+def remove_tree(path):
+    def again(function, name, info):
+        # Directories that a test left without permissions are removed as well.
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(name), 0o700)
+            os.chmod(name, 0o700)
+            function(name)
+
+    shutil.rmtree(path, onerror=again)
+
+
+class Result:
+    def __init__(self, code, out, err, record=None):
+        self.code, self.out, self.err, self.record = code, out, err, record
+
+    @property
+    def text(self):
+        return self.out.decode(errors="replace")
+
+    @property
+    def errors(self):
+        return self.err.decode(errors="replace")
+
+    def __repr__(self):
+        return f"exit {self.code}\n--- out\n{self.out[-4000:]!r}\n--- err\n{self.errors[-4000:]}"
+
+
+class Site:
+    def __init__(self, path, mode, bin_dir, programs):
+        self.path, self.mode, self.bin, self.immure = path, mode, bin_dir, programs
+        entry = pwd.getpwnam(mode.user)
+        self.uid, self.gid = entry.pw_uid, entry.pw_gid
+        self.ws, self.out, self.deny = path / "ws", path / "out", path / "deny"
+        self.priv, self.home, self.run_dir = path / "priv", path / "home", path / "run"
+        self.build()
+
+    def build(self):
+        """The tree: what each place is for is in README.md."""
+        self.path.mkdir()
+        for name in ("ws", "ws/empty", "ws/sub", "ws/sub/hidden", "out", "out/dir", "out/empty",
+                     "deny", "deny/dir", "deny/empty", "priv", "home", "home/.ssh", "run"):
+            (self.path / name).mkdir()
+        for name, data in {
+            "ws/mine": b"mine\n", "ws/hidden.txt": SECRET, "ws/sub/hidden/secret": SECRET,
+            "out/ro.txt": b"OUTSIDE\n", "deny/secret": SECRET, "priv/secret.txt": SECRET,
+            "priv/public.txt": b"public\n", "home/.ssh/id_rsa": SECRET, "home/.profile": b"",
+        }.items():
+            (self.path / name).write_bytes(data)
+        for name in ("deny", "ws/sub/hidden"):
+            shutil.copy(self.bin / "scratch", self.path / name / "prog")
+            os.symlink("secret", self.path / name / "link")
+        shutil.copy(self.bin / "attack", self.ws / "attack")
+        for name in ("out/ro.txt", "deny/secret", "priv/secret.txt", "ws/hidden.txt",
+                     "ws/sub/hidden/secret"):
+            os.setxattr(self.path / name, "user.planted", b"x")
+        os.chmod(self.run_dir, 0o700)
+        self.own(self.path)
+
+    def own(self, top):
+        if os.geteuid() != 0 or self.uid == 0:
+            return
+        for root, dirs, files in os.walk(top):
+            for name in [root] + [os.path.join(root, f) for f in files + dirs]:
+                os.chown(name, self.uid, self.gid, follow_symlinks=False)
+
+    def rebuild(self):
+        remove_tree(self.path)
+        self.build()
+
+    def put(self, name, data="", mode=None):
+        path = self.ws / name
+        fresh = [p for p in path.parents if not p.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+        if mode is not None:
+            path.chmod(mode)
+        for one in [path] + fresh:
+            os.chown(one, self.uid, self.gid)
+        return path
+
+    def environment(self, **extra):
+        env = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.home), "LANG": "C.UTF-8", "TERM": "dumb",
+            "XDG_RUNTIME_DIR": str(self.run_dir),
+            "XDG_STATE_HOME": str(self.path / "state"), "USER": self.mode.user,
+        }
+        env.update(extra)
+        return {k: v for k, v in env.items() if v is not None}
+
+    def command(self, *argv, without=None):
+        poorer = ",".join(w for w in (self.mode.without, without) if w)
+        argv = [os.fspath(a) if isinstance(a, os.PathLike) else a for a in argv]
+        return ([str(self.bin / "without"), poorer, "--"] if poorer else []) + argv
+
+    def identity(self):
+        if os.geteuid() != 0:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def spawn(self, *argv, env=None, cwd=None, without=None, **popen):
+        popen.setdefault("stdin", subprocess.DEVNULL)
+        popen.setdefault("stdout", subprocess.PIPE)
+        popen.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen(self.command(*argv, without=without), cwd=cwd or self.ws,
+                                env=self.environment(**(env or {})), **self.identity(), **popen)
+
+    def call(self, *argv, input=None, timeout=60, **kw):
+        """Runs argv on the host, as this mode's caller; to the end."""
+        if input is not None:
+            kw["stdin"] = subprocess.PIPE
+        process = self.spawn(*argv, **kw)
+        try:
+            out, err = process.communicate(input, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"{argv} did not end in {timeout} s\n{out!r}\n{err!r}") from None
+        code = process.returncode
+        return Result(code if code >= 0 else 128 - code, out or b"", err or b"")
+
+    def run(self, *command, flags=(), record=False, **kw):
+        """immure run FLAGS -- COMMAND. record: read --result as well."""
+        flags = [os.fspath(f) if isinstance(f, os.PathLike) else f for f in flags]
+        where = self.path / "result.json"
+        if record:
+            flags += ["--result", str(where)]
+        result = self.call(self.immure, "run", *flags, "--", *command, **kw)
+        if record and where.exists():
+            result.record = json.loads(where.read_text())
+            where.unlink()
+        return result
+
+    def sh(self, script, **kw):
+        return self.run("/bin/sh", "-c", script, **kw)
+
+    def python(self, script, **kw):
+        return self.run("/usr/bin/python3", "-c", script, **kw)
+
+
+def descendants():
+    """Children of ours, zombies reaped: after a test there are none."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):
+            children = pathlib.Path(f"/proc/self/task/{task}/children").read_text().split()
+            found += [int(pid) for pid in children]
+    return found
+
+
+def describe(pid):
+    with contextlib.suppress(OSError):
+        return f"{pid}: {pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()[:120]!r}"
+    return str(pid)
+
+
+def until(condition, seconds):
+    """Waits for something that must become true; the deadline only fails."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def cgroups_of_ours():
+    found = set()
+    for top, dirs, _ in os.walk("/sys/fs/cgroup"):
+        found |= {os.path.join(top, d) for d in dirs if OWN_CGROUP in top}
+    return found
+
+
+def cgroup_mounts(controllers):
+    wanted = set(controllers.split(",")) if controllers else set()
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        left, right = line.split(" - ", 1)
+        kind, _, options = right.split(" ", 2)
+        if kind == "cgroup2" and not wanted:
+            yield left.split()[4]
+        elif kind == "cgroup" and wanted and wanted <= set(options.split(",")):
+            yield left.split()[4]
+
+
+def host_state(base):
+    mounts = set()
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        mounts.add(line.split(" - ")[0].split(" ", 3)[3])
+    files = set()
+    for place in ("/run/immure", "/tmp", "/dev/shm", "/var/tmp"):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(place):
+                if place == "/run/immure" or name.startswith((".immure", "immure-", "immure.")):
+                    files.add(os.path.join(place, name))
+    sites = {p.name for p in base.iterdir()}
+    return {"mounts": mounts, "files": files, "sites": sites, "cgroups": cgroups_of_ours()}
+
+
+def tree_hash(path, content=True):
+    """Names, types, modes, owners, times of change and bytes below path."""
+    digest = hashlib.sha256()
+    for top, dirs, files in os.walk(path):
+        dirs.sort()
+        for name in sorted(files + dirs):
+            full = os.path.join(top, name)
+            st = os.lstat(full)
+            digest.update(repr((os.path.relpath(full, path), st.st_mode, st.st_uid, st.st_gid,
+                                st.st_nlink if stat.S_ISREG(st.st_mode) else 0,
+                                st.st_size if stat.S_ISREG(st.st_mode) else 0,
+                                st.st_mtime_ns)).encode())
+            if content and stat.S_ISREG(st.st_mode):
+                digest.update(pathlib.Path(full).read_bytes())
+            elif stat.S_ISLNK(st.st_mode):
+                digest.update(os.readlink(full).encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def names(path):
+    """Every name below path, relative to it."""
+    return {os.path.relpath(os.path.join(top, name), path)
+            for top, dirs, files in os.walk(path) for name in dirs + files}
