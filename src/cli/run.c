@@ -169,7 +169,8 @@ static int run_command(struct run *run)
 {
 	int32_t r = supervise(run, run->flags.prove, STDOUT_FILENO);
 
-	if (run->result && run->flags.prove && !run->flags.quiet)
+	if (r == 0 && run->flags.prove && !run->flags.quiet &&
+	    immure_result_outcome(run->result) != IMMURE_OUTCOME_REFUSED)
 		print_proof_summary(run);
 	return finish(run, r);
 }

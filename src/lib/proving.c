@@ -31,6 +31,21 @@ static int32_t proof_text(struct immure_result *result, const struct immure_proo
 	return 0;
 }
 
+/* Nothing runs in a session that is less than its plan. */
+static void reject(struct immure_result *result, const struct immure_proof *proof)
+{
+	const struct immure_proof_point *first = NULL;
+
+	for (size_t i = 0; i < proof->n && !first; i++)
+		if (proof->points[i].verdict == IMMURE_PROOF_SHORT)
+			first = &proof->points[i];
+	if (first)
+		immure_result_notice(result, "proof: %zu of %zu points fell short, nothing ran: %s: %s",
+				     proof->fell_short, proof->n, first->id, first->reason);
+	else
+		immure_result_notice(result, "proof: no point held, nothing ran: %s", proof->trouble);
+}
+
 /* Everything the attacker wrote; it is dead, so the pipe ends. */
 static int32_t judge(void *ctx, int status, struct immure_result *result, struct immure_error **err)
 {
@@ -58,6 +73,10 @@ static int32_t judge(void *ctx, int status, struct immure_result *result, struct
 	if (r < 0)
 		return r;
 	r = proof_text(result, proof, err);
+	if (r == 0 && !immure_proof_holds(proof)) {
+		reject(result, proof);
+		r = 1;
+	}
 	immure_proof_free(proof);
 	return r;
 }

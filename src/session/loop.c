@@ -104,9 +104,10 @@ static int32_t after_attack(struct immure_run *run)
 	run->attacking = false;
 	arm(run, 0);
 	r = run->o->before->judge(run->o->before->ctx, run->attack_status, run->result, run->err);
-	if (r < 0) {
+	if (r != 0) {
 		immure_run_kill(run);
-		return r;
+		run->rejected = r > 0;
+		return r < 0 ? r : 0;
 	}
 	if (!run->init_gone)
 		start_command(run);

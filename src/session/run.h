@@ -42,6 +42,7 @@ struct immure_run {
 	int status;        /* wait status of the command */
 	int signals;       /* how many the caller sent */
 	bool timed_out, killed, over_memory, interrupted, attacking;
+	bool rejected;     /* by what was executed before the command */
 	int attack_status;
 	struct immure_init_msg failure; /* type set when init refused */
 };

@@ -430,12 +430,14 @@ static int32_t carry_out(struct immure_run *run)
 		run->result->trace_ns[IMMURE_TRACE_REAPED] = immure_run_now();
 	if (r == 0)
 		immure_run_drain(run);
-	if (r == 0 && run->failure.type)
+	if (r == 0 && run->rejected)
+		run->result->outcome = IMMURE_OUTCOME_REFUSED;
+	else if (r == 0 && run->failure.type)
 		r = refusal(run);
 	else if (r == 0 && !run->exited && !run->started)
 		r = immure_fail(run->err, IMMURE_ERR_LAUNCH, ECHILD, "start", "",
 				"the session ended before the command was started");
-	if (r == 0)
+	if (r == 0 && !run->rejected)
 		judge(run);
 	if (run->ready || run->started)
 		immure_watch_collect(run->plan, &run->since, run->o->state_dir, run->result);

@@ -16,8 +16,9 @@ struct immure_before {
 	int stdin_fd;
 	int report_fd;  /* its descriptor 3 */
 	int timeout_ms;
-	/* wait status of the program, -1: killed after the timeout. 0 goes on;
-	 * a negative code with err set refuses. */
+	/* wait status of the program, -1: killed after the timeout. 0 goes on; 1
+	 * ends the session, and the result says refused; a negative code with err
+	 * set is a failure. */
 	int32_t (*judge)(void *ctx, int status, struct immure_result *result,
 			 struct immure_error **err);
 	void *ctx;
