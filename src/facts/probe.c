@@ -27,12 +27,13 @@ static const struct {
 	{ "userns_proc", immure_try_userns_proc, "proc mounted in a pid namespace" },
 	{ "sysfs", immure_try_sysfs, "sysfs mounted in a network namespace" },
 	{ "netns", immure_try_netns, "lo brought up" },
-	{ "namespaces", immure_try_namespaces, "ipc, uts, cgroup, time" },
+	{ "namespaces", immure_try_namespaces, NULL },
 	{ "overlay_userns", immure_try_overlay, "a file made through an overlay" },
 	{ "landlock", immure_try_landlock, NULL },
 	{ "seccomp", immure_try_seccomp, "a filter loaded and obeyed" },
 	{ "seccomp_notify", immure_try_notify, NULL },
-	{ "pidfd", immure_try_pidfd, "clone3, waitid, pidfd_open, pidfd_send_signal" },
+	{ "clone3", immure_try_clone3, "a child with a pidfd, waited for" },
+	{ "pidfd", immure_try_pidfd, "pidfd_open, pidfd_send_signal" },
 	{ "openat2", immure_try_openat2, "RESOLVE_NO_SYMLINKS" },
 	{ "close_range", immure_try_close_range, "with CLOEXEC" },
 	{ "cgroup_memory", immure_try_cgroup_memory, NULL },
@@ -95,6 +96,8 @@ static const char *yes_detail(const struct immure_facts *f, struct immure_arena 
 	if (strcmp(name, "landlock") == 0)
 		return immure_arena_printf(a, "ABI %u, errata 0x%x, a denial seen",
 					   (unsigned int)o->value, (unsigned int)(o->value >> 32));
+	if (strcmp(name, "namespaces") == 0)
+		return o->value ? "ipc, uts, cgroup, time" : "ipc, uts, cgroup; no time";
 	if (strcmp(name, "seccomp_notify") == 0)
 		return o->value ? "a call answered, killable wait" : "a call answered";
 	if (strcmp(name, "subids") == 0)

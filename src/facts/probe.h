@@ -30,7 +30,7 @@ typedef void immure_probe_fn(const struct immure_facts *f, struct immure_outcome
 immure_probe_fn immure_try_userns, immure_try_userns_mount, immure_try_mount_api,
 	immure_try_userns_proc, immure_try_sysfs, immure_try_netns, immure_try_namespaces,
 	immure_try_overlay, immure_try_nftables, immure_try_tun;
-immure_probe_fn immure_try_pidfd, immure_try_close_range, immure_try_openat2,
+immure_probe_fn immure_try_clone3, immure_try_pidfd, immure_try_close_range, immure_try_openat2,
 	immure_try_seccomp, immure_try_notify, immure_try_landlock, immure_try_kvm;
 immure_probe_fn immure_try_cgroup_memory, immure_try_cgroup_pids, immure_try_cgroup_cpu,
 	immure_try_subids;

@@ -121,23 +121,21 @@ static const struct immure_fact *find_fact(const struct immure_facts *f, const c
 	return NULL;
 }
 
-/* Says why native cannot start: the first of what it needs that is missing. */
-static void native_why_not(const struct immure_facts *f, struct immure_arena *a,
-			   struct immure_backend_report *r)
+/* What a launch of src/backend/native.c and src/init cannot do without. A fact
+ * that was not asked is no reason; the launch itself refuses then. */
+static const char *const native_needs[] = { "userns", "userns_mount", "mount_api", "userns_proc",
+					    "namespaces", "seccomp", "openat2", "clone3",
+					    "close_range" };
+
+static const struct immure_fact *native_lacks(const struct immure_facts *f)
 {
-	static const char *const needs[] = { "userns", "userns_mount", "mount_api", "userns_proc",
-					     "seccomp" };
+	for (size_t i = 0; i < sizeof(native_needs) / sizeof(native_needs[0]); i++) {
+		const struct immure_fact *fact = find_fact(f, native_needs[i]);
 
-	r->why = "a mechanism it needs is missing";
-	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
-		const struct immure_fact *fact = find_fact(f, needs[i]);
-
-		if (fact && fact->ok == IMMURE_NO) {
-			r->why = immure_arena_printf(a, "%s: %s", fact->name, fact->detail);
-			r->remedy = fact->remedy;
-			return;
-		}
+		if (fact && fact->ok == IMMURE_NO)
+			return fact;
 	}
+	return NULL;
 }
 
 static void report_native(const struct immure_facts *f, struct immure_arena *a,
@@ -148,18 +146,18 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 	const enum immure_tri pids = both(f->userns, f->userns_proc);
 	const enum immure_tri net = both(f->userns, f->netns);
 	const enum immure_tri calls = f->seccomp;
-	const struct immure_fact *api = find_fact(f, "mount_api");
+	const struct immure_fact *lacks = native_lacks(f);
 
-	r->available = both(both(mounts, pids), calls);
-	if (api)
-		r->available = both(r->available, api->ok);
+	r->available = lacks ? IMMURE_NO : both(both(mounts, pids), calls);
 	if (r->available == IMMURE_NO) {
-		native_why_not(f, a, r);
+		r->why = lacks ? immure_arena_printf(a, "%s: %s", lacks->name, lacks->detail)
+			       : "a mechanism it needs is missing";
+		r->remedy = lacks ? lacks->remedy : "";
 		return;
 	}
 	r->why = landlock ? immure_arena_printf(a, "namespaces, Landlock ABI %d, seccomp",
 						f->landlock_abi)
-			  : "namespaces and seccomp; no Landlock: mounts are the only gate";
+			  : "namespaces and seccomp; without Landlock a run needs require.downgrade";
 	raise_to(r, IMMURE_DIM_FILE_WRITE, mounts,
 		 landlock ? "read-only mounts, Landlock" : "read-only mounts");
 	raise_to(r, IMMURE_DIM_FILE_READ, mounts, landlock ? "masks, Landlock" : "masks");

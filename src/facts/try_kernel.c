@@ -30,7 +30,7 @@
 #define KVM_GET_API_VERSION _IO(0xAE, 0x00)
 #define KVM_CREATE_VM       _IO(0xAE, 0x01)
 
-void immure_try_pidfd(const struct immure_facts *f, struct immure_outcome *o)
+void immure_try_clone3(const struct immure_facts *f, struct immure_outcome *o)
 {
 	int pidfd = -1;
 	struct clone_args args = {
@@ -38,7 +38,6 @@ void immure_try_pidfd(const struct immure_facts *f, struct immure_outcome *o)
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 	};
-	IMMURE_CLEANUP_FD int self = -1;
 	siginfo_t info = { 0 };
 	long pid;
 
@@ -50,6 +49,14 @@ void immure_try_pidfd(const struct immure_facts *f, struct immure_outcome *o)
 		_exit(7);
 	if (waitid(3 /* P_PIDFD */, (id_t)pidfd, &info, WEXITED) < 0 || info.si_status != 7)
 		return immure_probe_no(o, "waitid on a pidfd");
+	o->ok = IMMURE_YES;
+}
+
+void immure_try_pidfd(const struct immure_facts *f, struct immure_outcome *o)
+{
+	IMMURE_CLEANUP_FD int self = -1;
+
+	(void)f;
 	self = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (self < 0)
 		return immure_probe_no(o, "pidfd_open");

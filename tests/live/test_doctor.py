@@ -90,13 +90,26 @@ def test_without_landlock(site):
 
 
 @pytest.mark.modes("root", "user")
-@pytest.mark.parametrize("call", ["openat2", "close_range", "clone3"])
-def test_older_kernels(site, call):
-    code, report = ask(site, without=call)
-    name = "pidfd" if call == "clone3" else call
-    assert code == 0
+@pytest.mark.parametrize("call, name", [
+    ("openat2", "openat2"), ("close_range", "close_range"), ("clone3", "clone3"),
+    ("pidfd_open", "pidfd"), ("pidfd_send_signal", "pidfd"), ("fsconfig", "userns_mount"),
+])
+def test_older_kernels(site, call, name):
+    _, report = ask(site, without=call)
     assert fact(report, name)["ok"] == "no"
     assert fact(report, name)["errno"] == 38  # ENOSYS
+
+
+@pytest.mark.modes("root", "user")
+@pytest.mark.parametrize("poorer", [
+    None, "userns", "seccomp", "openat2", "clone3", "close_range", "fsopen", "fsconfig", "fsmount",
+    "open_tree", "move_mount", "mount_setattr", "pidfd_open", "pidfd_send_signal", "memfd_create",
+    "faccessat2", "statx",
+])
+def test_says_yes_exactly_when_a_run_starts(site, poorer):
+    code, _ = ask(site, without=poorer)
+    ran = site.run("/bin/true", without=poorer)
+    assert (code == 0) == (ran.code == 0), ran
 
 
 @pytest.mark.modes("nocgroup")
