@@ -101,7 +101,8 @@ bool immure_strv_add(struct immure_arena *a, struct immure_strv *l, const char *
 		return false;
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 8;
-		const char **v = immure_arena_alloc(a, cap * sizeof(*v));
+		/* One more than it holds, so that a list always ends in NULL. */
+		const char **v = immure_arena_alloc(a, (cap + 1) * sizeof(*v));
 
 		if (!v)
 			return false;

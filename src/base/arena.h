@@ -24,7 +24,8 @@ char *immure_arena_strndup(struct immure_arena *a, const char *s, size_t len);
 char *immure_arena_printf(struct immure_arena *a, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* A list of strings in an arena. */
+/* A list of strings in an arena. Once it is not empty, v[n] is NULL: argument
+ * and environment vectors are such lists. */
 struct immure_strv {
 	const char **v;
 	size_t n;
