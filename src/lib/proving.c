@@ -5,11 +5,18 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "evidence/proof.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
 
 static int32_t proof_text(struct immure_result *result, const struct immure_proof *proof,
 			  struct immure_error **err)
@@ -22,7 +29,7 @@ static int32_t proof_text(struct immure_result *result, const struct immure_proo
 	immure_proof_json(proof, &w, NULL);
 	result->proof_text = immure_buf_ok(&text) ? immure_arena_strdup(&result->arena, text.data) : NULL;
 	result->proof_json = immure_buf_ok(&json) ? immure_arena_strdup(&result->arena, json.data) : NULL;
-	result->proof_points = proof->n;
+	result->proof_points = proof->held + proof->fell_short; /* those that apply */
 	result->proof_short = proof->fell_short;
 	immure_buf_done(&text);
 	immure_buf_done(&json);
@@ -104,6 +111,32 @@ static int32_t fill_stdin(struct immure_proving *p, struct immure_error **err)
 	return r;
 }
 
+/* The attacker as a sealed file in memory: inside, the path it was installed at
+ * need not exist, Landlock would not let it be executed if it does not, and a
+ * descriptor of a file on the host is nothing that should be handed in. */
+static int attacker_in_memory(const char *path)
+{
+	IMMURE_CLEANUP_FD int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd, e = 0;
+	ssize_t n;
+
+	if (from < 0)
+		return -errno;
+	fd = memfd_create("immure-attack", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 all of them could be executed */
+		fd = memfd_create("immure-attack", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	while ((n = sendfile(fd, from, NULL, 1 << 20)) > 0)
+		;
+	if (n < 0 || fchmod(fd, 0555) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		e = -errno;
+	if (e)
+		immure_close(&fd);
+	return e ? e : fd;
+}
+
 int32_t immure_proving_prepare(struct immure_proving *p, const struct immure_plan *plan,
 			       const struct immure_run_options *o, struct immure_error **err)
 {
@@ -115,10 +148,11 @@ int32_t immure_proving_prepare(struct immure_proving *p, const struct immure_pla
 	p->before.judge = judge;
 	p->before.ctx = p;
 	p->before.timeout_ms = IMMURE_PROOF_TIMEOUT_MS;
-	p->before.program_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (p->before.program_fd < 0)
-		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "proof", path,
-				   "cannot open the attacker: %s", strerror(errno));
+	r = attacker_in_memory(path);
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, -r, "proof", path,
+				   "cannot read the attacker: %s", strerror(-r));
+	p->before.program_fd = r;
 	r = immure_bait_prepare(&p->bait, NULL, o->env);
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, r, "proof", "", "cannot lay out bait: %s",
