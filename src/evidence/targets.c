@@ -129,7 +129,9 @@ static void protected_files(const struct immure_plan *plan, struct immure_buf *o
 		const struct immure_op *op = &plan->ops[i];
 		struct stat st;
 
-		if (op->kind != IMMURE_OP_READONLY || covering(plan, op->dst) != op)
+		/* Those of /proc and /sys have points of their own. */
+		if (op->kind != IMMURE_OP_READONLY || covering(plan, op->dst) != op ||
+		    immure_path_is_under(op->dst, "/proc") || immure_path_is_under(op->dst, "/sys"))
 			continue;
 		if ((op->flags & IMMURE_OPF_OPTIONAL) && lstat(op->dst, &st) < 0)
 			continue;

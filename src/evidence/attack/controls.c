@@ -14,44 +14,54 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void write_file_in(struct attack_result *r, const char *dir)
+static bool write_file_in(struct attack_result *r, const char *dir)
 {
 	char path[4096];
-	int fd;
+	int fd, e = 0;
 
 	attack_name(path, sizeof(path), dir);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
 		attack_denied(r, errno, "create in %s: %s", dir, strerror(errno));
-		return;
+		return false;
 	}
 	if (write(fd, "x", 1) != 1)
-		attack_denied(r, errno, "write in %s: %s", dir, strerror(errno));
+		e = errno;
 	(void)close(fd); /* removed next */
 	if (unlink(path) < 0)
-		attack_denied(r, errno, "unlink in %s: %s", dir, strerror(errno));
+		e = errno;
+	if (e)
+		attack_denied(r, e, "write and remove in %s: %s", dir, strerror(e));
+	return e == 0;
+}
+
+/* Every one of them must be writable. */
+static void write_in_all(const struct attack_ctx *ctx, struct attack_result *r, const char *kind)
+{
+	unsigned int n = 0;
+	const char *dir;
+	size_t i = 0;
+
+	while ((dir = attack_next(ctx, kind, &i))) {
+		if (!write_file_in(r, dir))
+			return;
+		n++;
+	}
+	if (n == 0)
+		attack_unsupported(r, "no such place");
 	else
-		attack_done(r, "file created, written and removed in %s", dir);
+		attack_done(r, "file created, written and removed in %u places", n);
+	r->count = n;
 }
 
 static void control_workspace(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	const char *dir = attack_first(ctx, "workspace-rw");
-
-	if (!dir)
-		attack_unsupported(r, "no writable workspace");
-	else
-		write_file_in(r, dir);
+	write_in_all(ctx, r, "workspace-rw");
 }
 
 static void control_tmp(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	const char *dir = attack_first(ctx, "tmp");
-
-	if (!dir)
-		attack_unsupported(r, "no private temporary directory");
-	else
-		write_file_in(r, dir);
+	write_in_all(ctx, r, "tmp");
 }
 
 static void control_cwd(const struct attack_ctx *ctx, struct attack_result *r)

@@ -61,7 +61,29 @@ static void control_files(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	OPEN_ALL(O_WRONLY, "/proc/irq/default_smp_affinity", "/proc/mtrr", "/proc/acpi/wakeup",
 		 "/proc/scsi/scsi", "/proc/bus/pci/devices", "/proc/timer_stats",
-		 "/proc/1/oom_score_adj", "/proc/1/uid_map", "/proc/1/setgroups");
+		 "/proc/sys/user/max_user_namespaces");
+}
+
+/* Root inside may open init's; writing is what must be refused. Where it is not,
+ * what is written is what a map of one id has anyway. */
+static void id_maps(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	static const struct {
+		const char *path, *text;
+	} v[] = {
+		{ "/proc/1/uid_map", "0 0 1\n" },     { "/proc/1/gid_map", "0 0 1\n" },
+		{ "/proc/1/setgroups", "allow\n" },   { "/proc/self/uid_map", "0 0 1\n" },
+		{ "/proc/self/gid_map", "0 0 1\n" },  { "/proc/self/setgroups", "allow\n" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		int fd = open(v[i].path, O_WRONLY | O_CLOEXEC);
+
+		attack_try(r, fd < 0 ? -1 : write(fd, v[i].text, strlen(v[i].text)), v[i].path);
+		if (fd >= 0)
+			(void)close(fd); /* tried */
+	}
 }
 
 static void sysfs(const struct attack_ctx *ctx, struct attack_result *r)
@@ -130,6 +152,7 @@ static const struct attack table[] = {
 	{ "kernel_surface.host-wide", host_wide },
 	{ "kernel_surface.sysctl", sysctl },
 	{ "kernel_surface.control-files", control_files },
+	{ "kernel_surface.id-maps", id_maps },
 	{ "kernel_surface.sysfs", sysfs },
 	{ "kernel_surface.debug", debug },
 	{ "kernel_surface.socket-families", families },

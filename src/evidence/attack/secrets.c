@@ -80,7 +80,8 @@ static void masked_change(const struct attack_ctx *ctx, struct attack_result *r)
 			continue;
 		if (lstat(path, &st) == 0) /* the mode that it has: changes nothing */
 			attack_try(r, chmod(path, st.st_mode & 07777), path);
-		if (attack_try(r, rename(path, other), path))
+		/* In procfs a name that is not there is what is refused. */
+		if (strncmp(path, "/proc/", 6) != 0 && attack_try(r, rename(path, other), path))
 			(void)rename(other, path); /* undoing */
 		/* Marks it as expired at most: takes two calls to unmount. */
 		if (umount2(path, MNT_EXPIRE) == 0 || errno == EAGAIN)
@@ -194,21 +195,28 @@ static void proc_environment(const struct attack_ctx *ctx, struct attack_result 
 		attack_denied(r, 0, "no process here holds a variable that the plan hides");
 }
 
+/* Root inside owns these names, so listing is not what is tried: using them is. */
 static void init_files(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	static const char *const links[] = { "/proc/1/root", "/proc/1/cwd", "/proc/1/fd",
-					     "/proc/1/map_files" };
+	static const char *const links[] = { "/proc/1/root", "/proc/1/cwd", "/proc/1/exe",
+					     "/proc/1/task/1/root", "/proc/1/task/1/cwd" };
 	static const char *const files[] = { "/proc/1/mem", "/proc/1/environ", "/proc/1/maps",
-					     "/proc/1/auxv", "/proc/1/syscall", "/proc/1/stack" };
+					     "/proc/1/auxv", "/proc/1/syscall", "/proc/1/stack",
+					     "/proc/1/pagemap", "/proc/1/io" };
+	char path[64], text[64];
 
 	(void)ctx;
-	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
-		attack_try(r, open(links[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC), links[i]);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		char c[2];
-
-		attack_try(r, attack_read_file(files[i], c, sizeof(c)), files[i]);
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		attack_try(r, open(links[i], O_RDONLY | O_CLOEXEC), links[i]);
+		attack_try(r, readlink(links[i], text, sizeof(text)), links[i]);
 	}
+	for (int fd = 0; fd < 24; fd++) {
+		(void)snprintf(path, sizeof(path), "/proc/1/fd/%d", fd); /* fits */
+		attack_try(r, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), path);
+		attack_try(r, readlink(path, text, sizeof(text)), path);
+	}
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		attack_try(r, attack_read_file(files[i], text, sizeof(text)), files[i]);
 }
 
 /* Directories that are the session's own: the host's content must not be there. */
