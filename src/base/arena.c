@@ -15,7 +15,8 @@ struct immure_arena_block {
 	alignas(max_align_t) char data[];
 };
 
-enum { ARENA_BLOCK = 16 * 1024 - 64 };
+/* Small first, so that a short-lived arena costs no page of its own. */
+enum { ARENA_FIRST = 1024 - 64, ARENA_LARGEST = 64 * 1024 - 64 };
 
 void immure_arena_done(struct immure_arena *a)
 {
@@ -40,7 +41,12 @@ void *immure_arena_alloc(struct immure_arena *a, size_t size)
 		goto failed;
 	size = (size + align - 1) & ~(align - 1);
 	if (!b || b->cap - b->used < size) {
-		size_t cap = size > ARENA_BLOCK ? size : ARENA_BLOCK;
+		size_t cap = b ? b->cap * 2 + 64 : ARENA_FIRST;
+
+		if (cap > ARENA_LARGEST)
+			cap = ARENA_LARGEST;
+		if (cap < size)
+			cap = size;
 
 		b = malloc(sizeof(*b) + cap);
 		if (!b)

@@ -20,32 +20,52 @@ static uint32_t ror(uint32_t v, int n)
 	return v >> n | v << (32 - n);
 }
 
+/* One round without moving the eight words: the caller passes them rotated. */
+#define ROUND(a, b, c, d, e, f, g, h, i)                                                          \
+	do {                                                                                      \
+		uint32_t t = h + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + (g ^ (e & (f ^ g))) +    \
+			     K[i] + w[(i) & 15];                                                  \
+                                                                                                  \
+		d += t;                                                                           \
+		h = t + (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) | (c & (a | b)));        \
+	} while (0)
+
+static inline uint32_t schedule(uint32_t w[16], int i)
+{
+	uint32_t a = w[(i + 1) & 15], b = w[(i + 14) & 15];
+
+	return w[i & 15] + (ror(a, 7) ^ ror(a, 18) ^ a >> 3) + w[(i + 9) & 15] +
+	       (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
+}
+
 static void compress(struct immure_sha256 *s, const unsigned char *p)
 {
-	uint32_t w[64], v[8];
+	uint32_t w[16], a = s->h[0], b = s->h[1], c = s->h[2], d = s->h[3], e = s->h[4],
+			f = s->h[5], g = s->h[6], h = s->h[7];
 
 	for (int i = 0; i < 16; i++)
 		w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 |
 		       (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
-	for (int i = 16; i < 64; i++) {
-		uint32_t a = w[i - 15], b = w[i - 2];
-
-		w[i] = w[i - 16] + (ror(a, 7) ^ ror(a, 18) ^ a >> 3) + w[i - 7] +
-		       (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
+	for (int i = 0; i < 64; i += 8) {
+		ROUND(a, b, c, d, e, f, g, h, i);
+		ROUND(h, a, b, c, d, e, f, g, i + 1);
+		ROUND(g, h, a, b, c, d, e, f, i + 2);
+		ROUND(f, g, h, a, b, c, d, e, i + 3);
+		ROUND(e, f, g, h, a, b, c, d, i + 4);
+		ROUND(d, e, f, g, h, a, b, c, i + 5);
+		ROUND(c, d, e, f, g, h, a, b, i + 6);
+		ROUND(b, c, d, e, f, g, h, a, i + 7);
+		for (int k = 0; i < 48 && k < 8; k++)
+			w[(i + k) & 15] = schedule(w, i + k);
 	}
-	memcpy(v, s->h, sizeof(v));
-	for (int i = 0; i < 64; i++) {
-		uint32_t t1 = v[7] + (ror(v[4], 6) ^ ror(v[4], 11) ^ ror(v[4], 25)) +
-			      ((v[4] & v[5]) ^ (~v[4] & v[6])) + K[i] + w[i];
-		uint32_t t2 = (ror(v[0], 2) ^ ror(v[0], 13) ^ ror(v[0], 22)) +
-			      ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-
-		memmove(v + 1, v, 7 * sizeof(v[0]));
-		v[4] += t1;
-		v[0] = t1 + t2;
-	}
-	for (int i = 0; i < 8; i++)
-		s->h[i] += v[i];
+	s->h[0] += a;
+	s->h[1] += b;
+	s->h[2] += c;
+	s->h[3] += d;
+	s->h[4] += e;
+	s->h[5] += f;
+	s->h[6] += g;
+	s->h[7] += h;
 }
 
 void immure_sha256_init(struct immure_sha256 *s)

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "kernel/dirset.h"
 
 static int open_path(const char *path, int flags, uint64_t resolve)
 {
@@ -156,6 +157,105 @@ static void examine_one(struct immure_arena *a, struct immure_fact_path *p, bool
 		p->errnum = -r;
 }
 
+/* ---- many at once ----
+ *
+ * The paths are walked as a tree, one directory at a time, each opened once and
+ * never through a symlink; in a directory with many names to look for, one pass
+ * over its entries rules out most of them. Whatever is not plain on the way (a
+ * link, a refusal) is left to examine_one(). */
+
+enum { MANY_NAMES = 6, ENTRIES_MOST = 4000 };
+
+struct batch {
+	struct immure_arena *a;
+	struct immure_fact_path **v; /* sorted */
+	bool plain;
+};
+
+static size_t name_len(const char *s)
+{
+	return strcspn(s, "/");
+}
+
+static void each_alone(struct batch *b, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		examine_one(b->a, b->v[i], &b->plain);
+}
+
+static void examine_below(struct batch *b, int dir, size_t from, size_t to, size_t at);
+
+/* v[from..to) all have the component of length len at offset at. */
+static void examine_name(struct batch *b, int dir, size_t from, size_t to, size_t at, size_t len)
+{
+	char name[256];
+	struct stat st;
+	size_t i = from;
+	int sub;
+
+	if (len >= sizeof(name)) {
+		each_alone(b, from, to);
+		return;
+	}
+	memcpy(name, b->v[from]->path + at, len);
+	name[len] = '\0';
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno != ENOENT)
+			each_alone(b, from, to);
+		return;
+	}
+	if (S_ISLNK(st.st_mode)) {
+		each_alone(b, from, to);
+		return;
+	}
+	for (; i < to && b->v[i]->path[at + len] == '\0'; i++) {
+		b->v[i]->real = b->v[i]->path;
+		immure_facts_set_stat(b->v[i], &st);
+	}
+	if (i == to || !S_ISDIR(st.st_mode))
+		return;
+	sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sub < 0 && errno == EACCES) /* may be passed through, not listed */
+		sub = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (sub < 0) {
+		each_alone(b, i, to);
+		return;
+	}
+	examine_below(b, sub, i, to, at + len + 1);
+	immure_close(&sub);
+}
+
+static void examine_below(struct batch *b, int dir, size_t from, size_t to, size_t at)
+{
+	struct immure_dirset names = { .complete = false };
+
+	if (to - from >= MANY_NAMES)
+		immure_dirset_read(&names, dir, ENTRIES_MOST);
+	for (size_t i = from, next; i < to; i = next) {
+		const char *name = b->v[i]->path + at;
+		size_t len = name_len(name);
+
+		for (next = i + 1; next < to; next++)
+			if (strncmp(b->v[next]->path + at, name, len) != 0 ||
+			    (b->v[next]->path[at + len] != '/' && b->v[next]->path[at + len] != '\0'))
+				break;
+		if (immure_dirset_may_have(&names, name, len))
+			examine_name(b, dir, i, next, at, len);
+	}
+}
+
+static void examine_all(struct batch *b, size_t n)
+{
+	IMMURE_CLEANUP_FD int top = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* "/" itself, when asked for, sorts first and has no component. */
+	size_t from = n && b->v[0]->path[1] == '\0' ? 1 : 0;
+
+	each_alone(b, 0, top < 0 ? n : from);
+	if (top >= 0)
+		examine_below(b, top, from, n, 1);
+}
+
 static int compare_paths(const void *x, const void *y)
 {
 	const struct immure_fact_path *a = x, *b = y;
@@ -176,8 +276,8 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 			     struct immure_error **err)
 {
 	struct immure_fact_path *all;
-	size_t n = f->paths_n, out = 0;
-	bool plain = false;
+	struct batch batch = { .a = &f->arena };
+	size_t n = f->paths_n, out = 0, fresh = 0;
 
 	for (size_t i = 0; i < paths->n; i++)
 		if (!immure_path_is_normal(paths->v[i]))
@@ -192,6 +292,9 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 		if (!immure_facts_path(f, paths->v[i]))
 			all[n++].path = paths->v[i];
 	qsort(all, n, sizeof(*all), compare_paths);
+	batch.v = immure_arena_alloc(&f->arena, (n + 1) * sizeof(*batch.v));
+	if (!batch.v)
+		goto oom;
 	for (size_t i = 0; i < n; i++) {
 		if (out > 0 && strcmp(all[out - 1].path, all[i].path) == 0)
 			continue;
@@ -200,10 +303,11 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 			all[out].path = immure_arena_strdup(&f->arena, all[i].path);
 			if (!all[out].path)
 				goto oom;
-			examine_one(&f->arena, &all[out], &plain);
+			batch.v[fresh++] = &all[out];
 		}
 		out++;
 	}
+	examine_all(&batch, fresh);
 	if (f->arena.failed)
 		goto oom;
 	f->paths = all;

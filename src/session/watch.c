@@ -27,6 +27,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "kernel/dirset.h"
 #include "kernel/mount.h"
 #include "session/quarantine.h"
 
@@ -34,7 +35,7 @@
 #define STATX_BTIME 0x00000800U
 #endif
 
-enum { WALK_DEPTH = 200, WALK_ENTRIES = 2000000, PATTERNS = 128 };
+enum { WALK_DEPTH = 200, WALK_ENTRIES = 2000000, PATTERNS = 128, PLACE_ENTRIES = 4000 };
 
 struct pattern {
 	const struct immure_op *op;
@@ -106,20 +107,81 @@ static void found(struct walk *w, int dir, const char *name, const char *path,
 
 /* ---- known places ---- */
 
-static void check_place(struct walk *w, const struct immure_op *op)
+/* The entry that stands at a watched name, or the first component on the way
+ * that became something else than a directory: a link planted there leads the
+ * host's programs on just as well. Returns the directory that holds it. */
+static int find_place(int root, const char *rel, char *path, size_t at, const char **ret_name)
 {
-	struct immure_arena a = IMMURE_ARENA_INIT;
-	const char *path = immure_path_join(&a, op->src, op->dst);
-	const char *dir = path ? immure_path_dirname(&a, path) : NULL;
-	struct stat st;
+	int dir = fcntl(root, F_DUPFD_CLOEXEC, 10);
 
-	if (dir) {
-		IMMURE_CLEANUP_FD int fd = immure_mount_open_host(dir);
+	while (dir >= 0) {
+		size_t n = strcspn(rel, "/");
+		struct stat st;
+		int next;
 
-		if (fd >= 0 && fstatat(fd, immure_path_basename(path), &st, AT_SYMLINK_NOFOLLOW) == 0)
-			found(w, fd, immure_path_basename(path), path, op, AGE_CREATED);
+		memcpy(path + at, rel, n);
+		path[at + n] = '\0';
+		*ret_name = path + at;
+		if (fstatat(dir, path + at, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			break;
+		if (rel[n] == '\0' || S_ISLNK(st.st_mode))
+			return dir;
+		next = openat(dir, path + at, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			break;
+		immure_close(&dir);
+		dir = next;
+		path[at + n] = '/';
+		at += n + 1;
+		rel += n + 1;
 	}
-	immure_arena_done(&a);
+	immure_close(&dir);
+	return -1;
+}
+
+struct place_root {
+	const char *path; /* NULL: none yet */
+	int fd;
+	struct immure_dirset names;
+};
+
+/* Watched names of one directory stand together in the plan: it is opened and
+ * read once for all of them. */
+static void enter_root(struct place_root *root, const char *path)
+{
+	if (root->path && strcmp(root->path, path) == 0)
+		return;
+	immure_close(&root->fd);
+	memset(&root->names, 0, sizeof(root->names));
+	root->path = path;
+	IMMURE_CLEANUP_FD int at = immure_mount_open_host(path);
+	root->fd = at < 0 ? -1 : openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root->fd >= 0)
+		immure_dirset_read(&root->names, root->fd, PLACE_ENTRIES);
+	else
+		root->fd = immure_take_fd(&at);
+}
+
+static void check_place(struct walk *w, const struct immure_op *op, struct place_root *root)
+{
+	char path[PATH_MAX];
+	size_t base = strlen(op->src);
+	const char *name;
+	int dir;
+
+	enter_root(root, op->src);
+	if (root->fd < 0 || !immure_dirset_may_have(&root->names, op->dst, strcspn(op->dst, "/")))
+		return;
+	if (base == 1)
+		base = 0; /* "/" */
+	if (base + 1 + strlen(op->dst) >= sizeof(path))
+		return; /* no path that long was ever protected */
+	memcpy(path, op->src, base);
+	path[base] = '/';
+	dir = find_place(root->fd, op->dst, path, base + 1, &name);
+	if (dir >= 0)
+		found(w, dir, name, path, op, AGE_CREATED);
+	immure_close(&dir);
 }
 
 /* A protected link cannot be made a mount point; it is put back instead. */
@@ -301,6 +363,7 @@ void immure_watch_collect(const struct immure_plan *p, const struct timespec *si
 			  const char *state_dir, struct immure_result *result)
 {
 	struct walk *w = walk_new(p, since, state_dir, result);
+	struct place_root places = { .fd = -1 };
 	const char *root = NULL;
 
 	if (!w) {
@@ -315,7 +378,7 @@ void immure_watch_collect(const struct immure_plan *p, const struct timespec *si
 		if (op->kind != IMMURE_OP_WATCH)
 			continue;
 		if (!(op->flags & IMMURE_OPF_ANYWHERE)) {
-			check_place(w, op);
+			check_place(w, op, &places);
 			continue;
 		}
 		/* Patterns of one tree stand together in the plan. */
@@ -331,5 +394,6 @@ void immure_watch_collect(const struct immure_plan *p, const struct timespec *si
 	if (w->incomplete)
 		immure_result_notice(result, "the tree is too large or too deep to be looked through whole for "
 				     "files that the host would obey");
+	immure_close(&places.fd);
 	free(w);
 }
