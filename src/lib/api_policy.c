@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "policy/build.h"
+#include "policy/describe.h"
 #include "policy/file.h"
 #include "policy/keys.h"
 #include "policy/load.h"
@@ -135,18 +136,53 @@ int32_t immure_policy_trust(const char *path, const char *const *env, char **ret
 	return r;
 }
 
-int32_t immure_policy_profiles(char **ret, immure_error **err)
+/* Hands a text over, or says that there was no memory for it. */
+static int32_t give(char *text, char **ret, immure_error **err)
 {
-	struct immure_buf b = IMMURE_BUF_INIT;
-	char *text;
-
-	for (size_t i = 0; i < immure_profiles_n; i++)
-		immure_buf_printf(&b, "%s\n", immure_profiles[i].name);
-	text = immure_buf_take(&b);
 	if (!text)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "policy", "", "out of memory");
 	*ret = text;
 	return 0;
+}
+
+int32_t immure_policy_show(const immure_policy *policy, int32_t json, char **ret,
+			   immure_error **err)
+{
+	if (!policy)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "policy", "", "there is no policy");
+	return give(immure_policy_describe(policy, json != 0), ret, err);
+}
+
+int32_t immure_policy_schema(char **ret, immure_error **err)
+{
+	return give(immure_policy_schema_text(), ret, err);
+}
+
+int32_t immure_policy_reference(const char *format, char **ret, immure_error **err)
+{
+	bool known;
+	char *text = immure_policy_reference_text(format ? format : "", &known);
+
+	if (!known) {
+		int32_t r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "policy", "",
+					"there is no reference in the format \"%s\"",
+					format ? format : "");
+
+		free(text);
+		if (err)
+			immure_error_set_hint(*err, "formats are markdown, man and keys");
+		return r;
+	}
+	return give(text, ret, err);
+}
+
+int32_t immure_policy_profiles(char **ret, immure_error **err)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+
+	for (size_t i = 0; i < immure_profiles_n; i++)
+		immure_buf_printf(&b, "%s\n", immure_profiles[i].name);
+	return give(immure_buf_take(&b), ret, err);
 }
 
 /* Flags that are not keys of a file: they choose the layers. */
