@@ -4,15 +4,16 @@
 
 Prints INPUT with its generated parts filled in: a line "@OPTIONS command@"
 becomes the options of that command as the program itself lists them,
-"@COMMANDS@" its commands, and @VERSION@ its version.
+"@COMMANDS@" its commands, "@REFERENCE man@" the policy keys, and @VERSION@ its
+version.
 """
 import re
 import subprocess
 import sys
 
 
-def ask(program, what):
-    return subprocess.run([program, "help", "--man", what], stdin=subprocess.DEVNULL,
+def ask(program, *words):
+    return subprocess.run([program, *words], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, check=True).stdout.decode()
 
 
@@ -20,7 +21,9 @@ def fill(program, version, text):
     for line in text.splitlines(keepends=True):
         match = re.fullmatch(r"@(OPTIONS (\w+)|COMMANDS)@\n", line)
         if match:
-            yield ask(program, match.group(2) or "commands")
+            yield ask(program, "help", "--man", match.group(2) or "commands")
+        elif line == "@REFERENCE man@\n":
+            yield ask(program, "policy", "reference", "man")
         else:
             yield line.replace("@VERSION@", version)
 
