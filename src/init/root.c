@@ -209,7 +209,9 @@ static int root_host(struct build *b)
 
 	if (top < 0)
 		return -errno;
-	tree = immure_mount_clone(top, IMMURE_ATTR_RDONLY | IMMURE_ATTR_NOSUID);
+	/* No devices either: a node that lies about in some tree opens for whoever
+	 * owns it, whatever namespaces he is in. */
+	tree = immure_mount_clone(top, IMMURE_ATTR_RDONLY | IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV);
 	return tree < 0 ? tree : place_root(b, tree);
 }
 
@@ -232,13 +234,17 @@ static int op_bind(struct build *b, const struct immure_op *op)
 {
 	IMMURE_CLEANUP_FD int src = immure_mount_open_host(op->src);
 	IMMURE_CLEANUP_FD int tree = -1;
+	uint64_t attr = attr_of(op) | IMMURE_ATTR_NOSUID;
 	struct stat st;
 
 	if (src < 0)
 		return src == -ENOENT && (op->flags & IMMURE_OPF_OPTIONAL) ? 0 : src;
 	if (fstat(src, &st) < 0)
 		return -errno;
-	tree = immure_mount_clone(src, attr_of(op) | IMMURE_ATTR_NOSUID);
+	/* A device is what the policy names by itself, never what a tree holds. */
+	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+		attr |= IMMURE_ATTR_NODEV;
+	tree = immure_mount_clone(src, attr);
 	if (tree < 0)
 		return tree;
 	return attach_at(b, tree, op->dst, !S_ISDIR(st.st_mode));
