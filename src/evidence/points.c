@@ -24,7 +24,7 @@
 
 const struct immure_point immure_points[] = {
 	/* What must work. */
-	POINT("control.workspace-write", TARGETS, S(DONE), BIND, "workspace-rw",
+	POINT("control.workspace-write", WORKSPACE, S(DONE), BIND, "workspace-rw",
 	      "the workspace can be written", "bind mount", "create, write and remove a file"),
 	POINT("control.tmp-write", TARGETS, S(DONE), TMPFS, "tmp",
 	      "temporary files can be made", "tmpfs", "create, write and remove a file"),
@@ -283,6 +283,9 @@ const struct immure_point immure_points[] = {
 	      "setuid programs give nothing", "no_new_privs", "read it back, clear it"),
 	POINT("privileges.seccomp", ALWAYS, S(FACT), SECCOMP, NULL, "a filter is in force",
 	      "seccomp", "read the mode back"),
+	POINT("privileges.landlock", LANDLOCK, S(FACT), LANDLOCK, NULL,
+	      "a Landlock domain is in force", "Landlock",
+	      "stack domains until the kernel's limit: one less fits"),
 	POINT("privileges.raise-ids", ALWAYS, FILTER | S(INVAL), DROP_CAPS, NULL,
 	      "no other identity can be taken", "no capabilities",
 	      "setuid, setreuid, setresuid, setgid, setresgid"),
@@ -303,6 +306,9 @@ const struct immure_point immure_points[] = {
 	POINT("devices.mknod", ALWAYS, READ_ONLY | FILTER, DROP_CAPS, NULL,
 	      "no device can be made", "no capabilities, user namespace",
 	      "mknod a block and a character device"),
+	POINT("devices.stray-nodes", ALWAYS, S(FACT), PIVOT, NULL,
+	      "devices and setuid programs in any tree are just files", "nodev and nosuid mounts",
+	      "read the flags of every mount"),
 	POINT("devices.terminals", ALWAYS, HIDDEN, DEV, NULL,
 	      "consoles and terminals of others are not here", "own /dev and devpts",
 	      "look up consoles, list /dev/pts"),

@@ -18,6 +18,8 @@ enum immure_point_when {
 	IMMURE_WHEN_PROTECTED_RW, /* a protected file in a writable workspace */
 	IMMURE_WHEN_PROCESSES,    /* a limit that is low enough to be tried */
 	IMMURE_WHEN_NOFILE, IMMURE_WHEN_FSIZE, IMMURE_WHEN_AS,
+	IMMURE_WHEN_WORKSPACE,    /* the file's own mode lets this identity write there */
+	IMMURE_WHEN_LANDLOCK,     /* the plan has a domain */
 	IMMURE_WHEN_PLACE,        /* any place where a file can be made */
 	IMMURE_WHEN_MACHINE,      /* the attacker says whether the machine has such a thing */
 };

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "evidence/bait.h"
@@ -52,6 +53,19 @@ static bool landlock_scopes_abstract(const struct immure_plan *plan)
 	return op && (op->num[2] & 1 /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET */);
 }
 
+/* By its mode alone: the sandbox can take rights away and not give any. */
+static bool workspace_is_theirs(const struct immure_plan *plan)
+{
+	const struct immure_op *id = immure_plan_find(plan, IMMURE_OP_IDMAP);
+	struct stat st;
+
+	if (!id)
+		id = immure_plan_find(plan, IMMURE_OP_IDMAP_SUBID);
+	if (!id || stat(plan->workspace, &st) < 0 || st.st_uid == id->num[1])
+		return true;
+	return st.st_mode & (S_IWGRP | S_IWOTH);
+}
+
 /* Why the plan does not ask for this point; NULL when it does. */
 static const char *not_asked(const struct judge *j, const struct immure_point *p)
 {
@@ -76,10 +90,18 @@ static const char *not_asked(const struct judge *j, const struct immure_point *p
 		if (p->bait >= 0)
 			return j->bait->fd[p->bait] < 0 ? "the host could not bind one" : NULL;
 		return any_target(j, p->target) ? NULL : "the plan has no such target";
+	case IMMURE_WHEN_WORKSPACE:
+		if (!any_target(j, p->target))
+			return "the plan has no such target";
+		return workspace_is_theirs(j->plan)
+			       ? NULL : "it belongs to somebody else, who does not let this identity write";
 	case IMMURE_WHEN_PROTECTED_RW:
 		if (!any_target(j, "workspace-rw"))
 			return "the workspace is not writable";
 		return any_target(j, "protect") ? NULL : "the plan has no such target";
+	case IMMURE_WHEN_LANDLOCK:
+		return immure_plan_find(j->plan, IMMURE_OP_LANDLOCK) ? NULL
+								     : "the plan has no Landlock domain";
 	case IMMURE_WHEN_PROCESSES:
 		if (!limit)
 			return "the plan has no such limit";

@@ -165,6 +165,19 @@ static void areas(const struct immure_plan *plan, struct immure_buf *out)
 	}
 }
 
+/* Devices that the policy names: their mounts may be used as such. */
+static void devices(const struct immure_plan *plan, struct immure_buf *out)
+{
+	for (size_t i = 0; i < plan->ops_n && !full(out); i++) {
+		const struct immure_op *op = &plan->ops[i];
+		struct stat st;
+
+		if (op->kind == IMMURE_OP_BIND && lstat(op->src, &st) == 0 &&
+		    (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
+			line(out, "device", op->dst);
+	}
+}
+
 static void limits(const struct immure_plan *plan, struct immure_buf *out)
 {
 	uint64_t processes = 0;
@@ -256,6 +269,7 @@ void immure_targets_write(const struct immure_plan *plan, const struct immure_ba
 	limits(plan, out);
 	outside_world(plan, bait, out);
 	areas(plan, out);
+	devices(plan, out);
 	masks(plan, out);
 	protected_files(plan, out);
 	environment(plan, bait, out);

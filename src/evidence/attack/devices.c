@@ -64,6 +64,46 @@ static void listing(const struct attack_ctx *ctx, struct attack_result *r)
 		attack_denied(r, 0, "/dev holds only null, zero, full, random, urandom and terminals");
 }
 
+static bool named(const struct attack_ctx *ctx, const char *path)
+{
+	const char *value;
+	size_t i = 0;
+
+	while ((value = attack_next(ctx, "device", &i)))
+		if (strcmp(value, path) == 0)
+			return true;
+	return false;
+}
+
+/* A node that lies in some tree must not work: every mount says nodev, but for
+ * those in /dev and devices that the policy names. Nor may a setuid bit. */
+static void stray_nodes(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	static char text[1 << 20];
+	long len = attack_read_file("/proc/self/mountinfo", text, sizeof(text));
+	char *line, *next;
+
+	if (len < 0 || (size_t)len == sizeof(text) - 1) {
+		attack_error(r, "/proc/self/mountinfo: %s", len < 0 ? strerror(errno) : "too long");
+		return;
+	}
+	for (line = text; line; line = next) {
+		char at[2048], options[512];
+
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		if (sscanf(line, "%*s %*s %*s %*s %2047s %511s", at, options) != 2)
+			continue;
+		if (!strstr(options, "nosuid"))
+			attack_done(r, "%.120s is mounted without nosuid", at);
+		else if (!strstr(options, "nodev") && strcmp(at, "/dev") != 0 &&
+			 strncmp(at, "/dev/", 5) != 0 && !named(ctx, at))
+			attack_done(r, "%.120s is mounted without nodev", at);
+	}
+	attack_denied(r, 0, "every mount says nodev and nosuid");
+}
+
 static void dangerous(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	static const char *const paths[] = { "/dev/mem", "/dev/kmem", "/dev/port", "/dev/kmsg",
@@ -129,6 +169,7 @@ static const struct attack table[] = {
 	{ "devices.listing", listing },
 	{ "devices.dangerous", dangerous },
 	{ "devices.mknod", make },
+	{ "devices.stray-nodes", stray_nodes },
 	{ "devices.terminals", terminals },
 };
 const struct attack_list attack_devices = { table, sizeof(table) / sizeof(table[0]) };

@@ -20,6 +20,10 @@
 #define PR_CAP_AMBIENT_RAISE 2
 #endif
 
+#define NR_LANDLOCK_CREATE_RULESET 444
+#define NR_LANDLOCK_RESTRICT_SELF 446
+#define LANDLOCK_LAYERS 16
+
 static void status_zero(struct attack_result *r, const char *const *keys, size_t n)
 {
 	char text[8192];
@@ -109,6 +113,31 @@ static void seccomp_mode(const struct attack_ctx *ctx, struct attack_result *r)
 		attack_denied(r, 0, "a seccomp filter is in force");
 }
 
+/* A domain cannot be read back, but at most sixteen can be stacked: where one
+ * is in force, fewer than sixteen more fit. Only this child is affected. */
+static void landlock(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	uint64_t execute = 1;
+	long ruleset = syscall(NR_LANDLOCK_CREATE_RULESET, &execute, sizeof(execute), 0);
+	int n = 0;
+
+	(void)ctx;
+	if (ruleset < 0) {
+		/* Where nobody can make one inside, this cannot be counted. */
+		attack_unsupported(r, "landlock_create_ruleset: %s", strerror(errno));
+		return;
+	}
+	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* else the first one is refused */
+	while (n < 32 && syscall(NR_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0)
+		n++;
+	if (errno != E2BIG)
+		attack_error(r, "landlock_restrict_self: %s after %d", strerror(errno), n);
+	else if (n >= LANDLOCK_LAYERS)
+		attack_done(r, "no Landlock domain is in force");
+	else
+		attack_denied(r, 0, "a Landlock domain is in force: %d more fit", n);
+}
+
 static void raise_ids(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	unsigned int uid = getuid() == 0 ? 65534 : 0, gid = getgid() == 0 ? 65534 : 0;
@@ -193,6 +222,7 @@ static const struct attack table[] = {
 	{ "privileges.raise-capability", cap_raise },
 	{ "privileges.no-new-privs", no_new_privs },
 	{ "privileges.seccomp", seccomp_mode },
+	{ "privileges.landlock", landlock },
 	{ "privileges.raise-ids", raise_ids },
 	{ "privileges.groups", groups },
 	{ "privileges.identity", identity },

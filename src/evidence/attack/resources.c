@@ -176,7 +176,8 @@ static void disk(const struct attack_ctx *ctx, struct attack_result *r)
 			return;
 		}
 		size = (uint64_t)st.f_blocks * st.f_frsize;
-		if (size == 0 || size > limit)
+		/* The kernel counts in whole pages. */
+		if (size == 0 || size >= limit + (uint64_t)sysconf(_SC_PAGESIZE))
 			attack_done(r, "%.100s holds %llu bytes", value, (unsigned long long)size);
 		else
 			attack_denied(r, 0, "no writable area is larger than the plan's");
@@ -261,7 +262,7 @@ static void cgroup_at(struct attack_result *r, const char *dir)
 
 static void cgroup(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	static char text[1 << 16];
+	static char text[1 << 20];
 	char *line, *next;
 
 	(void)ctx;
