@@ -30,9 +30,9 @@ enum immure_rank {
 	IMMURE_RANK_PIN,
 	IMMURE_RANK_STRUCTURE, /* what the view is made of */
 	IMMURE_RANK_TMP,
+	IMMURE_RANK_PROTECT,   /* with an allow: read-only (tree.c) */
 	IMMURE_RANK_TABLE,     /* sensitive paths, host sockets */
 	IMMURE_RANK_ALLOW,     /* workspace, files.read, files.write */
-	IMMURE_RANK_PROTECT,
 	IMMURE_RANK_DENY,
 	IMMURE_RANK_OURS,      /* the control plane */
 };
@@ -41,7 +41,6 @@ struct immure_point {
 	const char *path;
 	const char *src;  /* host path, link text or contents; NULL = path */
 	const char *key;
-	uint64_t size;    /* TMPFS */
 	uint32_t mode;
 	uint32_t seq;     /* order of adding, ties only */
 	uint8_t kind, rank;

@@ -122,7 +122,8 @@ static void measure(struct immure_plan *p, size_t *ret_records, size_t *ret_stri
 	for (size_t i = 0; i < p->ops_n; i++) {
 		const struct immure_op *op = &p->ops[i];
 
-		records += 16 + 8 * (size_t)__builtin_popcount(present(op));
+		records += 16 + 8 * ((op->num[0] != 0) + (op->num[1] != 0) + (op->num[2] != 0) +
+				     (size_t)(op->num[3] != 0));
 		strings += strlen(op->src) + strlen(op->dst) + strlen(op->key) + 3;
 	}
 	for (size_t i = 0; i < p->gaps_n; i++) {

@@ -113,14 +113,15 @@ static void merge(struct immure_compile *b)
 			b->points[out++] = *pt;
 			continue;
 		}
-		if (pt->rank != IMMURE_RANK_ALLOW)
+		if (win->rank != IMMURE_RANK_ALLOW)
 			continue;
-		if (win->rank == IMMURE_RANK_ALLOW && win->kind == IMMURE_POINT_READ &&
-		    pt->kind == IMMURE_POINT_WRITE) {
+		if (pt->kind == IMMURE_POINT_READONLY) {
+			win->kind = IMMURE_POINT_READ;
+			win->key = pt->key;
+		} else if (pt->rank == IMMURE_RANK_ALLOW && pt->kind == IMMURE_POINT_WRITE &&
+			   win->kind == IMMURE_POINT_READ) {
 			win->kind = IMMURE_POINT_WRITE;
 			win->key = pt->key;
-		} else if (win->kind == IMMURE_POINT_READONLY) {
-			win->kind = IMMURE_POINT_READ;
 		}
 	}
 	b->points_n = out;
@@ -205,7 +206,7 @@ static int32_t put_tmpfs(struct walk *w, struct place *in, const struct immure_p
 
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
-	op->num[0] = pt->size ? pt->size : w->share;
+	op->num[0] = pt->ro ? 0 : w->share;
 	op->num[1] = pt->mode;
 	op->flags = pt->ro ? IMMURE_OPF_RO : 0u;
 	if (!pt->ro)

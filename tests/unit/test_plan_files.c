@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What stands where: allow and deny at every depth, views, masks, aliases. */
+#include <stdio.h>
+#include <string.h>
+
+#include "plan_host.h"
+
+#define ANY IMMURE_OP_MAX
+
+static int setup(void **state)
+{
+	static struct host h;
+
+	host_init(&h);
+	*state = &h;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	host_done(*state);
+	return 0;
+}
+
+static void assert_op(const struct host *h, const char *dst, uint32_t kind)
+{
+	const struct immure_op *op = host_at(h, dst, ANY);
+
+	if (!op || op->kind != kind)
+		fail_msg("%s is %s, not %s", dst, op ? immure_op_name(op->kind) : "nothing",
+			 immure_op_name(kind));
+}
+
+static void assert_none(const struct host *h, const char *dst)
+{
+	const struct immure_op *op = host_at(h, dst, ANY);
+
+	if (op)
+		fail_msg("%s is %s, not nothing", dst, immure_op_name(op->kind));
+}
+
+/* A mask and what it covers; the allowed and denied paths by depth. */
+static void depth_matrix(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/data", 'd');
+	host_has(h, "/data/a", 'd');
+	host_has(h, "/data/a/b", 'd');
+	host_has(h, "/data/a/b/c", 'f');
+
+	host_must(h, "dev", "+files.deny=/data", NULL);
+	assert_op(h, "/data", IMMURE_OP_MASK);
+	/* allow inside deny */
+	host_must(h, "dev", "+files.deny=/data", "+files.read=/data/a", NULL);
+	assert_op(h, "/data", IMMURE_OP_MASK_KEEP);
+	assert_op(h, "/data/a", IMMURE_OP_BIND);
+	assert_true(host_at(h, "/data/a", IMMURE_OP_BIND)->flags & IMMURE_OPF_RO);
+	/* deny inside allow inside deny */
+	host_must(h, "dev", "+files.deny=/data", "+files.read=/data/a", "+files.deny=/data/a/b",
+		  NULL);
+	assert_op(h, "/data/a/b", IMMURE_OP_MASK);
+	assert_true(host_position(h, IMMURE_OP_MASK_KEEP, "/data") <
+		    host_position(h, IMMURE_OP_BIND, "/data/a"));
+	assert_true(host_position(h, IMMURE_OP_BIND, "/data/a") <
+		    host_position(h, IMMURE_OP_MASK, "/data/a/b"));
+	/* and an allowed file inside that */
+	host_must(h, "dev", "+files.deny=/data", "+files.read=/data/a", "+files.deny=/data/a/b",
+		  "+files.read=/data/a/b/c", NULL);
+	assert_op(h, "/data/a/b", IMMURE_OP_MASK_KEEP);
+	assert_op(h, "/data/a/b/c", IMMURE_OP_BIND);
+	assert_true(host_at(h, "/data/a/b/c", IMMURE_OP_BIND)->flags & IMMURE_OPF_FILE);
+	/* at equal depth deny wins, whatever the order */
+	host_must(h, "dev", "+files.read=/data/a", "+files.deny=/data/a", NULL);
+	assert_op(h, "/data/a", IMMURE_OP_MASK);
+	host_must(h, "dev", "+files.deny=/data/a", "+files.write=/data/a", NULL);
+	assert_op(h, "/data/a", IMMURE_OP_MASK);
+	/* a deny below a deny is one mask */
+	host_must(h, "dev", "+files.deny=/data", "+files.deny=/data/a/b", NULL);
+	assert_op(h, "/data", IMMURE_OP_MASK);
+	assert_none(h, "/data/a/b");
+	/* read below a host view needs nothing */
+	host_must(h, "dev", "+files.read=/data/a", NULL);
+	assert_none(h, "/data/a");
+}
+
+static void write_matrix(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/data", 'd');
+	host_has(h, "/data/a", 'd');
+	host_has(h, "/data/f", 'f');
+	host_must(h, "dev", "+files.write=/data", NULL);
+	assert_op(h, "/data", IMMURE_OP_BIND);
+	assert_false(host_at(h, "/data", IMMURE_OP_BIND)->flags & IMMURE_OPF_RO);
+	assert_non_null(host_at(h, "/data", IMMURE_OP_LANDLOCK_RULE));
+	/* read below write: the deeper path wins */
+	host_must(h, "dev", "+files.write=/data", "+files.read=/data/a", NULL);
+	assert_op(h, "/data/a", IMMURE_OP_READONLY);
+	/* write below read below write */
+	host_must(h, "dev", "+files.read=/data", "+files.write=/data/a", NULL);
+	assert_none(h, "/data");
+	assert_op(h, "/data/a", IMMURE_OP_BIND);
+	/* both at one path: the wider */
+	host_must(h, "dev", "+files.read=/data", "+files.write=/data", NULL);
+	assert_op(h, "/data", IMMURE_OP_BIND);
+	assert_false(host_at(h, "/data", IMMURE_OP_BIND)->flags & IMMURE_OPF_RO);
+	/* a file: only the rights of files */
+	host_must(h, "dev", "+files.write=/data/f", NULL);
+	assert_op(h, "/data/f", IMMURE_OP_BIND);
+	assert_int_equal(host_at(h, "/data/f", IMMURE_OP_LANDLOCK_RULE)->num[0] & ~0x4007ull, 0);
+	/* deny inside write */
+	host_must(h, "dev", "+files.write=/data", "+files.deny=/data/a", NULL);
+	assert_op(h, "/data/a", IMMURE_OP_MASK);
+	/* an absent denied path in a writable place is watched, elsewhere nothing */
+	host_must(h, "dev", "+files.write=/data", "+files.deny=/data/new/x",
+		  "+files.deny=/nowhere", NULL);
+	assert_none(h, "/data/new/x");
+	assert_non_null(host_watch(h, "/data", "new/x"));
+	assert_none(h, "/nowhere");
+	host_refuses(h, IMMURE_ERR_POLICY, "does not exist", "dev", "+files.write=/nowhere", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "/proc", "dev", "+files.write=/proc/sys", NULL);
+}
+
+/* "/a" sorts before "/a/b" and both before "/a-b": a sibling whose name goes on
+ * with a byte below '/' must not come between. */
+static void sibling_names(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/a", 'd');
+	host_has(h, "/a/b", 'd');
+	host_has(h, "/a-b", 'd');
+	host_has(h, "/a b", 'd');
+	host_must(h, "dev", "+files.deny=/a", "+files.deny=/a-b", "+files.deny=/a b",
+		  "+files.read=/a/b", NULL);
+	assert_op(h, "/a", IMMURE_OP_MASK_KEEP);
+	assert_op(h, "/a-b", IMMURE_OP_MASK);
+	assert_op(h, "/a b", IMMURE_OP_MASK);
+	assert_op(h, "/a/b", IMMURE_OP_BIND);
+	assert_int_equal(host_position(h, IMMURE_OP_BIND, "/a/b"),
+			 host_position(h, IMMURE_OP_MASK_KEEP, "/a") + 1);
+}
+
+static void sensitive_table(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/home/u/.ssh", 'd');
+	host_has(h, "/home/u/.ssh/known_hosts", 'f');
+	host_has(h, "/home/u/.netrc", 'f');
+	host_has(h, "/etc/shadow", 'f');
+	host_must(h, "dev", NULL);
+	assert_op(h, "/home/u/.ssh", IMMURE_OP_MASK);
+	assert_op(h, "/home/u/.netrc", IMMURE_OP_MASK);
+	assert_op(h, "/etc/shadow", IMMURE_OP_MASK);
+	/* named exactly: readable; below: the rest stays denied */
+	host_must(h, "dev", "+files.read=~/.netrc", "+files.read=~/.ssh/known_hosts", NULL);
+	assert_none(h, "/home/u/.netrc");
+	assert_op(h, "/home/u/.ssh", IMMURE_OP_MASK_KEEP);
+	assert_op(h, "/home/u/.ssh/known_hosts", IMMURE_OP_BIND);
+	/* naming the home does not uncover what is deeper */
+	host_must(h, "dev", "+files.write=~", NULL);
+	assert_op(h, "/home/u/.ssh", IMMURE_OP_MASK);
+	host_must(h, "dev", "files.sensitive=false", NULL);
+	assert_none(h, "/home/u/.ssh");
+	/* a workspace must not open one by being started in it */
+	h->facts.cwd = "/home/u/.ssh";
+	host_refuses(h, IMMURE_ERR_POLICY, "secrets", "dev", NULL);
+}
+
+static void masked_links(void **state)
+{
+	struct host *h = *state;
+
+	host_link(h, "/home/u/.aws", "/mnt/keys", "/mnt/keys", 'd');
+	host_link(h, "/home/u/.kube", "gone", NULL, 0);
+	host_must(h, "dev", NULL);
+	assert_op(h, "/mnt/keys", IMMURE_OP_MASK);
+	assert_none(h, "/home/u/.aws");
+	assert_none(h, "/home/u/.kube");
+}
+
+static void unexaminable(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/closed", 'd');
+	host_has(h, "/closed/x", 0)->errnum = 13;
+	h->declared[h->declared_n - 1].real = NULL;
+	host_has(h, "/odd", 0)->errnum = 40;
+	h->declared[h->declared_n - 1].real = NULL;
+	host_must(h, "dev", "+files.deny=/closed/x", NULL);
+	/* in a writable place the command could open the way */
+	host_refuses(h, IMMURE_ERR_POLICY, "examined", "dev", "+files.write=/closed",
+		     "+files.deny=/closed/x", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "examined", "dev", "+files.deny=/odd", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "examined", "dev", "+files.read=/odd", NULL);
+}
+
+static void host_view(void **state)
+{
+	struct host *h = *state;
+
+	host_must(h, "dev", NULL);
+	assert_int_equal(host_count(h, IMMURE_OP_ROOT_HOST), 1);
+	assert_op(h, "/run", IMMURE_OP_TMPFS);
+	assert_true(host_at(h, "/run", IMMURE_OP_TMPFS)->flags & IMMURE_OPF_RO);
+	assert_op(h, "/tmp", IMMURE_OP_TMPFS);
+	assert_int_equal(host_at(h, "/tmp", IMMURE_OP_TMPFS)->num[1], 01777);
+	assert_op(h, "/dev", IMMURE_OP_DEV);
+	assert_op(h, "/proc", IMMURE_OP_PROC);
+	assert_op(h, "/sys", IMMURE_OP_SYSFS);
+	assert_op(h, "/proc/kcore", IMMURE_OP_MASK);
+	assert_op(h, "/proc/sys", IMMURE_OP_READONLY);
+	assert_op(h, "/home/u/ws", IMMURE_OP_BIND);
+	/* the shared network takes the right to mount a sysfs away */
+	host_must(h, "dev", "network.mode=host", NULL);
+	assert_none(h, "/sys");
+	assert_op(h, "/sys/firmware", IMMURE_OP_MASK);
+	assert_int_equal(host_count(h, IMMURE_OP_NET_HOST), 1);
+	assert_int_equal(host_count(h, IMMURE_OP_LOOPBACK), 0);
+}
+
+static void empty_home(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/home/u/.cfg", 'f');
+	host_has(h, "/home/u/.ssh", 'd');
+	host_must(h, "dev", "files.home=empty", "+files.read=~/.cfg", NULL);
+	assert_op(h, "/home/u", IMMURE_OP_TMPFS);
+	assert_op(h, "/home/u/.cfg", IMMURE_OP_BIND);
+	assert_op(h, "/home/u/ws", IMMURE_OP_BIND);
+	assert_none(h, "/home/u/.ssh");
+	assert_true(host_position(h, IMMURE_OP_TMPFS, "/home/u") <
+		    host_position(h, IMMURE_OP_BIND, "/home/u/ws"));
+	/* the home itself as workspace is not hidden, its secrets are */
+	h->facts.cwd = "/home/u";
+	host_must(h, "dev", "files.home=empty", NULL);
+	assert_op(h, "/home/u", IMMURE_OP_BIND);
+	assert_op(h, "/home/u/.ssh", IMMURE_OP_MASK);
+}
+
+static void system_view(void **state)
+{
+	struct host *h = *state;
+
+	host_link(h, "/bin", "usr/bin", "/usr/bin", 'd');
+	host_has(h, "/lib", 'd');
+	host_has(h, "/etc/ssl", 'd');
+	host_link(h, "/etc/localtime", "/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/UTC", 'f');
+	host_has(h, "/etc/ld.so.cache", 'f');
+	host_must(h, "strict", NULL);
+	assert_int_equal(host_count(h, IMMURE_OP_ROOT_EMPTY), 1);
+	assert_op(h, "/bin", IMMURE_OP_SYMLINK);
+	assert_string_equal(host_at(h, "/bin", ANY)->src, "usr/bin");
+	assert_op(h, "/usr", IMMURE_OP_BIND);
+	assert_op(h, "/lib", IMMURE_OP_BIND);
+	assert_op(h, "/etc/ssl", IMMURE_OP_BIND);
+	assert_op(h, "/etc/localtime", IMMURE_OP_SYMLINK);
+	assert_op(h, "/etc/passwd", IMMURE_OP_FILE);
+	assert_non_null(strstr(host_at(h, "/etc/passwd", ANY)->src, "u:x:1000:1000:"));
+	assert_op(h, "/home/u", IMMURE_OP_TMPFS);
+	assert_op(h, "/home/u/ws", IMMURE_OP_BIND);
+	assert_none(h, "/sys");
+	for (size_t i = 0; i < h->plan->ops_n; i++)
+		if (h->plan->ops[i].kind == IMMURE_OP_BIND &&
+		    strcmp(h->plan->ops[i].dst, "/home/u/ws") != 0)
+			assert_true(h->plan->ops[i].flags & IMMURE_OPF_RO);
+	/* a name with a line of its own in it is not written down */
+	h->facts.user = "x\nroot2:x:0:0";
+	host_must(h, "strict", NULL);
+	assert_null(strstr(host_at(h, "/etc/passwd", ANY)->src, "root2"));
+}
+
+/* A link's target is bound where the link would be, and what is denied below
+ * the target is denied there as well. */
+static void link_places(void **state)
+{
+	struct host *h = *state;
+
+	host_link(h, "/home/u/tool", "/data/tool", "/data/tool", 'd');
+	host_has(h, "/data/tool", 'd');
+	host_has(h, "/data/tool/key", 'f');
+	host_has(h, "/data", 'd');
+	host_must(h, "strict", "+files.read=~/tool", "+files.deny=/data/tool/key", NULL);
+	assert_op(h, "/data/tool", IMMURE_OP_BIND);
+	assert_op(h, "/home/u/tool", IMMURE_OP_BIND);
+	assert_string_equal(host_at(h, "/home/u/tool", ANY)->src, "/data/tool");
+	assert_op(h, "/data/tool/key", IMMURE_OP_MASK);
+	assert_op(h, "/home/u/tool/key", IMMURE_OP_MASK);
+	/* the target itself denied: no way round by the link */
+	host_must(h, "strict", "+files.read=~/tool", "+files.deny=/data/tool", NULL);
+	assert_none(h, "/home/u/tool");
+	assert_none(h, "/data/tool");
+	/* where the link is shown, nothing is needed */
+	host_must(h, "dev", "+files.read=~/tool", NULL);
+	assert_none(h, "/home/u/tool");
+}
+
+static void workspace_places(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/tmp/w", 'd');
+	h->facts.cwd = "/tmp/w";
+	host_must(h, "dev", NULL);
+	assert_op(h, "/tmp", IMMURE_OP_TMPFS);
+	assert_op(h, "/tmp/w", IMMURE_OP_BIND);
+	assert_true(host_position(h, IMMURE_OP_TMPFS, "/tmp") <
+		    host_position(h, IMMURE_OP_BIND, "/tmp/w"));
+	host_has(h, "/run/w", 'd');
+	h->facts.cwd = "/run/w";
+	host_must(h, "dev", NULL);
+	assert_op(h, "/run/w", IMMURE_OP_BIND);
+	/* names that are not nice */
+	host_has(h, "/home/u/a\nb c", 'd');
+	h->facts.cwd = "/home/u/a\nb c";
+	host_must(h, "dev", NULL);
+	assert_op(h, "/home/u/a\nb c", IMMURE_OP_BIND);
+	assert_string_equal(h->plan->cwd, "/home/u/a\nb c");
+	/* reached through a link: the real path */
+	host_link(h, "/home/u/l", "ws", "/home/u/ws", 'd');
+	host_must(h, "dev", "workspace.path=/home/u/l", NULL);
+	assert_op(h, "/home/u/ws", IMMURE_OP_BIND);
+	assert_string_equal(h->plan->workspace, "/home/u/ws");
+	host_must(h, "readonly", "workspace.path=/home/u/ws", NULL);
+	assert_none(h, "/home/u/ws");
+	assert_int_equal(host_count(h, IMMURE_OP_WATCH), 0);
+
+	h->facts.cwd = "/";
+	host_refuses(h, IMMURE_ERR_POLICY, "whole file system", "dev", NULL);
+	host_must(h, "readonly", NULL);
+	h->facts.cwd = NULL;
+	host_refuses(h, IMMURE_ERR_POLICY, "deleted", "dev", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "does not exist", "dev", "workspace.path=/gone", NULL);
+	host_has(h, "/proc/1", 'd');
+	host_refuses(h, IMMURE_ERR_POLICY, "kernel", "dev", "workspace.path=/proc/1", NULL);
+	host_has(h, "/home/u/file", 'f');
+	host_refuses(h, IMMURE_ERR_POLICY, "not a directory", "dev",
+		     "workspace.path=/home/u/file", NULL);
+}
+
+static void own_state(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/home/u/.config/immure", 'd');
+	host_has(h, "/home/u/.config/immure/sub", 'd');
+	host_must(h, "dev", "files.sensitive=false", NULL);
+	assert_op(h, "/home/u/.config/immure", IMMURE_OP_MASK);
+	h->facts.cwd = "/home/u";
+	host_must(h, "dev", "files.sensitive=false", NULL);
+	assert_op(h, "/home/u/.config/immure", IMMURE_OP_MASK);
+	/* absent state below a writable home is watched */
+	assert_non_null(host_watch(h, "/home/u", ".local/state/immure"));
+	host_refuses(h, IMMURE_ERR_POLICY, "own state", "dev",
+		     "+files.read=~/.config/immure/sub", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "own state", "dev", "+files.write=~/.config/immure",
+		     NULL);
+	h->facts.cwd = "/home/u/.config/immure/sub";
+	host_refuses(h, IMMURE_ERR_POLICY, "own state", "dev", NULL);
+}
+
+static void host_sockets(void **state)
+{
+	struct host *h = *state;
+
+	host_socket(h, "/var/lib/svc.sock");
+	host_socket(h, "/run/hidden.sock");
+	host_socket(h, "/home/u/ws/s");
+	host_socket(h, "relative.sock");
+	host_socket(h, "/var/gone.sock");
+	host_has(h, "/var/lib/svc.sock", 's');
+	host_has(h, "/home/u/ws/s", 's');
+	host_must(h, "dev", NULL);
+	assert_op(h, "/var/lib/svc.sock", IMMURE_OP_MASK);
+	assert_string_equal(host_at(h, "/var/lib/svc.sock", ANY)->key, "ipc (always)");
+	assert_op(h, "/home/u/ws/s", IMMURE_OP_MASK);
+	assert_none(h, "/run/hidden.sock");
+	assert_none(h, "/var/gone.sock");
+	/* only its exact name opens it */
+	host_must(h, "dev", "+files.read=/var/lib/svc.sock", NULL);
+	assert_none(h, "/var/lib/svc.sock");
+	host_has(h, "/var/lib", 'd');
+	host_must(h, "dev", "+files.write=/var/lib", NULL);
+	assert_op(h, "/var/lib/svc.sock", IMMURE_OP_MASK);
+}
+
+static void aliases(void **state)
+{
+	struct host *h = *state;
+
+	/* /home/u's file system again at /mnt/all, its part .ssh at /mnt/part,
+	 * and a third one that is covered by something else */
+	host_mount(h, 7, "/", "/home");
+	host_mount(h, 7, "/", "/mnt/all");
+	host_mount(h, 7, "/u/.ssh/sub", "/mnt/part");
+	host_mount(h, 7, "/u", "/mnt/over");
+	host_mount(h, 9, "/", "/mnt/over");
+	host_mount(h, 8, "/", "/mnt/other");
+	host_has(h, "/home/u/.ssh", 'd');
+	host_must(h, "dev", NULL);
+	assert_op(h, "/home/u/.ssh", IMMURE_OP_MASK);
+	assert_op(h, "/mnt/all/u/.ssh", IMMURE_OP_MASK);
+	assert_op(h, "/mnt/part", IMMURE_OP_MASK);
+	assert_none(h, "/mnt/over/.ssh");
+	assert_none(h, "/mnt/other/u/.ssh");
+	/* in a system view none of that is shown */
+	host_must(h, "strict", NULL);
+	assert_none(h, "/mnt/all/u/.ssh");
+	/* a protected file stays so by its other writable name */
+	host_has(h, "/mnt/all", 'd');
+	host_has(h, "/home/u/ws/CLAUDE.md", 'f');
+	host_must(h, "dev", "+files.write=/mnt/all", NULL);
+	assert_op(h, "/home/u/ws/CLAUDE.md", IMMURE_OP_READONLY);
+	assert_op(h, "/mnt/all/u/ws/CLAUDE.md", IMMURE_OP_READONLY);
+}
+
+static void where_it_starts(void **state)
+{
+	struct host *h = *state;
+
+	host_must(h, "dev", NULL);
+	assert_string_equal(h->plan->cwd, "/home/u/ws");
+	/* the caller's directory when it can be seen, else the workspace */
+	host_has(h, "/srv/p", 'd');
+	host_must(h, "dev", "workspace.path=/srv/p", NULL);
+	assert_string_equal(h->plan->cwd, "/home/u/ws");
+	host_must(h, "strict", "workspace.path=/srv/p", NULL);
+	assert_string_equal(h->plan->cwd, "/srv/p");
+	host_must(h, "dev", "workspace.path=/srv/p", "+files.deny=/home/u/ws", NULL);
+	assert_string_equal(h->plan->cwd, "/srv/p");
+	h->cwd = "/usr/lib";
+	host_must(h, "dev", NULL);
+	assert_string_equal(h->plan->cwd, "/usr/lib");
+	h->cwd = "sub";
+	host_must(h, "dev", NULL);
+	assert_string_equal(h->plan->cwd, "/home/u/ws/sub");
+	h->cwd = "/run/x";
+	host_refuses(h, IMMURE_ERR_INVALID, "not visible", "dev", NULL);
+	h->cwd = "/a/../b";
+	host_refuses(h, IMMURE_ERR_INVALID, "..", "dev", NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(depth_matrix, setup, teardown),
+		cmocka_unit_test_setup_teardown(write_matrix, setup, teardown),
+		cmocka_unit_test_setup_teardown(sibling_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(sensitive_table, setup, teardown),
+		cmocka_unit_test_setup_teardown(masked_links, setup, teardown),
+		cmocka_unit_test_setup_teardown(unexaminable, setup, teardown),
+		cmocka_unit_test_setup_teardown(host_view, setup, teardown),
+		cmocka_unit_test_setup_teardown(empty_home, setup, teardown),
+		cmocka_unit_test_setup_teardown(system_view, setup, teardown),
+		cmocka_unit_test_setup_teardown(link_places, setup, teardown),
+		cmocka_unit_test_setup_teardown(workspace_places, setup, teardown),
+		cmocka_unit_test_setup_teardown(own_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(host_sockets, setup, teardown),
+		cmocka_unit_test_setup_teardown(aliases, setup, teardown),
+		cmocka_unit_test_setup_teardown(where_it_starts, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
