@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/sort.h"
 #include "kernel/dirset.h"
 
 static int open_path(const char *path, int flags, uint64_t resolve)
@@ -263,6 +264,11 @@ static int compare_paths(const void *x, const void *y)
 	return strcmp(a->path, b->path);
 }
 
+static int compare_strings(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
 const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, const char *path)
 {
 	struct immure_fact_path key = { .path = path };
@@ -277,35 +283,38 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 {
 	struct immure_fact_path *all;
 	struct batch batch = { .a = &f->arena };
+	const void **sorted;
 	size_t n = f->paths_n, out = 0, fresh = 0;
 
 	for (size_t i = 0; i < paths->n; i++)
 		if (!immure_path_is_normal(paths->v[i]))
 			return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", paths->v[i],
 					   "%s: not an absolute, normal path", paths->v[i]);
-	all = immure_arena_alloc(&f->arena, (n + paths->n + 1) * sizeof(*all));
-	if (!all)
-		goto oom;
-	if (n)
-		memcpy(all, f->paths, n * sizeof(*all));
-	for (size_t i = 0; i < paths->n; i++)
-		if (!immure_facts_path(f, paths->v[i]))
-			all[n++].path = paths->v[i];
-	qsort(all, n, sizeof(*all), compare_paths);
+	n += paths->n;
+	all = immure_arena_alloc(&f->arena, (n + 1) * sizeof(*all));
+	sorted = immure_arena_alloc(&f->arena, 2 * (n + 1) * sizeof(*sorted));
 	batch.v = immure_arena_alloc(&f->arena, (n + 1) * sizeof(*batch.v));
-	if (!batch.v)
+	if (!all || !sorted || !batch.v)
 		goto oom;
+	for (size_t i = 0; i < f->paths_n; i++)
+		sorted[i] = f->paths[i].path;
+	if (paths->n)
+		memcpy(sorted + f->paths_n, paths->v, paths->n * sizeof(*sorted));
+	immure_sort(sorted, n, sorted + n + 1, compare_strings);
 	for (size_t i = 0; i < n; i++) {
-		if (out > 0 && strcmp(all[out - 1].path, all[i].path) == 0)
+		const struct immure_fact_path *known;
+
+		if (out > 0 && strcmp(all[out - 1].path, sorted[i]) == 0)
 			continue;
-		all[out] = all[i];
-		if (!immure_facts_path(f, all[i].path)) {
-			all[out].path = immure_arena_strdup(&f->arena, all[i].path);
-			if (!all[out].path)
-				goto oom;
-			batch.v[fresh++] = &all[out];
+		known = immure_facts_path(f, sorted[i]);
+		if (known) {
+			all[out++] = *known;
+			continue;
 		}
-		out++;
+		all[out].path = immure_arena_strdup(&f->arena, sorted[i]);
+		if (!all[out].path)
+			goto oom;
+		batch.v[fresh++] = &all[out++];
 	}
 	examine_all(&batch, fresh);
 	if (f->arena.failed)

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "base/sort.h"
 #include "plan/compile.h"
 
 enum state { EMPTY, SHOWN, WRITABLE, MASKED };
@@ -97,6 +98,25 @@ static int compare_points(const void *x, const void *y)
 	if (a->rank != b->rank)
 		return a->rank > b->rank ? -1 : 1;
 	return (a->seq > b->seq) - (a->seq < b->seq);
+}
+
+/* By pointers: a point is large, and most of them come from tables in order. */
+static bool sort_points(struct immure_compile *b)
+{
+	size_t n = b->points_n;
+	const void **v = immure_arena_alloc(b->a, 2 * (n + 1) * sizeof(*v));
+	struct immure_point *points = immure_arena_alloc(b->a, (n + 1) * sizeof(*points));
+
+	if (!v || !points)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		v[i] = &b->points[i];
+	immure_sort(v, n, v + n + 1, compare_points);
+	for (size_t i = 0; i < n; i++)
+		points[i] = *(const struct immure_point *)v[i];
+	b->points = points;
+	b->points_cap = n + 1;
+	return true;
 }
 
 /* One point a path. Of two allows the wider one holds; a protected path that is
@@ -335,7 +355,8 @@ int32_t immure_compile_tree(struct immure_compile *b)
 
 	if (b->a->failed)
 		return -IMMURE_ERR_NOMEM;
-	qsort(b->points, b->points_n, sizeof(*b->points), compare_points);
+	if (!sort_points(b))
+		return -IMMURE_ERR_NOMEM;
 	merge(b);
 	/* limits.disk is one sum over areas of ours: each gets an equal part, so
 	 * the sum holds whatever the command does. A page is the least there is. */
