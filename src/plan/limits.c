@@ -97,7 +97,10 @@ static bool cgroup(struct immure_compile *b, struct controllers w)
 static bool rlimits(struct immure_compile *b, struct controllers w)
 {
 	const struct immure_limits *l = &b->p->limits;
-	bool ok = op1(b, IMMURE_OP_RLIMIT, "core", 0, "(always)");
+	/* One byte, not none: where core_pattern is a pipe the kernel does not look
+	 * at the limit, but for this one value, and starts the host's crash handler
+	 * as root outside. A file of one byte is never written either. */
+	bool ok = op1(b, IMMURE_OP_RLIMIT, "core", 1, "(always)");
 
 	if (l->processes && !w.pids) {
 		ok = ok && op1(b, IMMURE_OP_RLIMIT, "nproc", l->processes, KEY_PROCESSES);
