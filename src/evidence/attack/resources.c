@@ -161,6 +161,26 @@ static void address_space(const struct attack_ctx *ctx, struct attack_result *r)
 	attack_try(r, p == MAP_FAILED ? -1 : 0, "map as much as the limit at once");
 }
 
+/* A crash must not start the host's handler, which would run outside and as
+ * root. The kernel leaves it out for a limit of exactly one byte. */
+static void core_dumps(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	char pattern[256];
+	struct rlimit l;
+
+	(void)ctx;
+	if (getrlimit(RLIMIT_CORE, &l) < 0)
+		attack_error(r, "getrlimit: %s", strerror(errno));
+	else if (l.rlim_cur > 1 || l.rlim_max > 1)
+		attack_done(r, "core files are permitted");
+	else if (attack_read_file("/proc/sys/kernel/core_pattern", pattern, sizeof(pattern)) < 0)
+		attack_denied(r, errno, "core_pattern: %s", strerror(errno));
+	else if ((pattern[0] == '|' || pattern[0] == '@') && l.rlim_cur != 1)
+		attack_done(r, "a crash here is handed to %.80s", pattern);
+	else
+		attack_denied(r, 0, "no core file, and no handler is started");
+}
+
 /* "BYTES PATH" */
 static void disk(const struct attack_ctx *ctx, struct attack_result *r)
 {
@@ -299,6 +319,7 @@ static const struct attack table[] = {
 	{ "resources.open-files", open_files },
 	{ "resources.file-size", file_size },
 	{ "resources.address-space", address_space },
+	{ "resources.core-dumps", core_dumps },
 	{ "resources.disk", disk },
 	{ "resources.processes", processes },
 	{ "resources.cgroup", cgroup },
