@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/sha256.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,49 +16,68 @@ static const uint32_t K[64] = {
 	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-static uint32_t ror(uint32_t v, int n)
+static inline uint32_t ror(uint32_t v, int n)
 {
 	return v >> n | v << (32 - n);
 }
 
-/* One round without moving the eight words: the caller passes them rotated. */
-#define ROUND(a, b, c, d, e, f, g, h, i)                                                          \
-	do {                                                                                      \
-		uint32_t t = h + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + (g ^ (e & (f ^ g))) +    \
-			     K[i] + w[(i) & 15];                                                  \
-                                                                                                  \
-		d += t;                                                                           \
-		h = t + (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) | (c & (a | b)));        \
+static inline uint32_t load(const unsigned char *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return be32toh(v);
+}
+
+/* One round; the caller rotates the names instead of the values, because a
+ * launch hashes its plan and moving eight words each round costs half of it. */
+#define ROUND(a, b, c, d, e, f, g, h, k)                                                        \
+	do {                                                                                    \
+		uint32_t t_ = (h) + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) +                     \
+			      ((g) ^ ((e) & ((f) ^ (g)))) + (k);                                \
+		(d) += t_;                                                                      \
+		(h) = t_ + (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) +                              \
+		      (((a) & (b)) | ((c) & ((a) | (b))));                                      \
 	} while (0)
 
-static inline uint32_t schedule(uint32_t w[16], int i)
-{
-	uint32_t a = w[(i + 1) & 15], b = w[(i + 14) & 15];
+/* Sixteen rounds, w[n] being what WORD(n) leaves there. Written out, so that
+ * every index is a constant. */
+#define ROUNDS(WORD, k)                                                                         \
+	do {                                                                                    \
+		ROUND(a, b, c, d, e, f, g, h, (k)[0] + WORD(0));                                \
+		ROUND(h, a, b, c, d, e, f, g, (k)[1] + WORD(1));                                \
+		ROUND(g, h, a, b, c, d, e, f, (k)[2] + WORD(2));                                \
+		ROUND(f, g, h, a, b, c, d, e, (k)[3] + WORD(3));                                \
+		ROUND(e, f, g, h, a, b, c, d, (k)[4] + WORD(4));                                \
+		ROUND(d, e, f, g, h, a, b, c, (k)[5] + WORD(5));                                \
+		ROUND(c, d, e, f, g, h, a, b, (k)[6] + WORD(6));                                \
+		ROUND(b, c, d, e, f, g, h, a, (k)[7] + WORD(7));                                \
+		ROUND(a, b, c, d, e, f, g, h, (k)[8] + WORD(8));                                \
+		ROUND(h, a, b, c, d, e, f, g, (k)[9] + WORD(9));                                \
+		ROUND(g, h, a, b, c, d, e, f, (k)[10] + WORD(10));                              \
+		ROUND(f, g, h, a, b, c, d, e, (k)[11] + WORD(11));                              \
+		ROUND(e, f, g, h, a, b, c, d, (k)[12] + WORD(12));                              \
+		ROUND(d, e, f, g, h, a, b, c, (k)[13] + WORD(13));                              \
+		ROUND(c, d, e, f, g, h, a, b, (k)[14] + WORD(14));                              \
+		ROUND(b, c, d, e, f, g, h, a, (k)[15] + WORD(15));                              \
+	} while (0)
 
-	return w[i & 15] + (ror(a, 7) ^ ror(a, 18) ^ a >> 3) + w[(i + 9) & 15] +
-	       (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
-}
+#define FIRST(n) (w[n] = load(p + 4 * (n)))
+/* The message schedule, in a ring of sixteen. */
+#define NEXT(n)                                                                                 \
+	(w[n] += w[((n) + 9) & 15] + SMALL0(w[((n) + 1) & 15]) + SMALL1(w[((n) + 14) & 15]))
+#define SMALL0(x) (ror(x, 7) ^ ror(x, 18) ^ (x) >> 3)
+#define SMALL1(x) (ror(x, 17) ^ ror(x, 19) ^ (x) >> 10)
 
 static void compress(struct immure_sha256 *s, const unsigned char *p)
 {
-	uint32_t w[16], a = s->h[0], b = s->h[1], c = s->h[2], d = s->h[3], e = s->h[4],
-			f = s->h[5], g = s->h[6], h = s->h[7];
+	uint32_t w[16];
+	uint32_t a = s->h[0], b = s->h[1], c = s->h[2], d = s->h[3];
+	uint32_t e = s->h[4], f = s->h[5], g = s->h[6], h = s->h[7];
 
-	for (int i = 0; i < 16; i++)
-		w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 |
-		       (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
-	for (int i = 0; i < 64; i += 8) {
-		ROUND(a, b, c, d, e, f, g, h, i);
-		ROUND(h, a, b, c, d, e, f, g, i + 1);
-		ROUND(g, h, a, b, c, d, e, f, i + 2);
-		ROUND(f, g, h, a, b, c, d, e, i + 3);
-		ROUND(e, f, g, h, a, b, c, d, i + 4);
-		ROUND(d, e, f, g, h, a, b, c, i + 5);
-		ROUND(c, d, e, f, g, h, a, b, i + 6);
-		ROUND(b, c, d, e, f, g, h, a, i + 7);
-		for (int k = 0; i < 48 && k < 8; k++)
-			w[(i + k) & 15] = schedule(w, i + k);
-	}
+	ROUNDS(FIRST, K);
+	for (const uint32_t *k = K + 16; k < K + 64; k += 16)
+		ROUNDS(NEXT, k);
 	s->h[0] += a;
 	s->h[1] += b;
 	s->h[2] += c;

@@ -181,6 +181,18 @@ static int32_t protect(struct immure_compile *b, struct entry *e)
 	return r;
 }
 
+/* Two lists of some hundred names meet here on every launch. */
+static bool is_created(const struct immure_strv *created, const char *path)
+{
+	for (size_t i = 0; i < created->n; i++) {
+		const char *c = created->v[i];
+
+		if (c[0] == path[0] && c[1] == path[1] && strcmp(c, path) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int32_t table(struct immure_compile *b, const struct immure_root *root)
 {
 	for (size_t i = 0; i < immure_protected_paths_n; i++) {
@@ -188,7 +200,7 @@ static int32_t table(struct immure_compile *b, const struct immure_root *root)
 		struct entry e = {
 			.root = root, .sub = t->path, .key = "files.protected",
 			.anywhere = t->anywhere,
-			.created = b->p->created.n && immure_strv_has(&b->p->created, t->path),
+			.created = is_created(&b->p->created, t->path),
 		};
 		uint32_t build = t->build ? IMMURE_OPF_BUILD : 0u;
 		bool pattern = strchr(t->path, '*');
@@ -225,7 +237,7 @@ static int32_t named(struct immure_compile *b, const char *text)
 		    (!in || strlen(r->text) > strlen(in->text)))
 			in = r;
 	}
-	e.created = immure_strv_has(&b->p->created, text);
+	e.created = is_created(&b->p->created, text);
 	if (in) {
 		e.root = in;
 		e.sub = path + strlen(in->text) + 1;

@@ -16,6 +16,7 @@
  * every string of the plan into that table, so a finished plan borrows nothing
  * from the policy and facts it was made of.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,14 +35,16 @@ struct out {
 
 static void put32(struct out *o, uint32_t v)
 {
-	for (int i = 0; i < 4; i++)
-		*o->p++ = (unsigned char)(v >> 8 * i);
+	v = htole32(v);
+	memcpy(o->p, &v, sizeof(v));
+	o->p += sizeof(v);
 }
 
 static void put64(struct out *o, uint64_t v)
 {
-	put32(o, (uint32_t)v);
-	put32(o, (uint32_t)(v >> 32));
+	v = htole64(v);
+	memcpy(o->p, &v, sizeof(v));
+	o->p += sizeof(v);
 }
 
 /* Moves *s into the table and writes its offset. */
@@ -68,12 +71,16 @@ static void put_key(struct out *o, const char **s)
 {
 	const unsigned int max = sizeof(o->keys) / sizeof(o->keys[0]);
 
-	for (unsigned int i = 0; i < o->keys_n && i < max; i++)
-		if (strcmp(o->keys[i], *s) == 0) {
-			*s = o->keys[i];
-			put32(o, (uint32_t)(o->keys[i] - o->strings));
+	/* The latest first: neighbours mostly share it. */
+	for (unsigned int i = 0; i < o->keys_n && i < max; i++) {
+		const char *k = o->keys[(o->keys_n - 1 - i) % max];
+
+		if (strcmp(k, *s) == 0) {
+			*s = k;
+			put32(o, (uint32_t)(k - o->strings));
 			return;
 		}
+	}
 	put_string(o, s);
 	o->keys[o->keys_n++ % max] = *s;
 }
