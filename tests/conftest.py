@@ -59,6 +59,7 @@ def subreaper():
     """Whatever a test leaves running becomes a child of ours, so it is found."""
     if harness.libc.prctl(harness.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         pytest.exit("cannot become a subreaper")
+    os.umask(0o022)
     harness.libc.syscall(KEYCTL, 1, None, 0, 0, 0)  # a session keyring of our own
 
 
@@ -94,7 +95,10 @@ def mode(request):
 @pytest.fixture(scope="session")
 def base():
     """Not below /tmp: what is there is hidden inside. Readable for everybody."""
-    where = "/var/lib" if os.geteuid() == 0 else os.path.expanduser("~")
+    where = os.path.expanduser("~")
+    if os.geteuid() == 0:
+        where = next(p for p in ("/srv", "/opt", "/var/lib", "/var/cache", "/usr/local")
+                     if os.path.isdir(p) and os.stat(p).st_mode & 0o005 == 0o005)
     path = pathlib.Path(where) / f"immure-test-{os.getpid()}"
     path.mkdir(mode=0o755)
     os.chmod(path, 0o755)

@@ -9,6 +9,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -17,7 +18,7 @@ import pytest
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("IMMURE_BUILD", TOP / "build"))
-USER = "immure-test"
+USER = f"immure-t{os.getpid()}"
 MUST_RUN = os.environ.get("IMMURE_MUST_RUN") == "1"
 
 # What an older kernel lacks and the launcher has another way for. Anything not
@@ -168,11 +169,12 @@ class Site:
         """Runs argv on the host, as this mode's caller; to the end."""
         if input is not None:
             kw["stdin"] = subprocess.PIPE
+        kw.setdefault("start_new_session", True)  # so that all of it can be ended
         process = self.spawn(*argv, **kw)
         try:
             out, err = process.communicate(input, timeout=timeout)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
             raise AssertionError(f"{argv} did not end in {timeout} s\n{out!r}\n{err!r}") from None
         code = process.returncode

@@ -295,6 +295,13 @@ static void drive_relays(struct immure_run *run, const struct pollfd *p)
 			immure_relay_read(&run->relay[i]);
 		if (p[2 * i + 1].revents)
 			immure_relay_write(&run->relay[i]);
+		/* The reader went away: a writer into a pipe of ours must be told
+		 * (SIGPIPE), or it goes on for ever. A terminal's reader that is
+		 * gone hangs up by itself. */
+		if (i != RELAY_TTY_IN && run->relay[i].broken && run->pipe_fd[i][0] >= 0) {
+			immure_close(&run->pipe_fd[i][0]);
+			run->relay[i].from_fd = -1;
+		}
 	}
 }
 

@@ -100,11 +100,9 @@ TERMINATES = [n for n in range(1, 65) if n not in (
 
 def test_every_signal(site):
     for number in TERMINATES:
-        script = f"import os,resource; resource.setrlimit(resource.RLIMIT_CORE,(0,0)); " \
-                 f"os.kill(os.getpid(), {number})" if number != signal.SIGPIPE else \
-                 "import os,signal; signal.signal(13, signal.SIG_DFL); os.kill(os.getpid(), 13)"
-        if number == signal.SIGINT:
-            script = "import os,signal; signal.signal(2, signal.SIG_DFL); os.kill(os.getpid(), 2)"
+        script = f"import os, resource, signal; n = {number}\n" \
+                 "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n" \
+                 "n in (9, 19) or signal.signal(n, signal.SIG_DFL)\nos.kill(os.getpid(), n)"
         result = site.run("/usr/bin/python3", "-S", "-E", "-c", script, record=number == 9)
         assert result.code == 128 + number, (number, result)
         if result.record:
