@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every suite and adds up.
 
-unit   meson test: cmocka programs and whatever else the build registered
+unit   meson test: cmocka programs, the fuzz corpora, whatever else is registered
 house  pytest: layers, command line, install, man pages, completions
 live, escape, fault
        pytest: the built program driven from outside
-fuzz   the corpora replayed through the fuzz targets' standalone drivers
 
 The last line is "N passed, N failed, N skipped"; the exit status is 1 when
 anything failed, when a suite broke or found nothing, or, with CI=true, when a
@@ -26,7 +25,7 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PYTEST_SUITES = ["house", "live", "escape", "fault"]
-ALL_SUITES = ["unit"] + PYTEST_SUITES + ["fuzz"]
+ALL_SUITES = ["unit"] + PYTEST_SUITES
 
 
 class Sum:
@@ -127,35 +126,13 @@ def run_pytest(suite, build, extra):
     with tempfile.TemporaryDirectory() as scratch:
         junit = pathlib.Path(scratch) / "junit.xml"
         status = subprocess.run(
-            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1",
+            [python, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-o", "junit_family=xunit1",
              "--junitxml", str(junit), "--rootdir", str(ROOT / "tests"), str(folder)] + extra,
             stdin=subprocess.DEVNULL, env=env, cwd=ROOT, check=False).returncode
         if junit.exists():
             read_junit(total, suite, junit)
     if status not in (0, 1) or (status == 1 and not total.failures):
         total.failures.append("%s: pytest ended with %d" % (suite, status))
-    return total
-
-
-def run_fuzz(build):
-    """tests/fuzz/corpus/TARGET/* through BUILD/tests/fuzz/replay_TARGET."""
-    total = Sum()
-    for program in sorted((build / "tests/fuzz").glob("replay_*")):
-        if not os.access(program, os.X_OK) or program.is_dir():
-            continue
-        target = program.name[len("replay_"):]
-        corpus = sorted((ROOT / "tests/fuzz/corpus" / target).glob("*"))
-        if not corpus:
-            total.failures.append("fuzz/%s: no corpus" % target)
-        for item in corpus:
-            r = subprocess.run([str(program), str(item)], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-            if r.returncode == 0:
-                total.passed += 1
-            else:
-                sys.stdout.write(r.stdout.decode(errors="replace"))
-                total.failures.append("fuzz/%s: %s: ended with %d" % (target, item.name,
-                                                                    r.returncode))
     return total
 
 
@@ -193,8 +170,6 @@ def main():
         print("==== %s" % suite, flush=True)
         if suite == "unit":
             part = run_unit(build)
-        elif suite == "fuzz":
-            part = run_fuzz(build)
         else:
             part = run_pytest(suite, build, extra)
         total.add(part)
