@@ -55,8 +55,8 @@ void immure_facts_set_stat(struct immure_fact_path *p, const struct stat *st)
 	p->nlink = st->st_nlink;
 }
 
-/* The path of an open descriptor. -ESTALE when the file was removed meanwhile
- * or cannot be seen from our root. */
+/* The path of an open descriptor. -ESTALE when the file was removed meanwhile,
+ * cannot be seen from our root, or there is no /proc to ask. */
 static int path_of(struct immure_arena *a, int fd, const char **ret)
 {
 	char name[32], text[4096 + 1];
@@ -66,7 +66,7 @@ static int path_of(struct immure_arena *a, int fd, const char **ret)
 	(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
 	n = readlink(name, text, sizeof(text) - 1);
 	if (n < 0)
-		return -errno;
+		return -ESTALE;
 	text[n] = '\0';
 	if (n == (ssize_t)sizeof(text) - 1 || !immure_path_is_normal(text))
 		return -ESTALE;
@@ -148,7 +148,7 @@ static void examine_one(struct immure_arena *a, struct immure_fact_path *p, bool
 		return;
 	}
 	r = fd == -ELOOP ? examine_links(a, p) : fd;
-	if (r == -ESTALE || (r == -ENOENT && p->type == 0 && access("/proc/self/fd", F_OK) < 0)) {
+	if (r == -ESTALE) {
 		p->link = false; /* no /proc, or it changed under us: look again by hand */
 		p->link_target = NULL;
 		immure_facts_walk(a, p->path, p);

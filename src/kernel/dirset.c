@@ -3,7 +3,36 @@
 
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+/* Only here does a lookup find nothing that a listing does not show: others make
+ * entries on demand (autofs, FUSE, network) or compare names in their own way. */
+static bool shows_all(int fd)
+{
+	static const unsigned long known[] = {
+		0xEF53 /* ext */, 0x01021994 /* tmpfs */, 0x9123683E /* btrfs */,
+		0x58465342 /* xfs */, 0xF2F52010 /* f2fs */, 0x794C7630 /* overlay */,
+	};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if ((unsigned long)fs.f_type == known[i])
+			return true;
+	return false;
+}
+
+/* A directory that folds case also folds letters beyond ASCII to ASCII ones and
+ * ignores some characters: such a name may be found by another. */
+static bool is_ascii(const char *name)
+{
+	for (; *name; name++)
+		if ((unsigned char)*name >= 0x80)
+			return false;
+	return true;
+}
 
 static uint32_t hash(const char *name, size_t len)
 {
@@ -23,6 +52,8 @@ void immure_dirset_read(struct immure_dirset *s, int fd, size_t most)
 	long n;
 
 	memset(s, 0, sizeof(*s));
+	if (!shows_all(fd))
+		return;
 	while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
 		for (long i = 0; i < n;) {
 			const char *name = buf + i + 19; /* struct linux_dirent64 */
@@ -32,7 +63,7 @@ void immure_dirset_read(struct immure_dirset *s, int fd, size_t most)
 			memcpy(&reclen, buf + i + 16, sizeof(reclen));
 			s->bits[h / 64] |= UINT64_C(1) << (h % 64);
 			i += reclen;
-			if (most-- == 0)
+			if (most-- == 0 || !is_ascii(name))
 				return;
 		}
 	}

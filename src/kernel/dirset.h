@@ -11,7 +11,8 @@
 
 struct immure_dirset {
 	uint64_t bits[64];
-	bool complete; /* false: unreadable or too large, every name may be there */
+	bool complete; /* false: unreadable, too large or not to be trusted: every name
+			* may be there */
 };
 
 /* fd: a directory open for reading, at its start. Gives up after `most` entries. */

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "facts/internal.h"
+#include "kernel/dirset.h"
 
 struct tree {
 	struct immure_facts *f;
@@ -79,7 +80,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = { "d/up", "d/file", "d/e", "dl", "fl", "fl2", "dangling",
+	static const char *const names[] = { "d/up", "d/file", "d/e", "d/f", "dl", "fl", "fl2", "dangling",
 					     "loop1", "loop2", "magic", "magicdir", "odd",
 					     "gone (deleted)", "root", "pipe", "sock", "d", "" };
 	struct tree *t = *state;
@@ -156,6 +157,7 @@ static void examine(void **state)
 	assert_int_equal(immure_facts_path(t->f, in(t, "fl2"))->ino, st.st_ino);
 	assert_int_equal(immure_facts_path(t->f, in(t, "fl2"))->dev, st.st_dev);
 	assert_int_equal(immure_facts_path(t->f, in(t, "d"))->mode, 0750);
+	assert_int_equal(t->f->paths_n, sizeof(cases) / sizeof(cases[0]) + 1);
 	for (size_t i = 1; i < t->f->paths_n; i++)
 		assert_true(strcmp(t->f->paths[i - 1].path, t->f->paths[i].path) < 0);
 }
@@ -170,6 +172,106 @@ static void walk_agrees(void **state)
 		immure_facts_walk(&t->f->arena, p.path, &p);
 		check(t, &cases[i], &p);
 	}
+}
+
+/* Hundreds of neighbours are ruled out by listing: the answers must be those of
+ * looking each one up. */
+static void many(void **state)
+{
+	static const char *const dirs[] = { "", "d/", "dl/", "d/e/", "absent/", "absent/deep/",
+					    "d/file/", "root/", "loop1/", "magicdir/", "fl2/" };
+	static const char *const names[] = { "d", "dl", "e", "file", "fl", "up", "pipe", "sock",
+					     "etc", "proc", "passwd", "gone (deleted)", "x1", "x2",
+					     "x3", "x4", "x5", "x6", "x7", "x8", "D", "File",
+					     "absent", "d/file", "absent/e", "dangling" };
+	struct tree *t = *state;
+	struct immure_strv l = { 0 };
+
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
+		for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+			immure_strv_add(&t->f->arena, &l,
+					immure_arena_printf(&t->f->arena, "%s/%s%s", t->dir,
+							    dirs[i], names[k]));
+	assert_int_equal(immure_facts_examine(t->f, &l, NULL), 0);
+	assert_true(t->f->paths_n > 250);
+	for (size_t i = 0; i < l.n; i++) {
+		const struct immure_fact_path *p = immure_facts_path(t->f, l.v[i]);
+		struct immure_fact_path w = { .path = l.v[i] };
+
+		immure_facts_walk(&t->f->arena, w.path, &w);
+		assert_non_null(p);
+		if (p->type != w.type || p->ino != w.ino || p->link != w.link ||
+		    p->errnum != w.errnum || !p->real != !w.real ||
+		    (p->real && strcmp(p->real, w.real) != 0))
+			fail_msg("%s: type %d and %d, errno %d and %d", l.v[i], p->type, w.type,
+				 p->errnum, w.errnum);
+	}
+}
+
+/* More names than a listing reads, and long ones: each must be found. */
+static void crowded(void **state)
+{
+	struct tree *t = *state;
+	struct immure_strv l = { 0 };
+	char tail[100];
+
+	memset(tail, 'n', sizeof(tail) - 1);
+	tail[sizeof(tail) - 1] = '\0';
+	for (int i = 0; i < 8400; i++) {
+		const char *path = immure_arena_printf(&t->f->arena, "%s/d/e/%d%s", t->dir, i, tail);
+		int fd = i % 2 ? open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600) : -1;
+
+		if (fd >= 0)
+			close(fd);
+		immure_strv_add(&t->f->arena, &l, path);
+	}
+	assert_int_equal(immure_facts_examine(t->f, &l, NULL), 0);
+	for (size_t i = 0; i < l.n; i++) {
+		assert_int_equal(immure_facts_path(t->f, l.v[i])->type, i % 2 ? 'f' : 0);
+		(void)unlink(l.v[i]);
+	}
+	assert_int_equal(mkdir(in(t, "d/f"), 0700), 0);
+	l.n = 200; /* a listing that is read to its end */
+	for (size_t i = 0; i < l.n; i++) {
+		int fd;
+
+		l.v[i] = immure_arena_printf(&t->f->arena, "%s/d/f/x%zu", t->dir, i);
+		fd = open(l.v[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	assert_int_equal(immure_facts_examine(t->f, &l, NULL), 0);
+	for (size_t i = 0; i < l.n; i++) {
+		assert_int_equal(immure_facts_path(t->f, l.v[i])->type, 'f');
+		(void)unlink(l.v[i]);
+	}
+}
+
+/* A listing is not believed where another name may answer to the one asked for. */
+static void listing_trust(void **state)
+{
+	struct tree *t = *state;
+	struct immure_dirset names;
+	int fd = open(in(t, "d"), O_RDONLY | O_DIRECTORY | O_CLOEXEC), other;
+
+	immure_dirset_read(&names, fd, 4000);
+	if (names.complete) { /* not on a file system that is unknown to it */
+		assert_true(immure_dirset_may_have(&names, "file", 4));
+		assert_true(immure_dirset_may_have(&names, "FILE", 4));
+		assert_false(immure_dirset_may_have(&names, "absent", 6));
+	}
+	other = openat(fd, "\xc5\xbfsh", O_CREAT | O_WRONLY | O_CLOEXEC, 0600); /* folds to ssh */
+	assert_true(other >= 0 && lseek(fd, 0, SEEK_SET) == 0);
+	immure_dirset_read(&names, fd, 4000);
+	assert_false(names.complete);
+	assert_true(immure_dirset_may_have(&names, "ssh", 3));
+	assert_int_equal(unlinkat(fd, "\xc5\xbfsh", 0), 0);
+	close(other);
+	close(fd);
+	fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	immure_dirset_read(&names, fd, 100000);
+	assert_false(names.complete);
+	close(fd);
 }
 
 /* A second call adds, and keeps what was found before. */
@@ -196,16 +298,24 @@ static void refuses_abnormal(void **state)
 {
 	static const char *const bad[] = { "relative", "/a/../b", "/a//b", "/a/", "" };
 	struct tree *t = *state;
+	struct immure_strv good = { 0 };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct immure_strv l = { 0 };
 		struct immure_error *err = NULL;
 
+		immure_strv_add(&t->f->arena, &l, in(t, "d"));
 		immure_strv_add(&t->f->arena, &l, bad[i]);
 		assert_int_equal(immure_facts_examine(t->f, &l, &err), -IMMURE_ERR_INVALID);
 		assert_non_null(err);
 		immure_error_free(err);
+		assert_int_equal(t->f->paths_n, 0);
+		assert_null(immure_facts_path(t->f, in(t, "d")));
 	}
+	good.v = (const char *[]){ in(t, "d") };
+	good.n = 1;
+	assert_int_equal(immure_facts_examine(t->f, &good, NULL), 0);
+	assert_int_equal(immure_facts_path(t->f, in(t, "d"))->type, 'd');
 }
 
 /* What we may not look into is reported, not taken for absent. */
@@ -309,6 +419,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(examine, setup, teardown),
 		cmocka_unit_test_setup_teardown(walk_agrees, setup, teardown),
+		cmocka_unit_test_setup_teardown(many, setup, teardown),
+		cmocka_unit_test_setup_teardown(listing_trust, setup, teardown),
+		cmocka_unit_test_setup_teardown(crowded, setup, teardown),
 		cmocka_unit_test_setup_teardown(examine_adds, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_abnormal, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable, setup, teardown),
