@@ -103,6 +103,8 @@ static int32_t after_attack(struct immure_run *run)
 
 	run->attacking = false;
 	arm(run, 0);
+	if (run->init.cgroup)
+		immure_cgroup_stats(&run->cgroup, &run->before);
 	r = run->o->before->judge(run->o->before->ctx, run->attack_status, run->result, run->err);
 	if (r != 0) {
 		immure_run_kill(run);

@@ -44,6 +44,7 @@ struct immure_run {
 	bool timed_out, killed, over_memory, interrupted, attacking;
 	bool rejected;     /* by what was executed before the command */
 	int attack_status;
+	struct immure_cgroup_stats before; /* what the attack ran into on purpose */
 	struct immure_init_msg failure; /* type set when init refused */
 };
 

@@ -344,13 +344,13 @@ static void judge(struct immure_run *run)
 				 : WEXITSTATUS(run->status);
 	if (run->timed_out)
 		res->verdict = IMMURE_VERDICT_TIMEOUT;
-	else if (run->over_memory || stats.oom_kills)
+	else if (run->over_memory || stats.oom_kills > run->before.oom_kills)
 		res->verdict = IMMURE_VERDICT_OOM;
 	else if (run->interrupted)
 		res->verdict = IMMURE_VERDICT_INTERRUPTED;
 	else if (run->exited && over_cpu_time(run))
 		res->verdict = IMMURE_VERDICT_CPU_TIME;
-	else if (stats.pids_denied)
+	else if (stats.pids_denied > run->before.pids_denied)
 		res->verdict = IMMURE_VERDICT_PROCESS_LIMIT;
 	else if (run->count.cut)
 		res->verdict = IMMURE_VERDICT_OUTPUT_CAP;
