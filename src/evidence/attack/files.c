@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -79,13 +80,26 @@ static void write_workspace_ro(const struct attack_ctx *ctx, struct attack_resul
 
 static void remount(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	struct mount_attr_arg attr = { .clear = ATTR_RDONLY };
+	static const char *const paths[] = { "/", "/usr" };
+	struct mount_attr_arg attr = { .clear = ATTR_RDONLY }, back = { .set = ATTR_RDONLY };
+	struct statvfs st;
 
 	(void)ctx;
-	attack_try(r, mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL), "mount remount /");
-	attack_try(r, mount(NULL, "/usr", NULL, MS_REMOUNT | MS_BIND, NULL), "mount remount /usr");
-	attack_try(r, syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof(attr)),
-		   "mount_setattr /");
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		unsigned long flags = MS_REMOUNT | MS_BIND;
+
+		/* The lowest four flags have the same values in both places. */
+		if (statvfs(paths[i], &st) == 0)
+			flags |= st.f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+		if (attack_try(r, mount(NULL, paths[i], NULL, flags & ~MS_RDONLY, NULL),
+			       "remount writable"))
+			(void)mount(NULL, paths[i], NULL, flags, NULL); /* undoing */
+	}
+	if (statvfs("/", &st) < 0)
+		st.f_flag = 0;
+	if (attack_try(r, syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof(attr)),
+		       "mount_setattr /") && (st.f_flag & MS_RDONLY))
+		(void)syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &back, sizeof(back)); /* undoing */
 }
 
 /* The program that runs now was opened on the host: its own file is a way back. */

@@ -63,9 +63,19 @@ static void call_all(struct attack_result *r, const struct call *v, size_t n)
 
 static void mount_new(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	CALLS({ "mount tmpfs on /tmp", SYS_mount, { P("none"), P("/tmp"), P("tmpfs"), 0, 0 } },
-	      { "mount proc on /tmp", SYS_mount, { P("none"), P("/tmp"), P("proc"), 0, 0 } },
-	      { "bind / on /tmp", SYS_mount, { P("/"), P("/tmp"), 0, MS_BIND | MS_REC, 0 } });
+	static const struct {
+		const char *what, *source, *type;
+		unsigned long flags;
+	} v[] = {
+		{ "mount tmpfs on /tmp", "none", "tmpfs", 0 },
+		{ "mount proc on /tmp", "none", "proc", 0 },
+		{ "bind / on /tmp", "/", NULL, MS_BIND | MS_REC },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++)
+		if (attack_try(r, mount(v[i].source, "/tmp", v[i].type, v[i].flags, NULL), v[i].what))
+			(void)umount2("/tmp", MNT_DETACH); /* undoing */
 }
 
 static void mount_api(const struct attack_ctx *ctx, struct attack_result *r)
@@ -73,7 +83,8 @@ static void mount_api(const struct attack_ctx *ctx, struct attack_result *r)
 	CALLS({ "open_tree clone of /", NR_OPEN_TREE, { AT_FDCWD, P("/"), 1 } },
 	      { "fsopen tmpfs", NR_FSOPEN, { P("tmpfs"), 0 } },
 	      { "fspick /", NR_FSPICK, { AT_FDCWD, P("/"), 0 } },
-	      { "move_mount /tmp", NR_MOVE_MOUNT, { AT_FDCWD, P("/tmp"), AT_FDCWD, P("/usr"), 0 } });
+	      /* The right is asked for before the descriptors are looked at. */
+	      { "move_mount of nothing", NR_MOVE_MOUNT, { -1, P(""), -1, P(""), 4 | 0x40 } });
 }
 
 /* MNT_EXPIRE only marks at the first call. */
