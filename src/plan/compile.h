@@ -74,6 +74,8 @@ struct immure_compile {
 	size_t points_n, points_cap;
 	struct immure_root *roots;
 	size_t roots_n;
+	struct immure_strv ours;  /* our own directories, real paths */
+	size_t denied_n;          /* the first of later: watches for denied paths */
 	struct immure_op *later; /* for the end of the plan */
 	size_t later_n, later_cap;
 	struct immure_strv writable, writable_files; /* inside, for Landlock */
@@ -121,8 +123,16 @@ extern const char *const immure_system_etc[];
 struct immure_point *immure_compile_point(struct immure_compile *b, enum immure_point_kind kind,
 					enum immure_rank rank, const char *path,
 					const char *key);
+/* Pins what lies between path and the writable place that it is in, so that
+ * nothing on the way to it can be moved away and made anew. */
+int32_t immure_compile_pins(struct immure_compile *b, const char *path, const char *key);
 int32_t immure_compile_tree(struct immure_compile *b);
 bool immure_compile_writable(const struct immure_compile *b, const char *real);
+/* The deepest writable place that a path lies in, NULL = none. */
+const struct immure_root *immure_compile_root(const struct immure_compile *b, const char *real);
+/* Adds a WATCH, unless there is one, or the place is our own. */
+int32_t immure_compile_watch(struct immure_compile *b, const char *dir, const char *sub,
+			     uint32_t flags, const char *key);
 /* What a finished mount stage shows at an absolute path. */
 bool immure_compile_visible(const struct immure_compile *b, const char *path);
 

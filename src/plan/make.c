@@ -14,7 +14,8 @@ static bool simple(struct immure_compile *b, enum immure_op_kind kind)
 	return immure_compile_op(b, kind, NULL, NULL, "(always)");
 }
 
-static int32_t mounts(struct immure_compile *b)
+/* Decides what stands where; the mounts themselves are made from it later. */
+static int32_t points(struct immure_compile *b)
 {
 	int32_t r = immure_compile_files(b);
 
@@ -24,9 +25,7 @@ static int32_t mounts(struct immure_compile *b)
 		r = immure_compile_masks(b);
 	if (r == 0)
 		r = immure_compile_protect(b);
-	if (r == 0)
-		r = immure_compile_aliases(b);
-	return r < 0 ? r : immure_compile_tree(b);
+	return r < 0 ? r : immure_compile_aliases(b);
 }
 
 static int32_t seccomp(struct immure_compile *b)
@@ -71,11 +70,13 @@ static int32_t compile(struct immure_compile *b)
 
 	b->netns = b->p->network != IMMURE_NETWORK_HOST;
 	b->home = home && home->real ? home->real : b->f->home;
-	r = immure_compile_limits(b);
+	r = points(b);
+	if (r == 0)
+		r = immure_compile_limits(b);
 	if (r == 0)
 		r = immure_compile_identity(b);
 	if (r == 0)
-		r = mounts(b);
+		r = immure_compile_tree(b);
 	if (r == 0)
 		r = inside(b);
 	if (r == 0)

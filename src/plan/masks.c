@@ -30,19 +30,47 @@ static int32_t mask(struct immure_compile *b, enum immure_rank rank, const char 
 /* Watches for something that a denial names and that is not there yet. */
 static int32_t watch(struct immure_compile *b, const char *path, const char *key)
 {
-	const struct immure_root *in = NULL;
+	const struct immure_root *in = immure_compile_root(b, path);
 
-	for (size_t i = 0; i < b->roots_n; i++) {
-		const struct immure_root *r = &b->roots[i];
-
-		if (!r->file && strcmp(path, r->real) != 0 && immure_path_is_under(path, r->real) &&
-		    (!in || strlen(r->real) > strlen(in->real)))
-			in = r;
-	}
-	if (!in)
+	if (!in || in->file || strcmp(path, in->real) == 0)
 		return 0;
-	return immure_compile_later(b, IMMURE_OP_WATCH, in->real, path + strlen(in->real) + 1, key) ?
-	       0 : -IMMURE_ERR_NOMEM;
+	if (immure_compile_watch(b, in->real, path + strlen(in->real) + 1, 0, key) < 0)
+		return -IMMURE_ERR_NOMEM;
+	b->denied_n = b->later_n;
+	return 0;
+}
+
+int32_t immure_compile_watch(struct immure_compile *b, const char *dir, const char *sub,
+			     uint32_t flags, const char *key)
+{
+	size_t n = strlen(dir);
+	struct immure_op *op;
+
+	for (size_t i = 0; i < b->ours.n; i++) {
+		const char *o = b->ours.v[i];
+
+		if (strncmp(o, dir, n) == 0 && o[n] == '/' && strcmp(o + n + 1, sub) == 0)
+			return 0; /* masked, and made by us if need be */
+	}
+	for (size_t i = 0; i < b->denied_n; i++)
+		if (strcmp(b->later[i].dst, sub) == 0 && strcmp(b->later[i].src, dir) == 0)
+			return 0;
+	op = immure_compile_later(b, IMMURE_OP_WATCH, dir, sub, key);
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	op->flags = flags;
+	return 0;
+}
+
+/* The real path of something absent, as far as the home's own links go. */
+static const char *where(struct immure_compile *b, const char *path)
+{
+	const char *home = b->f->home;
+
+	if (!home || !b->home || strcmp(home, b->home) == 0 || strcmp(home, path) == 0 ||
+	    !immure_path_is_under(path, home))
+		return path;
+	return immure_compile_join(b->a, b->home, path + strlen(home) + (strlen(home) > 1));
 }
 
 static int32_t deny(struct immure_compile *b, enum immure_rank rank, const char *path,
@@ -54,8 +82,10 @@ static int32_t deny(struct immure_compile *b, enum immure_rank rank, const char 
 		return mask(b, rank, path, false, true, key);
 	if (s->real)
 		return mask(b, rank, s->real, s->type != 'd', false, key);
-	if (!s->errnum)
-		return watch(b, path, key);
+	if (!s->errnum) {
+		path = where(b, path);
+		return path ? watch(b, path, key) : -IMMURE_ERR_NOMEM;
+	}
 	/* We cannot look, so neither can the command, unless it owns the
 	 * directory in the way and may change it. */
 	if (s->errnum == EACCES && !immure_compile_writable(b, path))
@@ -135,13 +165,39 @@ static int32_t sockets(struct immure_compile *b)
 	return 0;
 }
 
+/* Our own directories. One that is missing where the command could make it
+ * must not be made by the command: what lies there is trusted later. */
 static int32_t control_plane(struct immure_compile *b)
 {
 	const char *const dirs[] = { b->f->runtime_dir, b->f->state_dir, b->f->config_dir };
 
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
-		int32_t r = dirs[i] ? deny(b, IMMURE_RANK_OURS, dirs[i], "(always)") : 0;
+		const struct immure_fact_path *s = dirs[i] ? immure_facts_path(b->f, dirs[i]) : NULL;
+		const char *path = dirs[i];
+		int32_t r;
 
+		if (!path)
+			continue;
+		if (s && s->errnum) {
+			r = deny(b, IMMURE_RANK_OURS, path, "(always)");
+			if (r < 0)
+				return r;
+			continue;
+		}
+		path = s && s->real ? s->real : where(b, path);
+		if (!path || !immure_strv_add(b->a, &b->ours, path))
+			return -IMMURE_ERR_NOMEM;
+		if (!immure_compile_writable(b, path)) {
+			r = s && !s->real ? 0 : mask(b, IMMURE_RANK_OURS, path, false, !s,
+						     "(always)");
+		} else {
+			if (s && !s->real &&
+			    !immure_compile_op(b, IMMURE_OP_OWN_DIR, NULL, path, "(always)"))
+				return -IMMURE_ERR_NOMEM;
+			r = immure_compile_pins(b, path, "(always)");
+			if (r == 0)
+				r = mask(b, IMMURE_RANK_OURS, path, false, false, "(always)");
+		}
 		if (r < 0)
 			return r;
 	}
@@ -152,10 +208,10 @@ int32_t immure_compile_masks(struct immure_compile *b)
 {
 	int32_t r;
 
-	r = denied(b);
+	r = control_plane(b); /* first: the others must know these places */
+	if (r == 0)
+		r = denied(b);
 	if (r == 0 && b->p->sensitive)
 		r = sensitive(b);
-	if (r == 0)
-		r = sockets(b);
-	return r < 0 ? r : control_plane(b);
+	return r < 0 ? r : sockets(b);
 }

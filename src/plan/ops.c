@@ -18,6 +18,7 @@
 	[IMMURE_OP_##k] = { .name = what, .stage = IMMURE_STAGE_##when, ##__VA_ARGS__ }
 
 const struct immure_op_info immure_op_table[] = {
+	OP(OWN_DIR, CGROUP, "own_dir", .dst = PATH),
 	OP(CGROUP_LEAF, CGROUP, "cgroup_leaf", .src = TEXT, .num = { "version", "enable" }),
 	OP(CGROUP_MEMORY, CGROUP, "cgroup_memory", .num = { "bytes" }),
 	OP(CGROUP_PIDS, CGROUP, "cgroup_pids", .num = { "count" }),

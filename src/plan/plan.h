@@ -49,6 +49,8 @@ enum immure_stage {
  * TMPFS counts from the end of the stage. Within the mount stage DEV comes right
  * after the root, and every other op after all ops on its ancestors. */
 enum immure_op_kind {
+	IMMURE_OP_OWN_DIR,         /* dst: a directory of ours that is missing where the command could
+	                            * make it; the supervisor makes it (0700), so that it can be masked */
 	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; make and join a leaf; src: v2 "/dir",
 	                            * v1 "memory=/dir:pids=/dir:cpu=/dir:cpuacct=/dir", those needed;
 	                            * num1: v2, enable the controllers of the ops that follow first */

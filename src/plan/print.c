@@ -239,6 +239,9 @@ static void describe(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_puts(o, "system calls: ");
 		put(o, op->src);
 		break;
+	case IMMURE_OP_OWN_DIR:
+		put_path(o, "made if it is missing: ", op);
+		break;
 	case IMMURE_OP_PROTECT_LINK:
 		put_path(o, "link that must stay: ", op);
 		immure_buf_puts(o, " to ");

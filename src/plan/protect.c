@@ -45,8 +45,8 @@ static int32_t watch(struct immure_compile *b, const struct entry *e, uint32_t f
 {
 	if (e->anywhere && !(flags & IMMURE_OPF_ANYWHERE))
 		return 0;
-	return later(b, IMMURE_OP_WATCH, e->root->real, e->sub, e->key,
-		     flags | (e->created ? IMMURE_OPF_ALLOWED : 0u));
+	return immure_compile_watch(b, e->root->real, e->sub,
+				    flags | (e->created ? IMMURE_OPF_ALLOWED : 0u), e->key);
 }
 
 static int32_t point(struct immure_compile *b, enum immure_point_kind kind, const char *path,
@@ -85,23 +85,15 @@ static int32_t readonly(struct immure_compile *b, const struct entry *e, const c
 static int32_t target(struct immure_compile *b, const struct entry *e,
 		      const struct immure_fact_path *s)
 {
-	const struct immure_root *in = NULL;
+	const struct immure_root *in = s->real ? immure_compile_root(b, s->real) : NULL;
 
-	for (size_t i = 0; s->real && i < b->roots_n; i++)
-		if (immure_path_is_under(s->real, b->roots[i].real) &&
-		    (!in || strlen(b->roots[i].real) > strlen(in->real)))
-			in = &b->roots[i];
 	if (!in)
 		return 0;
 	if (strcmp(s->real, in->real) == 0)
 		return immure_compile_refuse(b, e->key, "%s/%s leads to the writable place itself",
 					   e->root->real, e->sub);
-	for (const char *c = s->real + strlen(in->real) + 1; (c = strchr(c, '/')); c++) {
-		const char *dir = immure_arena_strndup(b->a, s->real, (size_t)(c - s->real));
-
-		if (!dir || point(b, IMMURE_POINT_PIN, dir, false, false, e->key) < 0)
-			return -IMMURE_ERR_NOMEM;
-	}
+	if (immure_compile_pins(b, s->real, e->key) < 0)
+		return -IMMURE_ERR_NOMEM;
 	return readonly(b, e, s->real, s);
 }
 

@@ -419,10 +419,33 @@ bool immure_compile_visible(const struct immure_compile *b, const char *path)
 	return seen;
 }
 
+const struct immure_root *immure_compile_root(const struct immure_compile *b, const char *real)
+{
+	const struct immure_root *in = NULL;
+
+	for (size_t i = 0; i < b->roots_n; i++)
+		if (immure_path_is_under(real, b->roots[i].real) &&
+		    (!in || strlen(b->roots[i].real) > strlen(in->real)))
+			in = &b->roots[i];
+	return in;
+}
+
 bool immure_compile_writable(const struct immure_compile *b, const char *real)
 {
-	for (size_t i = 0; i < b->roots_n; i++)
-		if (immure_path_is_under(real, b->roots[i].real))
-			return true;
-	return false;
+	return immure_compile_root(b, real);
+}
+
+int32_t immure_compile_pins(struct immure_compile *b, const char *path, const char *key)
+{
+	const struct immure_root *in = immure_compile_root(b, path);
+
+	if (!in || strcmp(in->real, path) == 0)
+		return 0;
+	for (const char *c = path + strlen(in->real) + 1; (c = strchr(c, '/')); c++) {
+		const char *dir = immure_arena_strndup(b->a, path, (size_t)(c - path));
+
+		if (!dir || !immure_compile_point(b, IMMURE_POINT_PIN, IMMURE_RANK_PIN, dir, key))
+			return -IMMURE_ERR_NOMEM;
+	}
+	return 0;
 }

@@ -17,8 +17,7 @@
 enum { DEPTH_MAX = 64 };
 static const off_t copy_max = 64 << 20; /* of one file: more is left where it is */
 
-/* mkdir -p with 0700 for what is new; the parents are the caller's own. */
-static int make_dirs(const char *path)
+int immure_make_dirs(const char *path)
 {
 	char part[PATH_MAX];
 	size_t n = strlen(path);
@@ -143,7 +142,7 @@ int immure_quarantine_move(int dir_fd, const char *name, const char *state_dir, 
 		     (long long)now.tv_sec, now.tv_nsec, (int)getpid());
 	if (n < 0 || (size_t)n >= sizeof(base) || (size_t)n + strlen(name) + 2 > len)
 		return -ENAMETOOLONG;
-	r = make_dirs(base);
+	r = immure_make_dirs(base);
 	if (r < 0)
 		return r;
 	IMMURE_CLEANUP_FD int to = open(base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

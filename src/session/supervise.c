@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "session/quarantine.h"
 #include "session/run.h"
 #include "session/watch.h"
 
@@ -107,6 +108,20 @@ static int32_t prepare_cgroup(struct immure_run *run)
 			r = cgroup_limit(run, &run->plan->ops[i]);
 	run->init.cgroup = &run->cgroup;
 	return r;
+}
+
+/* What a command must find masked has to be there first. */
+static int32_t prepare_own_dirs(struct immure_run *run)
+{
+	for (size_t i = 0; i < run->plan->ops_n; i++) {
+		const struct immure_op *op = &run->plan->ops[i];
+		int r = op->kind == IMMURE_OP_OWN_DIR ? immure_make_dirs(op->dst) : 0;
+
+		if (r < 0)
+			return immure_fail(run->err, IMMURE_ERR_LAUNCH, -r, "state", op->dst,
+					   "%s: cannot be made: %s", op->dst, strerror(-r));
+	}
+	return 0;
 }
 
 /* A directory as a standard stream would be a way back into the host's tree. */
@@ -413,6 +428,8 @@ static int32_t carry_out(struct immure_run *run)
 		r = prepare_signals(run);
 	if (r == 0)
 		r = prepare_streams(run);
+	if (r == 0)
+		r = prepare_own_dirs(run);
 	if (r == 0)
 		r = prepare_cgroup(run);
 	if (r == 0)

@@ -354,8 +354,20 @@ static void own_state(void **state)
 	h->facts.cwd = "/home/u";
 	host_must(h, "dev", "files.sensitive=false", NULL);
 	assert_op(h, "/home/u/.config/immure", IMMURE_OP_MASK);
-	/* absent state below a writable home is watched */
-	assert_non_null(host_watch(h, "/home/u", ".local/state/immure"));
+	/* absent state below a writable home is made, masked, and its way pinned */
+	assert_non_null(host_at(h, "/home/u/.local/state/immure", IMMURE_OP_OWN_DIR));
+	assert_op(h, "/home/u/.local/state/immure", IMMURE_OP_MASK);
+	assert_op(h, "/home/u/.local/state", IMMURE_OP_PIN);
+	assert_op(h, "/home/u/.local", IMMURE_OP_PIN);
+	assert_op(h, "/home/u/.config", IMMURE_OP_PIN);
+	assert_null(host_watch(h, "/home/u", ".local/state/immure"));
+	host_must(h, "dev", NULL);
+	assert_null(host_watch(h, "/home/u", ".local/state/immure"));
+	/* outside writable places there is nothing to make */
+	h->facts.cwd = "/home/u/ws";
+	host_must(h, "dev", NULL);
+	assert_int_equal(host_count(h, IMMURE_OP_OWN_DIR), 0);
+	h->facts.cwd = "/home/u";
 	host_refuses(h, IMMURE_ERR_POLICY, "own state", "dev",
 		     "+files.read=~/.config/immure/sub", NULL);
 	host_refuses(h, IMMURE_ERR_POLICY, "own state", "dev", "+files.write=~/.config/immure",
