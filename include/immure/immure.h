@@ -167,6 +167,19 @@ IMMURE_API int32_t immure_plan_create(const immure_policy *policy,
 IMMURE_API void immure_plan_free(immure_plan *plan);
 IMMURE_API const char *immure_plan_hash(const immure_plan *plan);
 IMMURE_API uint64_t immure_plan_gap_count(const immure_plan *plan);
+/* One gap, index from 0; -IMMURE_ERR_INVALID past the end. The strings live as
+ * long as the plan. */
+struct immure_gap_info {
+	uint64_t size;
+	const char *key;       /* the policy key */
+	const char *dimension; /* or capability */
+	const char *what;      /* what cannot be enforced, and why */
+	const char *remedy;
+	int32_t approved;      /* the policy approved exactly this downgrade */
+	int32_t reserved;
+};
+IMMURE_API int32_t immure_plan_gap(const immure_plan *plan, uint64_t index,
+				   struct immure_gap_info *ret);
 /* 0 when the plan may be started; -IMMURE_ERR_GAP names the first open gap. */
 IMMURE_API int32_t immure_plan_check(const immure_plan *plan, immure_error **err);
 IMMURE_API int32_t immure_plan_print(const immure_plan *plan, int32_t json, char **ret,

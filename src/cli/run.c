@@ -34,6 +34,17 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
 }
 
+/* Each approved downgrade is one line, every time, and before the start. */
+static void print_downgrades(const immure_plan *plan)
+{
+	struct immure_gap_info gap = { .size = sizeof(gap) };
+
+	for (uint64_t i = 0; immure_plan_gap(plan, i, &gap) == 0; i++)
+		if (gap.approved)
+			immure_cli_say("%s: not enforced, as the policy approves: %s", gap.key,
+				       gap.what);
+}
+
 static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 {
 	struct immure_run_options options = {
@@ -77,6 +88,7 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 	r = immure_plan_check(run->plan, &run->err);
 	if (r < 0)
 		return r;
+	print_downgrades(run->plan);
 	if (run->flags.trace_time)
 		run->plan_ns = now_ns();
 	r = immure_supervise(run->plan, &options, &run->result, &run->err);
@@ -85,10 +97,30 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 	return r;
 }
 
+/* What a status of 124 or 137 alone does not tell. */
+static const char *verdict_text(int32_t verdict)
+{
+	switch (verdict) {
+	case IMMURE_VERDICT_TIMEOUT:
+		return "limits.wall_time: the time ran out; the command was ended";
+	case IMMURE_VERDICT_CPU_TIME:
+		return "limits.cpu_time: the time ran out; the command was ended";
+	case IMMURE_VERDICT_OOM:
+		return "limits.memory: the limit was reached; processes were killed";
+	case IMMURE_VERDICT_PROCESS_LIMIT:
+		return "limits.processes: the limit was reached; processes could not be started";
+	default:
+		return NULL;
+	}
+}
+
 static void print_notices(const struct run *run)
 {
 	const char *line = immure_result_notices(run->result);
+	const char *verdict = verdict_text(immure_result_verdict(run->result));
 
+	if (verdict)
+		immure_cli_say("%s", verdict);
 	while (line && *line) {
 		size_t len = strcspn(line, "\n");
 

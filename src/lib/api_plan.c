@@ -66,6 +66,25 @@ uint64_t immure_plan_gap_count(const immure_plan *plan)
 	return plan ? plan->gaps_n : 0;
 }
 
+int32_t immure_plan_gap(const immure_plan *plan, uint64_t index, struct immure_gap_info *ret)
+{
+	const struct immure_gap *g = plan && index < plan->gaps_n ? &plan->gaps[index] : NULL;
+	struct immure_gap_info info;
+
+	if (!g || !ret || ret->size < sizeof(ret->size))
+		return -IMMURE_ERR_INVALID;
+	info = (struct immure_gap_info){
+		.size = ret->size,
+		.key = g->key,
+		.dimension = g->dimension,
+		.what = g->what,
+		.remedy = g->remedy,
+		.approved = g->approved,
+	};
+	memcpy(ret, &info, ret->size < sizeof(info) ? ret->size : sizeof(info));
+	return 0;
+}
+
 static int32_t no_plan(immure_error **err)
 {
 	return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "", "plan: none given");

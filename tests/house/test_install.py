@@ -5,6 +5,7 @@ nothing is compiled anew."""
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -24,11 +25,15 @@ int main(void)
 """
 
 
-@pytest.fixture(scope="module")
-def prefix(build):
+def option(build, name):
     done = subprocess.run(["meson", "introspect", str(build), "--buildoptions"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
-    return next(o["value"] for o in json.loads(done.stdout) if o["name"] == "prefix")
+    return next(o["value"] for o in json.loads(done.stdout) if o["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def prefix(build):
+    return option(build, "prefix")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,7 @@ def test_runs_where_it_is(tree, prefix, run):
 
 
 @pytest.mark.parametrize("static", [False, True])
-def test_a_program_links_against_it(tree, prefix, run, tmp_path, static):
+def test_a_program_links_against_it(tree, build, prefix, run, tmp_path, static):
     source = tmp_path / "program.c"
     source.write_text(PROGRAM)
     pc = find(tree, "libimmure.pc").parent
@@ -85,6 +90,9 @@ def test_a_program_links_against_it(tree, prefix, run, tmp_path, static):
         words = [str(library) if w == "-limmure" else w for w in words]
     if prefix == "/usr":
         words.append("-I%s" % below(tree, prefix, "include"))
+    sanitize = option(build, "b_sanitize")
+    if sanitize != "none":
+        words.append("-fsanitize=" + sanitize)
     r = run("cc", "-o", tmp_path / "program", source, *words)
     assert r.status == 0, r
     r = run(tmp_path / "program", env=dict(os.environ, LD_LIBRARY_PATH=str(library.parent)))
@@ -98,7 +106,6 @@ def test_only_the_api_is_exported(tree, root, run):
     names = sorted(n for n in names if n != "IMMURE_0.1")
     header = (root / "include/immure/immure.h").read_text()
     assert names and all(n.startswith("immure_") and n + "(" in header for n in names), names
-    import re
     declared = sorted(set(re.findall(r"IMMURE_API\s[^;]*?\b(immure_\w+)\(", header)))
     assert names == declared
 
