@@ -77,6 +77,16 @@ static void add_protected(struct ask *q, const char *dir)
 	}
 }
 
+/* A protected path, with what lies between it and the workspace. */
+static void add_named(struct ask *q, const char *workspace, const char *path)
+{
+	if (path && workspace && immure_path_is_under(path, workspace) &&
+	    strcmp(path, workspace) != 0 && strcmp(workspace, "/") != 0)
+		add_below(q, workspace, path + strlen(workspace) + 1);
+	else if (path && immure_path_is_normal(path))
+		add(q, path);
+}
+
 static bool touches(struct ask *q, const struct immure_strv *l, const char *dir)
 {
 	for (size_t i = 0; i < l->n; i++) {
@@ -150,15 +160,10 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 	}
 	if (p->sensitive)
 		add_sensitive(&q, workspace);
-	for (size_t i = 0; i < p->protect.n; i++) {
-		const char *path = immure_compile_path(a, p, f, p->protect.v[i]);
-
-		if (path && workspace && immure_path_is_under(path, workspace) &&
-		    strcmp(path, workspace) != 0 && strcmp(workspace, "/") != 0)
-			add_below(&q, workspace, path + strlen(workspace) + 1);
-		else
-			add(&q, path);
-	}
+	for (size_t i = 0; i < p->protect.n; i++)
+		add_named(&q, workspace, immure_compile_path(a, p, f, p->protect.v[i]));
+	for (size_t i = 0; i < p->files.n; i++)
+		add_named(&q, workspace, p->files.v[i]);
 	if (workspace && p->workspace_mode == IMMURE_WORKSPACE_RW)
 		add_protected(&q, workspace);
 	for (size_t i = 0; i < p->write.n; i++) {

@@ -212,13 +212,13 @@ static int32_t table(struct immure_compile *b, const struct immure_root *root)
 	return 0;
 }
 
-/* files.protect: paths outside writable places need nothing. */
-static int32_t named(struct immure_compile *b, const char *text)
+/* Paths outside writable places need nothing. */
+static int32_t named(struct immure_compile *b, const char *text, const char *key)
 {
 	const char *path = immure_compile_path(b->a, b->p, b->f, text);
 	const struct immure_root *in = NULL;
 	const struct immure_fact_path *s;
-	struct entry e = { .key = "files.protect" };
+	struct entry e = { .key = key };
 
 	if (!path)
 		return immure_compile_refuse(b, e.key, "%s: cannot be made absolute", text);
@@ -264,6 +264,9 @@ int32_t immure_compile_protect(struct immure_compile *b)
 			r = table(b, &b->roots[i]);
 	}
 	for (size_t i = 0; r == 0 && i < b->p->protect.n; i++)
-		r = named(b, b->p->protect.v[i]);
+		r = named(b, b->p->protect.v[i], "files.protect");
+	/* The policy may have been read from anywhere. */
+	for (size_t i = 0; r == 0 && i < b->p->files.n; i++)
+		r = named(b, b->p->files.v[i], "(always)");
 	return r;
 }

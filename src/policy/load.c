@@ -185,6 +185,20 @@ static int32_t set_workspace(struct immure_policy_build *b, const char *workspac
 	return immure_build_settings(b, &s, 1, err);
 }
 
+/* A plan protects the files that it came from. */
+static bool note_files(struct immure_policy *p, const struct sources *s)
+{
+	const struct immure_policy_chain *const chains[] = { &s->user, &s->workspace };
+
+	for (size_t c = 0; c < 2; c++)
+		for (size_t i = 0; i < chains[c]->n; i++)
+			if (!immure_strv_add(&p->arena, &p->files,
+					     immure_arena_strdup(&p->arena,
+								 chains[c]->links[i].path)))
+				return false;
+	return true;
+}
+
 int32_t immure_policy_load_all(const struct immure_policy_options *o, struct immure_policy **ret,
 			       struct immure_error **err)
 {
@@ -209,6 +223,8 @@ int32_t immure_policy_load_all(const struct immure_policy_options *o, struct imm
 		r = set_workspace(&b, o->workspace, err);
 	if (r == 0)
 		r = immure_build_settings(&b, o->settings, o->settings_n, err);
+	if (r == 0 && !note_files(b.p, &s))
+		r = immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "policy", "", "out of memory");
 	if (r == 0)
 		r = immure_build_finish(&b, ret, err);
 	else

@@ -92,6 +92,7 @@ struct immure_policy {
 	/* Where each key of the table (keys.h) got its value: profile name, file
 	 * path, or flag; indexed by key number. Owned by the policy. */
 	const char **sources;
+	struct immure_strv files;  /* it was read from these: real paths */
 	char version[32];          /* "policy-" + 24 hex */
 };
 

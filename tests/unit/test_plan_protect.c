@@ -82,6 +82,27 @@ static void own_policy(void **state)
 	assert_non_null(host_at(h, WS "/.immure", IMMURE_OP_READONLY));
 }
 
+static const char *policy_files[] = { WS "/etc/sandbox.json", "/srv/base.json" };
+
+static void with_files(struct immure_policy *p)
+{
+	p->files = (struct immure_strv){ .v = policy_files, .n = 2 };
+}
+
+static void policy_from_anywhere(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, WS "/etc", 'd');
+	host_has(h, WS "/etc/sandbox.json", 'f');
+	host_has(h, "/srv/base.json", 'f');
+	h->change = with_files;
+	host_must(h, "dev", "files.protected=false", NULL);
+	assert_non_null(host_at(h, WS "/etc", IMMURE_OP_PIN));
+	assert_non_null(host_at(h, WS "/etc/sandbox.json", IMMURE_OP_READONLY));
+	assert_null(host_at(h, "/srv/base.json", IMMURE_OP_READONLY));
+}
+
 static void links(void **state)
 {
 	struct host *h = *state;
@@ -207,6 +228,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(existing, setup, teardown),
 		cmocka_unit_test_setup_teardown(absent, setup, teardown),
 		cmocka_unit_test_setup_teardown(own_policy, setup, teardown),
+		cmocka_unit_test_setup_teardown(policy_from_anywhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(links, setup, teardown),
 		cmocka_unit_test_setup_teardown(pointer_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(hard_links, setup, teardown),
