@@ -403,6 +403,8 @@ static int set_up(struct serving *s, struct immure_init_step *step)
 		r = immure_init_landlock(in->plan, step);
 	mark(s, IMMURE_STAGE_LANDLOCK);
 	if (r == 0)
+		r = immure_init_forget(in->plan, step);
+	if (r == 0)
 		r = stage_check(in, step);
 	if (r == 0)
 		r = stage_seccomp(in, step);

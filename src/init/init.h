@@ -40,6 +40,9 @@ struct immure_init_step {
 /* root.c: the MOUNT and PIVOT stages. 0 or -errno with *step set. */
 int immure_init_build_root(const struct immure_plan *p, struct immure_init_step *step);
 int immure_init_pivot(struct immure_init_step *step, int root_fd);
+/* forget.c: the supervisor's command line and environment, before anybody inside
+ * can look; after the last use of the plan's paths. */
+int immure_init_forget(const struct immure_plan *p, struct immure_init_step *step);
 /* confine.c: LANDLOCK. */
 int immure_init_landlock(const struct immure_plan *p, struct immure_init_step *step);
 /* launch.c */

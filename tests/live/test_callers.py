@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Odd callers: what they are like must change nothing that matters."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import harness
+
+
+def test_command_line_of_the_supervisor_is_unknown_inside(site):
+    """Flags hold values of --env; pid 1 is a copy of the process that has them."""
+    result = site.sh("cat /proc/1/cmdline /proc/1/comm; grep Name: /proc/1/status",
+                     flags=["--env", "TOKEN=CANARY-4c1e"])
+    assert result.code == 0, result
+    assert result.out.strip(b"\0") == b"immure-init\nName:\timmure-init\n", result
+
+
+def test_long_command_line(site):
+    many = ["x" * 100_000] * 15
+    result = site.run("/bin/sh", "-c", 'echo $# ${#1}; tr -d "\\0" </proc/1/cmdline | wc -c',
+                      "sh", *many)
+    assert result.out.split() == [b"15", b"100000", b"0"], result
+
+
+def odd(site, setup, *argv, **kw):
+    """Runs argv by way of a python that does something to itself first."""
+    script = f"import os, signal, sys\n{setup}\nos.execv(sys.argv[1], sys.argv[1:])"
+    return site.call(sys.executable, "-c", script, site.immure, "run", *argv, **kw)
+
+
+def test_ignored_sigchld(site):
+    ignored = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    result = odd(site, ignored, "--", "/bin/sh", "-c", "sleep 0.05 & wait; exit 7", timeout=20)
+    assert result.code == 7, result
+    result = odd(site, ignored, "--memory", "256M", "--output", "1M", "--", "/bin/echo", "out",
+                 timeout=20)
+    assert (result.code, result.out) == (0, b"out\n"), result
