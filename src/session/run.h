@@ -30,6 +30,8 @@ struct immure_run {
 	int sock_fd;       /* our end of the pair */
 	int signal_fd, timer_fd;
 	sigset_t saved_mask;
+	struct sigaction saved_chld;
+	bool chld_changed;
 	int stdio[3];      /* what the command gets as 0..2 */
 	int null_fd;
 	int pipe_fd[2][2]; /* stdout and stderr when they are relayed */

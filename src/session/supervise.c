@@ -186,6 +186,7 @@ static int32_t prepare_streams(struct immure_run *run)
 
 static int32_t prepare_signals(struct immure_run *run)
 {
+	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigset_t watched, blocked;
 
 	sigemptyset(&watched);
@@ -204,6 +205,11 @@ static int32_t prepare_signals(struct immure_run *run)
 	sigaddset(&blocked, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &blocked, &run->saved_mask) < 0)
 		return failed(run, errno, "signals", "sigprocmask");
+	/* Ignored, it makes the kernel reap: neither we nor init, which inherits it,
+	 * would ever learn of an end. */
+	if (sigaction(SIGCHLD, &plain, &run->saved_chld) < 0)
+		return failed(run, errno, "signals", "sigaction");
+	run->chld_changed = true;
 	run->signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (run->signal_fd < 0)
 		return failed(run, errno, "signals", "signalfd");
@@ -224,6 +230,9 @@ __attribute__((noreturn)) static void become_init(void *ctx)
 	struct immure_init_msg m = { .type = IMMURE_INIT_FAILED, .stage = IMMURE_STAGE_FDS };
 	int fds[3];
 
+	/* The supervisor's end of the pair: as long as we held it as well, its end
+	 * would not be seen, and one before PDEATHSIG is set would leave us alone. */
+	immure_close(&run->sock_fd);
 	/* Out of the way first: a source may be one of the numbers to be taken. */
 	for (int i = 0; i < 3; i++) {
 		int from = run->stdio[i];
@@ -413,6 +422,8 @@ static void tidy(struct immure_run *run)
 	immure_close(&run->timer_fd);
 	immure_close(&run->signal_fd);
 	immure_filter_free(&run->user_filter);
+	if (run->chld_changed)
+		(void)sigaction(SIGCHLD, &run->saved_chld, NULL); /* what it was, so valid */
 	(void)sigprocmask(SIG_SETMASK, &run->saved_mask, NULL); /* what it was, so valid */
 }
 

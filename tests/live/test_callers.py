@@ -2,9 +2,12 @@
 """Odd callers: what they are like must change nothing that matters."""
 
 import os
+import pathlib
+import shutil
 import signal
-import subprocess
 import sys
+
+import pytest
 
 import harness
 
@@ -37,3 +40,28 @@ def test_ignored_sigchld(site):
     result = odd(site, ignored, "--memory", "256M", "--output", "1M", "--", "/bin/echo", "out",
                  timeout=20)
     assert (result.code, result.out) == (0, b"out\n"), result
+
+
+def test_supervisor_dies_before_init_can_be_told(site):
+    """Between clone and the request to be told of the parent's death there is a
+    moment in which nobody would tell. Stretched here, and used."""
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("strace is not installed")
+    log = site.path / "trace"
+    tracer = site.spawn(strace, "-f", "-o", log, "-e", "trace=prctl", "-e",
+                        "inject=prctl:delay_enter=400000:when=1", site.immure, "run", "--",
+                        "/bin/touch", "marker")
+
+    def children(pid):
+        return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def waiting():
+        return log.exists() and "PR_SET_PDEATHSIG" in log.read_text()
+
+    assert harness.until(waiting, 10)
+    (supervisor,) = children(tracer.pid)
+    os.kill(supervisor, signal.SIGKILL)
+    tracer.communicate(timeout=20)
+    assert not (site.ws / "marker").exists()
+    assert "PR_CAPBSET_DROP" not in log.read_text(), log.read_text()
