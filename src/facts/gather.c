@@ -24,9 +24,42 @@ enum {
 	MAX_CGROUP = 64 << 10,
 };
 
-static int read_text(const char *path, size_t max, char **ret)
+/* One buffer for all files, one after the other: what a launch reads is small,
+ * and fresh memory for each would cost more than the reading. */
+struct text {
+	char *big; /* for what does not fit */
+	char *data;
+	char scratch[64 * 1024]; /* only what is used of it is ever touched */
+};
+
+static void drop_big(struct text *t)
 {
-	return immure_read_file_at(AT_FDCWD, path, max, ret, NULL);
+	free(t->big);
+	t->big = NULL;
+}
+
+static int read_text(struct text *t, const char *path, size_t max)
+{
+	IMMURE_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	size_t len = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	t->data = t->scratch;
+	while ((n = read(fd, t->scratch + len, sizeof(t->scratch) - 1 - len)) != 0) {
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		len += n > 0 ? (size_t)n : 0;
+		if (len < sizeof(t->scratch) - 1)
+			continue;
+		drop_big(t);
+		n = immure_read_file_at(AT_FDCWD, path, max, &t->big, NULL);
+		t->data = t->big;
+		return (int)n;
+	}
+	t->scratch[len] = '\0';
+	return 0;
 }
 
 static int gather_kernel(struct immure_facts *f)
@@ -68,15 +101,14 @@ static const char *absolute(struct immure_arena *a, const char *s)
 	return s && s[0] == '/' ? immure_path_normalize(a, s) : NULL;
 }
 
-static void gather_user(struct immure_facts *f, const char *const *env)
+static void gather_user(struct immure_facts *f, const char *const *env, struct text *t)
 {
-	IMMURE_CLEANUP_FREE char *text = NULL;
 	const char *name = NULL, *home = NULL;
 
 	f->uid = geteuid();
 	f->gid = getegid();
-	if (read_text("/etc/passwd", MAX_PASSWD, &text) == 0 &&
-	    immure_facts_parse_passwd(&f->arena, text, f->uid, &name, &home) < 0)
+	if (read_text(t, "/etc/passwd", MAX_PASSWD) == 0 &&
+	    immure_facts_parse_passwd(&f->arena, t->data, f->uid, &name, &home) < 0)
 		name = home = NULL;
 	if (!sane_user(name))
 		name = immure_facts_env(env, "USER");
@@ -128,39 +160,35 @@ static void gather_dirs(struct immure_facts *f, const char *const *env)
 		f->cwd = immure_arena_strdup(&f->arena, cwd);
 }
 
-static int gather_mounts(struct immure_facts *f)
+static int gather_mounts(struct immure_facts *f, struct text *t)
 {
-	IMMURE_CLEANUP_FREE char *text = NULL;
-	int r = read_text("/proc/self/mountinfo", MAX_MOUNTINFO, &text);
+	int r = read_text(t, "/proc/self/mountinfo", MAX_MOUNTINFO);
 
 	if (r < 0)
 		return r;
-	return immure_facts_parse_mountinfo(&f->arena, text, &f->mounts, &f->mounts_n);
+	return immure_facts_parse_mountinfo(&f->arena, t->data, &f->mounts, &f->mounts_n);
 }
 
 /* A kernel without unix sockets has no file and no sockets. Anything else that
  * hides the list would hide sockets that must be masked. */
-static int gather_sockets(struct immure_facts *f)
+static int gather_sockets(struct immure_facts *f, struct text *t)
 {
-	IMMURE_CLEANUP_FREE char *text = NULL;
-	int r = read_text("/proc/net/unix", MAX_SOCKETS, &text);
+	int r = read_text(t, "/proc/net/unix", MAX_SOCKETS);
 
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 ? r : immure_facts_parse_unix(&f->arena, text, &f->sockets);
+	return r < 0 ? r : immure_facts_parse_unix(&f->arena, t->data, &f->sockets);
 }
 
-static void gather_cgroup(struct immure_facts *f)
+static void gather_cgroup(struct immure_facts *f, struct text *t)
 {
-	IMMURE_CLEANUP_FREE char *text = NULL;
-
-	if (read_text("/proc/self/cgroup", MAX_CGROUP, &text) < 0)
+	if (read_text(t, "/proc/self/cgroup", MAX_CGROUP) < 0)
 		return;
-	immure_facts_find_cgroup(&f->arena, text, f->mounts, f->mounts_n, f->uid == 0,
+	immure_facts_find_cgroup(&f->arena, t->data, f->mounts, f->mounts_n, f->uid == 0,
 				 &immure_cgroup_real_fs, &f->cgroup);
 }
 
-static int32_t gather_quick(struct immure_facts *f, const char *const *env,
+static int32_t gather_quick(struct immure_facts *f, const char *const *env, struct text *t,
 			    struct immure_error **err)
 {
 	int r = gather_kernel(f);
@@ -168,9 +196,9 @@ static int32_t gather_quick(struct immure_facts *f, const char *const *env,
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "kernel",
 				   "kernel: %s", strerror(-r));
-	gather_user(f, env);
+	gather_user(f, env, t);
 	gather_dirs(f, env);
-	r = gather_mounts(f);
+	r = gather_mounts(f, t);
 	if (r < 0) {
 		immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/self/mountinfo",
 			    "/proc/self/mountinfo: %s",
@@ -179,11 +207,11 @@ static int32_t gather_quick(struct immure_facts *f, const char *const *env,
 			immure_error_set_hint(*err, "mount proc on /proc");
 		return -IMMURE_ERR_IO;
 	}
-	r = gather_sockets(f);
+	r = gather_sockets(f, t);
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/net/unix",
 				   "/proc/net/unix: %s", strerror(-r));
-	gather_cgroup(f);
+	gather_cgroup(f, t);
 	if (f->arena.failed)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
 				   "facts: out of memory");
@@ -202,16 +230,24 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 			    struct immure_error **err)
 {
 	struct immure_facts *f;
+	struct text *t;
 	int32_t r;
 
 	if (flags & ~(uint32_t)IMMURE_FACTS_FULL)
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", "flags",
 				   "facts: unknown flags 0x%x", flags);
 	f = calloc(1, sizeof(*f));
-	if (!f)
+	t = malloc(sizeof(*t));
+	if (!f || !t) {
+		free(f);
+		free(t);
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
 				   "facts: out of memory");
-	r = gather_quick(f, env, err);
+	}
+	t->big = NULL;
+	r = gather_quick(f, env, t, err);
+	drop_big(t);
+	free(t);
 	if (r == 0 && (flags & IMMURE_FACTS_FULL))
 		r = immure_probe_all(f, err);
 	if (r < 0) {
