@@ -7,7 +7,8 @@
 #   make test            every suite; the last line is the sum
 #   make install         PREFIX=/usr/local DESTDIR=
 #   make uninstall
-#   make bench           ratios against plain fork+exec and other sandboxes
+#   make bench           ratios against plain fork+exec and other sandboxes;
+#                        QUICK=1 for half a minute, BENCH='launch --json F' for parts
 #   make deps            install what is missing to build and test (apt)
 #   make clean
 #
@@ -81,7 +82,8 @@ test: deps
 	@$(PYTHON) tools/runtests.py --build $(B)
 
 bench: all
-	@$(PYTHON) tests/bench/bench.py --immure $(B)/immure
+	@$(PYTHON) tests/bench/bench.py --immure $(B)/immure \
+		$(if $(filter-out 0,$(QUICK)),--quick) $(BENCH)
 
 # The paths compiled in follow PREFIX, so a prefix other than the one the build
 # was set up for configures both builds anew.

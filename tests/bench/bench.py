@@ -2,20 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What being sealed in costs, as ratios within one run.
 
-launch   wall time over plain spawn of the same program, beside bubblewrap with
-         the like of each profile's view, crun and firejail, interleaved; each
-         sample exits 0 only when it finds itself in another pid namespace
-parent   the same launch from a program with 10 MB and with 1 GB of memory
-inside   single operations and whole workloads, sealed in against plain
-memory   private memory of everything that is not the command
+launch      wall time over plain spawn of the same program, beside bubblewrap
+            with a plain view and with the view of each profile's own plan, crun
+            and firejail, as root and as an ordinary user, interleaved
+stages      where a launch spends it (immure run --trace-time)
+parent      a launch through the library from a program with 10 MB and with 1 GB
+operations  single operations, sealed in against plain
+workloads   whole programs, sealed in against plain, timed inside
+memory      private memory of everything that is not the command
+teardown    kill -9 of the supervisor until the last process inside is gone
+many        a hundred at once: start and end
 
-Figures are medians. Compare within one table only: machines have slow hours.
+A sample that did not end with status 0, or was not confined, ends the bench with
+status 1. A target that is missed does not: machines differ and have slow hours,
+so compare within one table only. docs/PERFORMANCE.md says how to read the rest.
 """
 import argparse
 import contextlib
 import json
 import os
 import pathlib
+import platform
+import pwd
 import shutil
 import statistics
 import subprocess
@@ -23,262 +31,314 @@ import sys
 import tempfile
 import time
 
+import rivals
+import work
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-NOBODY = 65534
-SYSTEM = ["bin", "sbin", "lib", "lib32", "lib64", "usr", "etc"]
+PARTS = ["launch", "stages", "parent", "operations", "workloads", "memory", "teardown", "many"]
 
 
-def run(argv, **options):
-    options.setdefault("stdin", subprocess.DEVNULL)
-    done = subprocess.run([os.fspath(a) for a in argv], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, check=False, **options)
-    if done.returncode:
-        sys.exit("bench: %s\nended with %d\n%s" % (" ".join(map(str, argv)), done.returncode,
-                                                  done.stderr.decode(errors="replace")))
-    return done.stdout.decode()
+class Who:
+    """Whom the commands run as: a prefix, and the environment."""
+
+    def __init__(self, name, prefix, home):
+        self.name, self.prefix = name, prefix
+        self.env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "LANG": "C",
+                    "TERM": "dumb", "USER": name, "SHELL": "/bin/sh"}
+
+    def run(self, argv, **options):
+        options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run([os.fspath(a) for a in [*self.prefix, *argv]], env=self.env,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                              **options)
+
+    def output(self, argv, **options):
+        done = self.run(argv, **options)
+        if done.returncode:
+            sys.exit("bench: %s\nended with %d: not a sample\n%s" % (
+                " ".join(map(str, argv))[:2000], done.returncode,
+                done.stderr.decode(errors="replace")))
+        return done.stdout.decode()
+
+
+def spread(values):
+    values = sorted(values)
+    return {"p50": statistics.median(values), "min": values[0],
+            "p90": values[min(len(values) - 1, int(len(values) * 0.9))], "n": len(values)}
 
 
 class Bench:
-    def __init__(self, options, scratch):
-        self.rounds = options.rounds
-        self.results = {}
-        self.scratch = scratch
-        self.ns = os.readlink("/proc/self/ns/pid")
+    def __init__(self, options, scratch, user):
+        self.options, self.scratch = options, scratch
+        self.quick = options.quick
+        self.results = {"machine": machine(), "load_before": os.getloadavg()}
+        self.judged = []
+        name = pwd.getpwuid(os.geteuid()).pw_name
+        self.me = Who(name, [], pathlib.Path.home())
+        self.people = [self.me] + ([user] if user else [])
         self.ws = scratch / "ws"
-        self.ws.mkdir(mode=0o777)
-        os.chmod(self.ws, 0o777)
-        for name in ("launch", "probe"):
-            run(["cc", "-O2", "-D_GNU_SOURCE", "-o", scratch / name,
-                 ROOT / "tests/bench" / (name + ".c")])
-        for name in ("immure", "immure-full", "immure-attack"):
-            source = pathlib.Path(options.immure).parent / name
-            if source.exists():
-                shutil.copy(source, scratch / name)
-        shutil.copy(scratch / "probe", self.ws / "probe")
+        self.ws.mkdir()
+        self.ws.chmod(0o777)
+        self.programs = build(options, scratch, self.ws)
+        self.bwrap = rivals.Bwrap(scratch)
 
-    def immure(self, profile, *argv):
+    def immure(self, profile, *argv, flags=()):
         return [self.scratch / "immure", "run", "--no-policy", "--profile", profile,
-                "--workspace", self.ws, "--", *argv]
+                "--workspace", self.ws, *flags, "--", *argv]
 
-    def bwrap(self, like, *argv):
-        """The like of a profile's view, as close as its options come."""
-        program = shutil.which("bwrap")
-        if not program:
-            return None
-        view = ["--ro-bind", "/", "/"]
-        if like == "strict":
-            view = []
-            for name in SYSTEM:
-                path = pathlib.Path("/") / name
-                if path.is_symlink():
-                    view += ["--symlink", os.readlink(path), path]
-                elif path.is_dir():
-                    view += ["--ro-bind", path, path]
-        masks = ["--tmpfs", "/run", "--tmpfs", "/tmp"]
-        if like == "dev":
-            for name in (".ssh", ".gnupg", ".aws", ".config"):
-                path = pathlib.Path.home() / name
-                if path.is_dir():
-                    masks += ["--tmpfs", path]
-        return [program, "--unshare-all", "--die-with-parent", "--new-session", *view, *masks,
-                "--proc", "/proc", "--dev", "/dev", "--bind", self.ws, self.ws,
-                "--chdir", self.ws, "--", *argv]
+    def judge(self, what, value, target, unit):
+        ok = value <= target
+        self.judged.append({"what": what, "value": value, "target": target, "unit": unit,
+                            "pass": ok})
+        print("  %s  %s: %.3g%s, target at most %g%s" % ("PASS" if ok else "MISS", what, value,
+                                                        unit, target, unit))
 
-    def crun(self, *argv):
-        program = shutil.which("crun")
-        if not program or os.geteuid() != 0:
-            return None
-        bundle = self.scratch / "bundle"
-        shutil.rmtree(bundle, ignore_errors=True)
-        (bundle / "rootfs").mkdir(parents=True)
-        run([program, "spec"], cwd=bundle)
-        config = json.loads((bundle / "config.json").read_text())
-        config["process"].update(terminal=False, args=[str(a) for a in argv], cwd=str(self.ws))
-        config["process"].pop("rlimits", None)
-        config["mounts"] += [{"destination": "/" + name, "source": "/" + name, "type": "bind",
-                              "options": ["rbind", "ro"]}
-                             for name in SYSTEM if (pathlib.Path("/") / name).is_dir()]
-        config["mounts"].append({"destination": str(self.ws), "source": str(self.ws),
-                                 "type": "bind", "options": ["rbind"]})
-        (bundle / "config.json").write_text(json.dumps(config))
-        return [program, "--cgroup-manager=disabled", "run", "--bundle", bundle, "bench"]
+    # ---- launch ----
 
-    def firejail(self, *argv):
-        program = shutil.which("firejail")
-        if not program or os.geteuid() != 0:
-            return None
-        return [program, "--quiet", "--noprofile", "--net=none", "--seccomp", *argv]
+    def plan(self, who, profile):
+        return json.loads(who.output(
+            [self.scratch / "immure", "plan", "--no-policy", "--profile", profile, "--workspace",
+             self.ws, "--json", "--", "/bin/true"], cwd=self.ws))
 
-    def launches(self, user):
-        plain = [self.ws / "probe", "plain", self.ns]
-        sealed = [self.ws / "probe", "sealed", self.ns]
-        found = {
-            "plain": plain,
-            "immure strict": self.immure("strict", *sealed),
-            "immure dev": self.immure("dev", *sealed),
-            "bwrap like strict": self.bwrap("strict", *sealed),
-            "bwrap like dev": self.bwrap("dev", *sealed),
-        }
-        if not user:
-            found["crun"] = self.crun(*sealed)
-            found["firejail"] = self.firejail(*sealed)
-        return {label: argv for label, argv in found.items() if argv and works(label, argv, user)}
+    def rivals(self, who, hidden_ns):
+        """(label, every, options of launch, argv -> argv, points)"""
+        strict, dev = self.plan(who, "strict"), self.plan(who, "dev")
+        found = [("immure-strict", 1, [], lambda *a: self.immure("strict", *a),
+                  rivals.IMMURE_POINTS),
+                 ("immure-dev", 1, [], lambda *a: self.immure("dev", *a),
+                  rivals.IMMURE_POINTS + denied(dev))]
+        if self.bwrap.program:
+            found += [("bwrap-plain", 1, [], lambda *a: self.bwrap.plain(self.ws, *a),
+                       rivals.BWRAP_POINTS),
+                      ("bwrap-as-strict", 1, [], lambda *a: self.bwrap.like(strict, *a),
+                       rivals.BWRAP_POINTS),
+                      ("bwrap-as-dev", 1, [], lambda *a: self.bwrap.like(dev, *a),
+                       rivals.BWRAP_POINTS + denied(dev))]
+        if shutil.which("crun"):
+            made = iter("crun-%d-%s" % (i, who.name) for i in range(100))
+            found.append(("crun", 4, ["ns=" + hidden_ns] if hidden_ns else [],
+                          lambda *a: rivals.crun(self.scratch, self.ws, a, next(made)),
+                          rivals.CRUN_POINTS))
+        if shutil.which("firejail"):
+            found += [("firejail", 8, [], rivals.firejail, rivals.FIREJAIL_POINTS),
+                      ("firejail-default", 8, [], rivals.firejail_default,
+                       rivals.FIREJAIL_DEFAULT_POINTS)]
+        return found
 
-    def time(self, commands, user=False, memory=None, rounds=None):
-        argv = as_user(user) + [self.scratch / "launch", str(rounds or self.rounds)]
-        argv += ["-m", str(memory)] if memory else []
-        for label, command in commands.items():
-            argv += [label.replace(" ", "_"), *command, ";"]
-        lines = run(argv[:-1], cwd=self.ws).splitlines()
-        return {line.split()[0].replace("_", " "): [int(v) for v in line.split()[1:]]
-                for line in lines}
+    def usable(self, who, label, options, argv):
+        launcher = [self.scratch / "launch", 1, 0, label, *options, *argv]
+        done = who.run(list(map(str, launcher)), cwd=self.ws)
+        if done.returncode == 0:
+            return True
+        lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line]
+        if label.startswith("immure"):
+            sys.exit("bench: %s does not work:\n%s" % (label, "\n".join(lines)))
+        print("  left out: %s: %s" % (label, lines[0] if lines else "no reason given"))
+        return False
 
     def launch(self):
-        for user in (False, True):
-            if user and os.geteuid() != 0:
+        rounds, budget = (8, 3) if self.quick else (300, 35)
+        with rivals.without_v2() as hidden_ns:
+            for who in self.people:
+                print("\nlaunch as %s, us" % who.name)
+                self.launch_as(who, rounds, budget, hidden_ns)
+
+    def launch_as(self, who, rounds, budget, hidden_ns):
+        here = ["check"] + ["same:%s=%s" % (n, os.readlink("/proc/self/ns/" + n))
+                            for n in rivals.ALL]
+        argv = [self.scratch / "launch", rounds, budget]
+        for target in self.programs:
+            argv += ["plain/" + target, self.programs[target], "::", self.ws / "probe", *here,
+                     ";"]
+        for label, every, options, line, points in self.rivals(who, hidden_ns):
+            check = line(self.ws / "probe", "check", *points)
+            if not self.usable(who, label, options, check):
                 continue
-            who = "an ordinary user" if user else ("root" if os.geteuid() == 0 else "this user")
-            samples = self.time(self.launches(user), user)
-            floor = statistics.median(samples["plain"])
-            over = {k: statistics.median(v) - floor for k, v in samples.items()}
-            print("\nlaunch as %s: %d rounds, plain spawn %.0f us" % (who, self.rounds, floor))
-            print("  %-20s %10s %10s %14s" % ("", "p50 us", "over us", "of bwrap's"))
-            for label, values in samples.items():
-                like = "bwrap like dev" if "dev" in label else "bwrap like strict"
-                ratio = "%.2f" % (over[label] / over[like]) if like in over and over[like] else "-"
-                print("  %-20s %10.0f %10.0f %14s" % (label, statistics.median(values),
-                                                      over[label], ratio))
-            self.results["launch as " + who] = {
-                k: {"p50_us": statistics.median(v), "over_us": over[k]}
-                for k, v in samples.items()}
+            for i, target in enumerate(self.programs):
+                argv += ["%s/%s" % (label, target), "every=%d" % every, *options,
+                         *line(self.programs[target])]
+                argv += [";"] if i else ["::", *check, ";"]
+        lines = who.output(list(map(str, argv[:-1])), cwd=self.ws).splitlines()
+        samples = {line.split()[0]: line.split()[1:] for line in lines}
+        self.launch_table(who, samples)
+
+    def launch_table(self, who, samples):
+        table = self.results.setdefault("launch", {})[who.name] = {}
+        for target in self.programs:
+            floor = [int(v) for v in samples["plain/" + target]]
+            rows = {}
+            for name, values in samples.items():
+                label, of = name.split("/")
+                if of != target:
+                    continue
+                taken = [(int(v), f) for v, f in zip(values, floor) if v != "-"]
+                rows[label] = {"total_us": spread([v / 1000 for v, _ in taken]),
+                               "over_us": spread([(v - f) / 1000 for v, f in taken])}
+            table[target] = rows
+            print("  %-18s %27s   %27s  %s" % (
+                target, "total   min   p50   p90", "over plain   min   p50   p90", "of bwrap-as-*"))
+            for label, row in rows.items():
+                total, over = row["total_us"], row["over_us"]
+                print("  %-18s %15.0f %5.0f %5.0f   %15.0f %5.0f %5.0f  %s" % (
+                    label, total["min"], total["p50"], total["p90"], over["min"], over["p50"],
+                    over["p90"], ratio_text(rows, label)))
+        for profile, target in (("strict", 0.35), ("dev", 0.5)):
+            for name, rows in table.items():
+                ratio = ratios(rows, "immure-" + profile).get("bwrap-as-" + profile)
+                if ratio is not None:
+                    self.judge("%s as %s, %s, of bwrap's overhead with the same view" % (
+                        profile, who.name, name), ratio, target, "x")
+
+    # ---- stages ----
+
+    def stages(self):
+        print("\nstages of a launch, us, p50 of each")
+        for profile in ("strict", "dev"):
+            seen = {}
+            for _ in range(5 if self.quick else 30):
+                done = self.me.run(self.immure(profile, "/bin/true", flags=["--trace-time"]),
+                                   cwd=self.ws)
+                if done.returncode:
+                    sys.exit("bench: stages: %s" % done.stderr.decode(errors="replace"))
+                for name, us in work.trace_times(done.stderr.decode()):
+                    seen.setdefault(name, []).append(us)
+            medians = {name: statistics.median(v) for name, v in seen.items()}
+            self.results.setdefault("stages", {})[profile] = medians
+            print("  %-8s %s" % (profile, ", ".join("%s %.0f" % m for m in medians.items())))
+
+    # ---- parts that live in work.py ----
 
     def parent(self):
-        command = {"immure": self.immure("strict", self.ws / "probe", "sealed", self.ns)}
-        figures = {}
-        for _ in range(2):
-            for memory in (10, 1024):
-                got = self.time(command, memory=memory, rounds=max(10, self.rounds // 4))
-                figures.setdefault(memory, []).extend(got["immure"])
-        medians = {m: statistics.median(v) for m, v in figures.items()}
-        print("\nlaunch from a program with 10 MB: %.0f us, with 1 GB: %.0f us (%.2fx)" % (
-            medians[10], medians[1024], medians[1024] / medians[10]))
-        self.results["parent"] = {str(m): v for m, v in medians.items()}
+        work.parent(self)
 
     def operations(self):
-        figures = {}
-        for name, argv in (("getppid", ["getppid", "100000"]),
-                           ("open+close", ["open", "20000", str(self.ws / "probe")])):
-            plain, sealed = [], []
-            for _ in range(5):
-                plain.append(float(run([self.ws / "probe", *argv]).split()[1]))
-                sealed.append(float(run(self.immure("dev", self.ws / "probe", *argv)).split()[1]))
-            figures[name] = (min(plain), min(sealed))
-        print("\ninside dev, one operation: plain ns, sealed ns, more")
-        for name, (plain, sealed) in figures.items():
-            print("  %-20s %10.0f %10.0f %+10.0f" % (name, plain, sealed, sealed - plain))
-        self.results["operations"] = figures
+        work.operations(self)
 
     def workloads(self):
-        for name in ("a", "b"):
-            (self.ws / ("%s.c" % name)).write_text(
-                "#include <stdio.h>\n" + "".join(
-                    "int f%d(int x) { return x * %d + (x >> 3); }\n" % (i, i)
-                    for i in range(400)))
-        work = {
-            "compile": "for f in a b; do cc -O2 -c -o $f.o $f.c; done",
-            "git": "rm -rf g && git init -q g && cd g && cp ../a.c . && git add . && "
-                   "git -c user.name=a -c user.email=a@b commit -q -m x && git clone -q . ../g2 "
-                   "&& rm -rf ../g2",
-            "find": "find /usr -type f -size +1M >/dev/null",
-            "python": "python3 -c 'import json, re; "
-                      "print(len(json.dumps([{str(i): re.sub(\"1\", \"2\", str(i))} "
-                      "for i in range(120000)])))' >/dev/null",
-        }
-        print("\ninside dev, whole work: plain ms, sealed ms, ratio")
-        self.results["workloads"] = {}
-        for name, script in work.items():
-            plain, sealed = [], []
-            for _ in range(max(5, self.rounds // 20)):
-                plain.append(clock(["sh", "-c", script], self.ws))
-                sealed.append(clock(self.immure("dev", "sh", "-c", script), self.ws))
-            p, s = statistics.median(plain), statistics.median(sealed)
-            print("  %-20s %10.1f %10.1f %10.3f" % (name, p, s, s / p))
-            self.results["workloads"][name] = {"plain_ms": p, "sealed_ms": s}
+        work.workloads(self)
 
     def memory(self):
-        """Private memory of the supervisor and of init: everything below the
-        process we started, except the command itself."""
-        child = subprocess.Popen([os.fspath(a) for a in self.immure("dev", "sleep", "60")],
-                                 stdin=subprocess.DEVNULL, cwd=self.ws)
-        try:
-            end = time.monotonic() + 10
-            while not any(name == "sleep" for _, name in tree(child.pid)):
-                if time.monotonic() > end or child.poll() is not None:
-                    sys.exit("bench: memory: the command did not start")
-                time.sleep(0.01)
-            private = {pid: private_kb(pid) for pid, name in tree(child.pid) if name != "sleep"}
-        finally:
-            child.terminate()
-            child.wait()
-        print("\nprivate memory beside the command: %d KB in %d processes" % (
-            sum(private.values()), len(private)))
-        self.results["memory_kb"] = sum(private.values())
+        work.memory(self)
+
+    def teardown(self):
+        work.teardown(self)
+
+    def many(self):
+        work.many(self)
 
 
-def as_user(user):
-    return ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY,
-            "--clear-groups"] if user else []
+def ratios(rows, label):
+    return {other: rows[label]["over_us"]["p50"] / rows[other]["over_us"]["p50"]
+            for other in rows if other.startswith("bwrap") and rows[other]["over_us"]["p50"] > 0}
 
 
-def works(label, argv, user):
-    done = subprocess.run([os.fspath(a) for a in as_user(user) + argv], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    if done.returncode == 0:
-        return True
-    why = done.stderr.decode(errors="replace").strip().splitlines()
-    print("left out: %s: %s" % (label, why[-1] if why else "status %d" % done.returncode))
-    if label.startswith(("plain", "immure")):
-        sys.exit("bench: %s does not work" % label)
-    return False
+def ratio_text(rows, label):
+    if label.startswith("plain"):
+        return ""
+    return "  ".join("%s %.2f" % (other[6:], r) for other, r in ratios(rows, label).items())
 
 
-def clock(argv, where):
-    start = time.monotonic()
-    run(argv, cwd=where)
-    return (time.monotonic() - start) * 1000
+def denied(plan):
+    """The first masked file of the plan that is there: a checker must be refused."""
+    for op in plan["operations"]:
+        if op["op"] == "mask" and "optional" not in op.get("flags", []):
+            return ["denied:" + op["dst"]]
+    return []
 
 
-def tree(pid):
-    found = [(pid, "immure")]
-    for p, _ in found:
-        with contextlib.suppress(OSError):
-            for child in pathlib.Path("/proc/%d/task/%d/children" % (p, p)).read_text().split():
-                name = pathlib.Path("/proc/%s/comm" % child).read_text().strip()
-                found.append((int(child), name))
-    return found
+def machine():
+    uname = platform.uname()
+    versions = {}
+    for name in ("bwrap", "crun", "firejail"):
+        if shutil.which(name):
+            text = subprocess.run([name, "--version"], stdout=subprocess.PIPE, check=False).stdout
+            versions[name] = text.decode(errors="replace").splitlines()[0]
+    return {"kernel": uname.release, "arch": uname.machine, "cpus": os.cpu_count(),
+            "programs": versions}
 
 
-def private_kb(pid):
-    text = pathlib.Path("/proc/%d/smaps_rollup" % pid).read_text()
-    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
+def build(options, scratch, workspace):
+    """Compiles the helpers; what runs inside goes to the workspace."""
+    def cc(*argv):
+        done = subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", *map(str, argv)],
+                              stderr=subprocess.PIPE, check=False)
+        return done.returncode == 0
+
+    here = ROOT / "tests/bench"
+    if not cc("-o", scratch / "launch", here / "launch.c"):
+        sys.exit("bench: needs a C compiler")
+    if not cc("-static", "-o", workspace / "probe", here / "probe.c"):
+        cc("-o", workspace / "probe", here / "probe.c")
+    programs = {"true": pathlib.Path("/bin/true")}
+    if cc("-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-o",
+          workspace / "nop", here / "nop.c"):
+        programs["static"] = workspace / "nop"
+    directory = pathlib.Path(options.immure).resolve().parent
+    for name in ("immure", "immure-full", "immure-attack"):
+        if (directory / name).exists():
+            shutil.copy(directory / name, scratch / name)
+    library = directory / "src/lib"
+    if (library / "libimmure.so").exists():
+        cc("-o", scratch / "parent", here / "parent.c", "-I", ROOT / "include", "-L", library,
+           "-limmure", "-Wl,-rpath," + str(library))
+    return programs
+
+
+@contextlib.contextmanager
+def scratch_directory():
+    """Somewhere that everybody may pass through and that no profile hides."""
+    for place in ("/srv", "/opt", "/var/lib", pathlib.Path.home()):
+        if os.access(place, os.W_OK) and (os.stat(place).st_mode & 0o001 or os.geteuid()):
+            break
+    with tempfile.TemporaryDirectory(prefix="immure-bench-", dir=place) as name:
+        os.chmod(name, 0o755)
+        yield pathlib.Path(name)
+
+
+@contextlib.contextmanager
+def ordinary_user(scratch):
+    """A user of its own, with a home like people have; None when not root."""
+    if os.geteuid() != 0 or not shutil.which("useradd"):
+        yield None
+        return
+    name, home = "imbench%d" % os.getpid(), scratch / "home"
+    subprocess.run(["useradd", "-M", "-d", home, "-s", "/bin/sh", name], check=True)
+    try:
+        entry = pwd.getpwnam(name)
+        home.mkdir(mode=0o700)
+        for part in (".ssh", ".gnupg", ".aws", ".config", ".cache"):
+            (home / part).mkdir(mode=0o700)
+        for part in (".bashrc", ".profile", ".gitconfig", ".ssh/id_ed25519"):
+            (home / part).write_text("# bench\n")
+        for path in (home, *home.rglob("*")):
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+        yield Who(name, ["setpriv", "--reuid=%d" % entry.pw_uid, "--regid=%d" % entry.pw_gid,
+                         "--clear-groups"], home)
+    finally:
+        subprocess.run(["userdel", name], check=False, stderr=subprocess.DEVNULL)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--immure", default=str(ROOT / "build/immure"))
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="few samples, in half a minute")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
-    parser.add_argument("only", nargs="*",
-                        help="launch, parent, operations, workloads, memory; default: all")
+    parser.add_argument("only", nargs="*", help=", ".join(PARTS) + "; default: all")
     options = parser.parse_args()
-    place = "/var/lib" if os.geteuid() == 0 else pathlib.Path.home()
-    with tempfile.TemporaryDirectory(prefix="immure-bench-", dir=place) as scratch:
-        os.chmod(scratch, 0o755)
-        bench = Bench(options, pathlib.Path(scratch))
-        for part in options.only or ["launch", "parent", "operations", "workloads", "memory"]:
+    for part in options.only:
+        if part not in PARTS:
+            parser.error("no such part: " + part)
+    started = time.monotonic()
+    with scratch_directory() as scratch, ordinary_user(scratch) as user:
+        bench = Bench(options, scratch, user)
+        for part in options.only or PARTS:
             getattr(bench, part)()
-        if options.json:
-            pathlib.Path(options.json).write_text(json.dumps(bench.results, indent=2) + "\n")
+        bench.results.update(load_after=os.getloadavg(), targets=bench.judged)
+    print("\n%d of %d targets met; %.0f s; load %.1f before, %.1f after, %d CPUs" % (
+        sum(j["pass"] for j in bench.judged), len(bench.judged), time.monotonic() - started,
+        bench.results["load_before"][0], bench.results["load_after"][0], os.cpu_count()))
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(bench.results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
