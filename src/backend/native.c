@@ -76,7 +76,10 @@ int32_t immure_native_spawn(const struct immure_plan *p, const struct immure_cgr
 			   (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID))
 		return immure_fail(err, IMMURE_ERR_LAUNCH, EINVAL, "namespace", "",
 				   "the plan lacks the user, mount or pid namespace");
-	args.flags = (ns->num[0] & ~(uint64_t)CLONE_NEWCGROUP) | CLONE_PIDFD;
+	/* Init makes these two itself: a cgroup namespace is rooted where its
+	 * maker is, and a network namespace takes long enough to be made beside
+	 * other work. */
+	args.flags = (ns->num[0] & ~(uint64_t)(CLONE_NEWCGROUP | CLONE_NEWNET)) | CLONE_PIDFD;
 	args.pidfd = (uint64_t)(uintptr_t)&pidfd;
 	if (cgroup && cgroup->v2 && cgroup->n > 0) {
 		args.flags |= IMMURE_CLONE_INTO_CGROUP;

@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "kernel/loopback.h"
+#include "init/netns.h"
 #include "kernel/privs.h"
 #include "kernel/pty.h"
 #include "kernel/sys.h"
@@ -40,6 +40,7 @@ struct serving {
 	pid_t current; /* the command, or the attacker; 0 = none */
 	bool attacker;
 	uint64_t stage_ns[16];
+	struct immure_init_net net;
 };
 
 static uint64_t now_ns(void)
@@ -174,13 +175,20 @@ static int stage_ids(const struct immure_init *in, struct immure_init_step *step
 static int stage_network(const struct immure_init *in, struct immure_init_step *step)
 {
 	const struct immure_op *op = step_to(in->plan, IMMURE_OP_HOSTNAME, step);
-	int r = 0;
 
-	if (op && sethostname(op->src, strlen(op->src)) < 0)
-		return -errno;
-	if (step_to(in->plan, IMMURE_OP_LOOPBACK, step))
-		r = immure_loopback_up();
-	return r;
+	return op && sethostname(op->src, strlen(op->src)) < 0 ? -errno : 0;
+}
+
+/* As early as there is a user namespace to own it, and before the id maps: it
+ * is the longest piece of work that needs nothing from the others. */
+static int start_network(struct serving *s, struct immure_init_step *step)
+{
+	const struct immure_plan *p = s->in->plan;
+	const struct immure_op *ns = step_to(p, IMMURE_OP_NAMESPACES, step);
+
+	s->net.wanted = ns && (ns->num[0] & CLONE_NEWNET);
+	s->net.loopback = immure_plan_find(p, IMMURE_OP_LOOPBACK) != NULL;
+	return s->net.wanted ? immure_init_net_start(&s->net) : 0;
 }
 
 static int stage_terminal(struct serving *s, struct immure_init_step *step)
@@ -373,16 +381,23 @@ static int set_up(struct serving *s, struct immure_init_step *step)
 	mark(s, IMMURE_STAGE_NAMESPACE);
 	if (r == 0)
 		r = stage_cgroup(in, step);
+	if (r == 0)
+		r = start_network(s, step);
 	mark(s, IMMURE_STAGE_CGROUP);
 	if (r == 0)
 		r = stage_ids(in, step);
 	mark(s, IMMURE_STAGE_IDS);
 	if (r < 0)
 		return r;
-	root_fd = immure_init_build_root(in->plan, step);
+	root_fd = immure_init_build_root(in->plan, &s->net, step);
 	mark(s, IMMURE_STAGE_MOUNT);
 	if (root_fd < 0)
 		return root_fd;
+	step->stage = IMMURE_STAGE_NAMESPACE;
+	step->subject = "network namespace";
+	r = immure_init_net_join(&s->net);
+	if (r < 0)
+		return r;
 	r = immure_init_pivot(step, root_fd);
 	mark(s, IMMURE_STAGE_PIVOT);
 	if (r == 0)

@@ -37,8 +37,12 @@ struct immure_init_step {
 	const char *subject;
 };
 
-/* root.c: the MOUNT and PIVOT stages. 0 or -errno with *step set. */
-int immure_init_build_root(const struct immure_plan *p, struct immure_init_step *step);
+struct immure_init_net;
+
+/* root.c: the MOUNT and PIVOT stages. 0 or -errno with *step set. The network
+ * namespace is joined on the way, where the view of /sys depends on it. */
+int immure_init_build_root(const struct immure_plan *p, struct immure_init_net *net,
+			   struct immure_init_step *step);
 int immure_init_pivot(struct immure_init_step *step, int root_fd);
 /* forget.c: the supervisor's command line and environment, before anybody inside
  * can look; after the last use of the plan's paths. */

@@ -22,12 +22,14 @@
 
 #include "base/fd.h"
 #include "init/init.h"
+#include "init/netns.h"
 #include "kernel/mount.h"
 #include "kernel/sys.h"
 
 enum { OWN_MAX = 64, SEAL_MAX = 32, PATH_BYTES = 4096, KEEP_ENTRIES = 4096 };
 
 struct build {
+	struct immure_init_net *net;
 	int root_fd;
 	int mask_dir_fd, mask_file_fd; /* mode 000, cloned over what is masked */
 	dev_t own[OWN_MAX];            /* file systems that we made */
@@ -274,6 +276,12 @@ static int op_special(struct build *b, const struct immure_op *op)
 	bool proc = op->kind == IMMURE_OP_PROC;
 	IMMURE_CLEANUP_FD int tree = -1;
 
+	if (!proc) { /* a sysfs shows the network namespace of whoever mounts it */
+		int r = immure_init_net_join(b->net);
+
+		if (r < 0)
+			return r;
+	}
 	tree = immure_mount_new(proc ? "proc" : "sysfs", NULL,
 				proc ? attr : attr | IMMURE_ATTR_RDONLY);
 	return tree < 0 ? tree : attach_at(b, tree, op->dst, false);
@@ -594,9 +602,10 @@ static int apply(struct build *b, const struct immure_op *op)
 	}
 }
 
-int immure_init_build_root(const struct immure_plan *p, struct immure_init_step *step)
+int immure_init_build_root(const struct immure_plan *p, struct immure_init_net *net,
+			   struct immure_init_step *step)
 {
-	struct build b = { .root_fd = -1, .mask_dir_fd = -1, .mask_file_fd = -1 };
+	struct build b = { .net = net, .root_fd = -1, .mask_dir_fd = -1, .mask_file_fd = -1 };
 	mode_t old = umask(0);
 	int r;
 

@@ -206,9 +206,11 @@ static void json_trace(const struct immure_result *r, struct immure_jsonw *w)
 			continue;
 		immure_jsonw_object(w, NULL);
 		immure_jsonw_str(w, "step", trace_names[i].name);
-		immure_jsonw_uint(w, "us", (at - last) / 1000);
+		/* Two processes, two CPUs: what ended before its predecessor took
+		 * no time of its own. */
+		immure_jsonw_uint(w, "us", at > last ? (at - last) / 1000 : 0);
 		immure_jsonw_end(w, '}');
-		last = at;
+		last = at > last ? at : last;
 	}
 	immure_jsonw_end(w, ']');
 }
@@ -265,9 +267,10 @@ void immure_result_text(const struct immure_result *r, struct immure_buf *out)
 
 		if (!at)
 			continue;
-		immure_buf_printf(out, "%8llu us  %s\n", (unsigned long long)((at - last) / 1000),
+		immure_buf_printf(out, "%8llu us  %s\n",
+				  (unsigned long long)(at > last ? (at - last) / 1000 : 0),
 				  trace_names[i].name);
-		last = at;
+		last = at > last ? at : last;
 	}
 	immure_buf_printf(out, "%8llu us  in all\n", (unsigned long long)((last - first) / 1000));
 }

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "init/netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "kernel/loopback.h"
+#include "kernel/rawcall.h"
+
+#ifdef IMMURE_HAVE_RAWCALL
+
+static long loopback_up(void)
+{
+	struct ifreq req = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING };
+	long fd = immure_rawcall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0), r;
+
+	if (fd < 0)
+		return fd;
+	r = immure_rawcall(SYS_ioctl, fd, SIOCSIFFLAGS, (long)&req, 0);
+	(void)immure_rawcall(SYS_close, fd, 0, 0, 0); /* nothing was written */
+	return r;
+}
+
+/* Runs beside init, on a stack of its own and init's memory and descriptors:
+ * only system calls, and only ones that leave errno alone. */
+static int helper(void *ctx)
+{
+	struct immure_init_net *n = ctx;
+	long r = immure_rawcall(SYS_unshare, CLONE_NEWNET, 0, 0, 0);
+
+	if (r == 0 && n->loopback)
+		r = loopback_up();
+	if (r == 0)
+		r = immure_rawcall(SYS_openat, AT_FDCWD, (long)"/proc/thread-self/ns/net",
+				   O_RDONLY | O_CLOEXEC, 0);
+	n->result = r;
+	(void)immure_rawcall(SYS_exit, 0, 0, 0, 0);
+	return 0;
+}
+
+int immure_init_net_start(struct immure_init_net *n)
+{
+	/* A process, not a thread: it is waited for like any other child, and
+	 * init stays single-threaded. */
+	int pid = clone(helper, n->stack + sizeof(n->stack), CLONE_VM | CLONE_FILES | SIGCHLD, n);
+
+	if (pid < 0)
+		return -errno;
+	n->pid = pid;
+	return 0;
+}
+
+int immure_init_net_join(struct immure_init_net *n)
+{
+	int fd, r;
+
+	if (!n->wanted || n->joined)
+		return 0;
+	while (waitpid((pid_t)n->pid, NULL, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	n->pid = 0;
+	if (n->result < 0)
+		return (int)n->result;
+	fd = (int)n->result;
+	r = setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
+	immure_close(&fd);
+	n->joined = r == 0;
+	return r;
+}
+
+#else
+
+int immure_init_net_start(struct immure_init_net *n)
+{
+	(void)n;
+	return 0;
+}
+
+int immure_init_net_join(struct immure_init_net *n)
+{
+	if (!n->wanted || n->joined)
+		return 0;
+	if (unshare(CLONE_NEWNET) < 0)
+		return -errno;
+	n->joined = true;
+	return n->loopback ? immure_loopback_up() : 0;
+}
+
+#endif
