@@ -381,6 +381,9 @@ static int32_t apply_key(const struct place *at, const struct immure_json *conta
 	if (i < 0)
 		return unknown_key(&p, path);
 	p.k = &immure_keys[i];
+	if (!group && strchr(path, '.')) /* else one key could stand twice */
+		return refuse(&p, p.key_at, NULL, "stands in the object \"%.*s\", under \"%s\"",
+			      (int)strcspn(path, "."), path, strchr(path, '.') + 1);
 	if (append && !immure_key_appends(p.k))
 		return refuse(&p, p.key_at, NULL, "takes one value, so \"+\" has nothing to add to");
 	if (append && immure_json_get(container, name + 1))

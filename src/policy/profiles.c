@@ -55,7 +55,6 @@ static const struct immure_profile_value strict[] = {
 
 static const struct immure_profile_value ci[] = {
 	{ .key = "syscalls", .value = "default" },
-	{ .key = "environment.set", .append = true, .list = LIST("CI=true") },
 	{ .key = "limits.memory", .value = "2G" },
 	{ .key = "limits.processes", .value = "512" },
 	{ .key = "limits.wall_time", .value = "30m" },

@@ -79,7 +79,7 @@ def test_workspace_policy_may_tighten(site):
     {"files": {"protected": False}}, {"environment": {"pass": ["AWS_SECRET_ACCESS_KEY"]}},
     {"files": {"read": ["~/.ssh"]}}, {"identity": "root"}, {"workspace": {"path": "/"}},
     {"extends": "agent-claude"}, {"environment": {"set": {"LD_PRELOAD": "/x"}}},
-    {"files": {"tmp": []}}, {"files": {"created": [".git/hooks"]}}, {"backend": "landlock"},
+    {"files": {"tmp": []}}, {"files": {"+created": [".git/hooks/pre-commit"]}}, {"backend": "landlock"},
     {"require": {"downgrade": "allow"}}, {"syscalls": "/tmp/filter"},
 ])
 def test_workspace_policy_may_not_loosen(site, text):
