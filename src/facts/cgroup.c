@@ -75,7 +75,7 @@ static char *place(struct immure_arena *a, const struct immure_fact_mount *m, co
 	const char *rest = path;
 
 	if (!immure_path_is_normal(path) || !immure_path_is_normal(m->root) ||
-	    !immure_path_is_under(path, m->root))
+	    !immure_path_is_normal(m->target) || !immure_path_is_under(path, m->root))
 		return NULL;
 	if (strcmp(m->root, "/") != 0)
 		rest += strlen(m->root);
@@ -185,7 +185,6 @@ void immure_facts_find_cgroup(struct immure_arena *a, const char *cgroup,
 		c.v1_pids = find_v1(a, cgroup, "pids", mounts, mounts_n, fs);
 		c.v1_cpu = find_v1(a, cgroup, "cpu", mounts, mounts_n, fs);
 		c.v1_cpuacct = find_v1(a, cgroup, "cpuacct", mounts, mounts_n, fs);
-		c.v1_freezer = find_v1(a, cgroup, "freezer", mounts, mounts_n, fs);
 	}
 	v1 = (c.v1_memory ? HAS_MEMORY : 0u) | (c.v1_pids ? HAS_PIDS : 0u) |
 	     (c.v1_cpu ? HAS_CPU : 0u);

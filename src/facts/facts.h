@@ -63,7 +63,7 @@ struct immure_cgroup_facts {
 	const char *v2;                                  /* parent directory */
 	bool v2_enable; /* write "+memory +pids +cpu" (those set below) to its
 			 * cgroup.subtree_control before making a leaf */
-	const char *v1_memory, *v1_pids, *v1_cpu, *v1_cpuacct, *v1_freezer;
+	const char *v1_memory, *v1_pids, *v1_cpu, *v1_cpuacct;
 	bool memory, pids, cpu;                          /* what limits can be set */
 };
 

@@ -289,7 +289,6 @@ static void v1(void **state)
 	assert_string_equal(c.v1_pids, CG "/pids");
 	assert_string_equal(c.v1_cpu, CG "/cpu,cpuacct");
 	assert_string_equal(c.v1_cpuacct, CG "/cpu,cpuacct");
-	assert_null(c.v1_freezer);
 	assert_true(c.memory && c.pids && c.cpu);
 	h.writable[0] = CG "/pids"; /* an ordinary user whom someone gave one tree */
 	h.writable[1] = NULL;
