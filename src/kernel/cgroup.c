@@ -84,6 +84,15 @@ int immure_cgroup_make(struct immure_cgroup *c, bool v2, const char *parents, co
 	return 0;
 }
 
+int immure_cgroup_enable(const char *parent, const char *controllers)
+{
+	IMMURE_CLEANUP_FD int dir = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (dir < 0)
+		return -errno;
+	return immure_write_file_at(dir, "cgroup.subtree_control", controllers);
+}
+
 static int ctl_write(const struct immure_cgroup *c, enum immure_cgroup_ctl ctl, const char *file,
 		     uint64_t value)
 {

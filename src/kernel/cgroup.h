@@ -34,6 +34,9 @@ void immure_cgroup_init(struct immure_cgroup *c);
 /* parents: "memory=/dir:pids=/dir:cpu=/dir" for v1, "/dir" for v2. Makes the
  * leaf `name` in each. On failure what was made is removed. */
 int immure_cgroup_make(struct immure_cgroup *c, bool v2, const char *parents, const char *name);
+/* v2: lets children of `parent` have these controllers (cgroup.subtree_control);
+ * controllers as "+memory +pids". -EBUSY: the parent has processes of its own. */
+int immure_cgroup_enable(const char *parent, const char *controllers);
 int immure_cgroup_set_memory(struct immure_cgroup *c, uint64_t bytes);
 int immure_cgroup_set_pids(struct immure_cgroup *c, uint64_t count);
 int immure_cgroup_set_cpu(struct immure_cgroup *c, uint64_t milli_cpus);

@@ -84,6 +84,18 @@ static int32_t cgroup_limit(struct immure_run *run, const struct immure_op *op)
 	return 0;
 }
 
+static int enable_controllers(const struct immure_run *run, const struct immure_op *leaf)
+{
+	const struct immure_plan *p = run->plan;
+	char list[64];
+
+	(void)snprintf(list, sizeof(list), "%s%s%s",
+		       immure_plan_find(p, IMMURE_OP_CGROUP_MEMORY) ? "+memory " : "",
+		       immure_plan_find(p, IMMURE_OP_CGROUP_PIDS) ? "+pids " : "",
+		       immure_plan_find(p, IMMURE_OP_CGROUP_CPU) ? "+cpu " : "");
+	return immure_cgroup_enable(leaf->src, list);
+}
+
 static int32_t prepare_cgroup(struct immure_run *run)
 {
 	const struct immure_op *leaf = immure_plan_find(run->plan, IMMURE_OP_CGROUP_LEAF);
@@ -96,6 +108,11 @@ static int32_t prepare_cgroup(struct immure_run *run)
 	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
 	(void)snprintf(name, sizeof(name), "immure-%d-%llx", (int)getpid(),
 		       (unsigned long long)now.tv_sec * 1000000000U + (unsigned long long)now.tv_nsec);
+	if (leaf->num[1]) {
+		r = enable_controllers(run, leaf);
+		if (r < 0)
+			return failed(run, r, "cgroup", "cannot hand controllers down");
+	}
 	r = immure_cgroup_make(&run->cgroup, leaf->num[0] == 2, leaf->src, name);
 	if (r < 0)
 		return failed(run, r, "cgroup", "cannot make a cgroup");
