@@ -271,6 +271,65 @@ static void device_nodes(void **unused)
 	}
 }
 
+/* openat's mode is the fourth argument. */
+static void expect_openat(uint32_t flags, uint32_t mode, uint32_t want)
+{
+	static const uint64_t high[] = { 0, HIGH };
+
+	for (int m = 0; m < 2; m++) {
+		uint32_t nr = (uint32_t)oracle_by_name(table, "openat")->nr[m];
+
+		for (size_t i = 0; i < *machines[m].filters_n; i++) {
+			const struct immure_filter_builtin *b = &machines[m].filters[i];
+
+			for (int k = 0; strcmp(b->profile, "guard") != 0 && k < 4; k++) {
+				const uint64_t args[6] = { HIGH, HIGH, high[k & 1] | flags,
+							   high[k >> 1] | mode, HIGH, HIGH };
+
+				assert_int_equal(ask(b, machines[m].arch, nr, args).action, want);
+			}
+		}
+	}
+}
+
+/* Whatever else is in the mode, and above its 16 bits. */
+static void setuid_files(void **unused)
+{
+	static const uint32_t modes[] = { 04000, 04755, 06755, 07777, 0104755 };
+	static const uint32_t plain[] = { 0, 0644, 0755, 01777, 02755, 03777, 0100644 };
+	static const uint32_t making[] = { 0100, 0101, 0102, 0301, 020200000, 020200002, 020000000 };
+	static const uint32_t finding[] = { 0, 1, 2, 0200000, 02000000, 010000000 };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		uint32_t m = modes[i];
+
+		expect_int(BOTH, NULL, "chmod", 0, m, 0, EPERM);
+		expect_int(BOTH, NULL, "fchmod", 3, m, 0, EPERM);
+		expect_int(BOTH, NULL, "fchmodat", 0, 0, m, EPERM);
+		expect_int(BOTH, NULL, "fchmodat2", 0, 0, m, EPERM);
+		expect_int(BOTH, NULL, "creat", 0, m, 0, EPERM);
+		expect_int(BOTH, NULL, "mknod", 0, m, 0, EPERM);
+		expect_int(BOTH, NULL, "mknodat", 0, 0, m, EPERM);
+		for (size_t k = 0; k < sizeof(making) / sizeof(making[0]); k++) {
+			expect_int(BOTH, NULL, "open", 0, making[k], m, EPERM);
+			expect_openat(making[k], m, SECCOMP_RET_ERRNO | EPERM);
+		}
+		for (size_t k = 0; k < sizeof(finding) / sizeof(finding[0]); k++) {
+			expect_int(BOTH, NULL, "open", 0, finding[k], m, OK);
+			expect_openat(finding[k], m, SECCOMP_RET_ALLOW);
+		}
+	}
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		expect_int(BOTH, NULL, "chmod", 0, plain[i], 0, OK);
+		expect_int(BOTH, NULL, "fchmodat", 0, 0, plain[i], OK);
+		expect_int(BOTH, NULL, "creat", 0, plain[i], 0, OK);
+		expect_int(BOTH, NULL, "open", 0, 0101, plain[i], OK);
+		expect_openat(0101, plain[i], SECCOMP_RET_ALLOW);
+	}
+	expect(BOTH, NULL, "openat2", 0, 0, 0, ENOSYS);
+}
+
 static void listeners(void **unused)
 {
 	(void)unused;
@@ -328,6 +387,7 @@ int main(void)
 		cmocka_unit_test(process_options),
 		cmocka_unit_test(personalities),
 		cmocka_unit_test(device_nodes),
+		cmocka_unit_test(setuid_files),
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(closed_in_every_profile),
 	};

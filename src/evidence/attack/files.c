@@ -17,6 +17,12 @@
 #ifndef RENAME_EXCHANGE
 #define RENAME_EXCHANGE 2
 #endif
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
@@ -155,6 +161,43 @@ static void chroot_out(const struct attack_ctx *ctx, struct attack_result *r)
 	attack_try(r, chroot("/"), "chroot");
 }
 
+/* A program that makes whoever finds it on the host its owner. */
+static void setuid_file(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	static const char *const kinds[] = { "workspace-rw", "tmp" };
+	struct {
+		uint64_t flags, mode, resolve;
+	} how = { .flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, .mode = 04755 };
+	char path[PATH_MAX];
+	const char *dir = NULL;
+	int fd;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !dir; i++)
+		dir = attack_first(ctx, kinds[i]);
+	if (!dir) {
+		attack_unsupported(r, "no place to make a file");
+		return;
+	}
+	attack_name(path, sizeof(path), dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 04755);
+	attack_try(r, fd, "open with a setuid mode");
+	(void)unlink(path);
+	fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	attack_try(r, fd, "openat2 with a setuid mode");
+	(void)unlink(path);
+	attack_try(r, mknod(path, S_IFREG | 04755, 0), "mknod with a setuid mode");
+	(void)unlink(path);
+	attack_try(r, open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 04755), "O_TMPFILE with a setuid mode");
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	if (fd >= 0) {
+		attack_try(r, fchmod(fd, 04755), "fchmod u+s");
+		attack_try(r, chmod(path, 04755), "chmod u+s");
+		attack_try(r, syscall(SYS_fchmodat, AT_FDCWD, path, 04755), "fchmodat u+s");
+		attack_try(r, syscall(SYS_fchmodat2, AT_FDCWD, path, 04755, 0), "fchmodat2 u+s");
+	}
+	(void)unlink(path); /* ours */
+}
+
 static void protected_write(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	const char *path;
@@ -271,6 +314,7 @@ static const struct attack table[] = {
 	{ "file_write.own-image", own_image },
 	{ "file_write.climb", climb },
 	{ "file_write.chroot", chroot_out },
+	{ "file_write.setuid", setuid_file },
 	{ "file_write.protected-write", protected_write },
 	{ "file_write.protected-rename", protected_rename },
 	{ "file_write.protected-replace", protected_replace },
