@@ -23,7 +23,7 @@ MUST_RUN = os.environ.get("IMMURE_MUST_RUN") == "1"
 
 # What an older kernel lacks and the launcher has another way for. Anything not
 # here is tested one by one in tests/fault: it works, or it is a refusal.
-OLD_KERNEL = "clone3,close_range,faccessat2,epoll_pwait2,fchmodat2,statmount,listmount"
+OLD_KERNEL = "clone3,faccessat2,epoll_pwait2,fchmodat2,statmount,listmount,memfd_create"
 
 SECRET = b"SECRET-CANARY-8d1f"
 PR_SET_CHILD_SUBREAPER = 36

@@ -98,6 +98,13 @@ static inline int immure_sys_openat2(int dirfd, const char *path, uint64_t flags
 	return (int)IMMURE_SYS(syscall(SYS_openat2, dirfd, path, &how, sizeof(how)));
 }
 
+/* The older call: the lower eight bits of flags are the exit signal. 5.2 for
+ * CLONE_PIDFD. */
+static inline long immure_sys_clone(unsigned long flags, int *ret_pidfd)
+{
+	return IMMURE_SYS(syscall(SYS_clone, flags, 0UL, ret_pidfd, 0UL, 0UL));
+}
+
 /* 5.2 */
 static inline int immure_sys_open_tree(int dirfd, const char *path, unsigned int flags)
 {

@@ -80,6 +80,13 @@ static int32_t deny(struct immure_compile *b, enum immure_rank rank, const char 
 
 	if (!s) /* not asked for, because the view hides its surroundings */
 		return mask(b, rank, path, false, true, key);
+	/* A mount stands on one name; the content's other names stay readable. */
+	if (s->real && s->type == 'f' && s->nlink > 1)
+		immure_compile_gap(b, false, key, "secret_read",
+				 immure_arena_printf(b->a, "%s has %llu hard links: it could be read "
+						     "through another name", path,
+						     (unsigned long long)s->nlink),
+				 "break the links: copy the file over itself");
 	if (s->real)
 		return mask(b, rank, s->real, s->type != 'd', false, key);
 	if (!s->errnum) {
