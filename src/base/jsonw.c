@@ -3,15 +3,32 @@
 
 #include <string.h>
 
+/* How many bytes from s on stand for themselves: most of what is ever written. */
+static size_t plain(const char *s, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && s[n] >= 0x20 && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
+		n++;
+	return n;
+}
+
 void immure_json_quote(struct immure_buf *out, const char *s, size_t len)
 {
 	size_t i = 0;
 
 	immure_buf_putc(out, '"');
 	while (i < len) {
-		size_t n = immure_utf8_len(s + i, len - i, NULL);
-		unsigned char c = (unsigned char)s[i];
+		size_t n = plain(s + i, len - i);
+		unsigned char c;
 
+		if (n > 0) {
+			immure_buf_put(out, s + i, n);
+			i += n;
+			continue;
+		}
+		n = immure_utf8_len(s + i, len - i, NULL);
+		c = (unsigned char)s[i];
 		if (n == 0) {
 			immure_buf_printf(out, "\\ufffd%02x", c);
 			i++;
