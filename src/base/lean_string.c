@@ -11,7 +11,9 @@
 #include <string.h>
 
 /* Or the compiler turns these loops into calls of themselves. */
+#ifndef __clang__
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
+#endif
 
 static inline __m128i load(const void *p)
 {

@@ -221,7 +221,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {0};
 	int flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWCGROUP;
-	int gate[2], status;
+	int gate[2], status = 0;
 	char byte;
 	pid_t pid;
 

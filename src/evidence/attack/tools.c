@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+__attribute__((format(printf, 2, 0)))
 static void detail(struct attack_result *r, const char *fmt, va_list ap)
 {
 	(void)vsnprintf(r->detail, sizeof(r->detail), fmt, ap); /* cut is fine */
