@@ -29,9 +29,9 @@ enum immure_point_kind {
 enum immure_rank {
 	IMMURE_RANK_PIN,
 	IMMURE_RANK_STRUCTURE, /* what the view is made of */
-	IMMURE_RANK_TMP,
 	IMMURE_RANK_PROTECT,   /* with an allow: read-only (tree.c) */
 	IMMURE_RANK_TABLE,     /* sensitive paths, host sockets */
+	IMMURE_RANK_TMP,       /* what is private shows nothing of the host */
 	IMMURE_RANK_ALLOW,     /* workspace, files.read, files.write */
 	IMMURE_RANK_DENY,
 	IMMURE_RANK_OURS,      /* the control plane */
@@ -133,6 +133,8 @@ const struct immure_root *immure_compile_root(const struct immure_compile *b, co
 /* Adds a WATCH, unless there is one, or the place is our own. */
 int32_t immure_compile_watch(struct immure_compile *b, const char *dir, const char *sub,
 			     uint32_t flags, const char *key);
+/* Covered wherever a sysfs is shown. */
+bool immure_compile_sys_masked(const char *path);
 /* What a finished mount stage shows at an absolute path. */
 bool immure_compile_visible(const struct immure_compile *b, const char *path);
 
@@ -143,6 +145,8 @@ int32_t immure_compile_masks(struct immure_compile *b);     /* masks.c */
 int32_t immure_compile_aliases(struct immure_compile *b);   /* alias.c */
 int32_t immure_compile_protect(struct immure_compile *b);   /* protect.c */
 int32_t immure_compile_limits(struct immure_compile *b);    /* limits.c */
+/* What all private areas may hold together, 0 = no limit. */
+uint64_t immure_compile_disk(const struct immure_compile *b);
 int32_t immure_compile_supervision(struct immure_compile *b);
 int32_t immure_compile_identity(struct immure_compile *b);  /* identity.c */
 int32_t immure_compile_command(struct immure_compile *b);   /* command.c */

@@ -26,6 +26,12 @@ static bool is_ours(const struct immure_compile *b, const char *path)
 	return false;
 }
 
+/* A device is written through the node, whatever its mount says. */
+static bool is_device_place(const char *path)
+{
+	return immure_path_is_under(path, "/dev") && !immure_path_is_under(path, "/dev/shm");
+}
+
 static bool is_kernel_place(const char *path)
 {
 	if (immure_path_is_under(path, "/proc") || immure_path_is_under(path, "/sys"))
@@ -129,8 +135,15 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write)
 		immure_compile_hint(b, "create it first, or take it out of files.write");
 		return -IMMURE_ERR_POLICY;
 	}
-	if (is_kernel_place(s->real) && (write || immure_path_is_under(s->real, "/proc")))
+	if (is_kernel_place(s->real) && (write || immure_path_is_under(s->real, "/proc") ||
+					 immure_compile_sys_masked(s->real)))
 		return immure_compile_refuse(b, key, "%s is the kernel's", s->real);
+	if (!write && is_device_place(s->real)) {
+		(void)immure_compile_refuse(b, key, "%s: devices cannot be shown read-only",
+					    s->real);
+		immure_compile_hint(b, "files.write gives them whole");
+		return -IMMURE_ERR_POLICY;
+	}
 	if (strcmp(s->real, "/") == 0) {
 		if (!write && b->p->view == IMMURE_VIEW_HOST)
 			return 0;

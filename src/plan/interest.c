@@ -150,14 +150,13 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 			add(&q, immure_system_dirs[i]);
 		for (size_t i = 0; immure_system_etc[i]; i++)
 			add(&q, immure_system_etc[i]);
-		if (p->network == IMMURE_NETWORK_HOST) {
-			add(&q, "/etc/resolv.conf");
-			add(&q, "/etc/hosts");
-		}
+		add(&q, "/etc/hosts");
 	} else {
 		add(&q, "/run");
 		add(&q, "/sys");
 	}
+	if (p->network == IMMURE_NETWORK_HOST)
+		add(&q, "/etc/resolv.conf");
 	if (p->sensitive)
 		add_sensitive(&q, workspace);
 	for (size_t i = 0; i < p->protect.n; i++)

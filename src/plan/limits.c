@@ -125,6 +125,17 @@ static bool rlimits(struct immure_compile *b, struct controllers w)
 	return ok;
 }
 
+/* Files in private areas are memory. A cgroup counts them; sampling does not,
+ * so there the areas together get no more than the memory limit. */
+uint64_t immure_compile_disk(const struct immure_compile *b)
+{
+	const struct immure_limits *l = &b->p->limits;
+
+	if (l->memory && !wanted(b).memory && (!l->disk || l->disk > l->memory))
+		return l->memory;
+	return l->disk;
+}
+
 int32_t immure_compile_limits(struct immure_compile *b)
 {
 	struct controllers w = wanted(b);

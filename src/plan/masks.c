@@ -73,6 +73,12 @@ static const char *where(struct immure_compile *b, const char *path)
 	return immure_compile_join(b->a, b->home, path + strlen(home) + (strlen(home) > 1));
 }
 
+/* Other file systems stand here inside; not all is there that the host has. */
+static bool is_replaced(const char *path)
+{
+	return immure_path_is_under(path, "/proc") || immure_path_is_under(path, "/sys");
+}
+
 static int32_t deny(struct immure_compile *b, enum immure_rank rank, const char *path,
 		    const char *key)
 {
@@ -88,7 +94,7 @@ static int32_t deny(struct immure_compile *b, enum immure_rank rank, const char 
 						     (unsigned long long)s->nlink),
 				 "break the links: copy the file over itself");
 	if (s->real)
-		return mask(b, rank, s->real, s->type != 'd', false, key);
+		return mask(b, rank, s->real, s->type != 'd', is_replaced(s->real), key);
 	if (!s->errnum) {
 		path = where(b, path);
 		return path ? watch(b, path, key) : -IMMURE_ERR_NOMEM;

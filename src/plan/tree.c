@@ -264,6 +264,14 @@ static const char *const sys_masks[] = {
 	"/sys/fs", "/sys/hypervisor", "/sys/kernel", "/sys/module", "/sys/power",
 };
 
+bool immure_compile_sys_masked(const char *path)
+{
+	for (size_t i = 0; i < sizeof(sys_masks) / sizeof(sys_masks[0]); i++)
+		if (immure_path_is_under(path, sys_masks[i]))
+			return true;
+	return false;
+}
+
 static int32_t put_list(struct walk *w, enum immure_op_kind kind, const char *const *paths,
 			size_t n)
 {
@@ -362,8 +370,8 @@ int32_t immure_compile_tree(struct immure_compile *b)
 	 * the sum holds whatever the command does. A page is the least there is. */
 	for (size_t i = 0; i < b->points_n; i++)
 		areas += b->points[i].kind == IMMURE_POINT_TMPFS && !b->points[i].ro;
-	if (b->p->limits.disk) {
-		w.share = b->p->limits.disk / areas;
+	w.share = immure_compile_disk(b) / areas;
+	if (immure_compile_disk(b)) {
 		if (w.share < 4096)
 			return immure_compile_refuse(b, "limits.disk", "too small for %zu areas",
 						   areas);

@@ -124,6 +124,7 @@ static void host_view(struct immure_compile *b)
 {
 	const struct immure_fact_path *run = immure_facts_path(b->f, "/run");
 	const struct immure_fact_path *sys = immure_facts_path(b->f, "/sys");
+	const struct immure_fact_path *resolv = immure_facts_path(b->f, "/etc/resolv.conf");
 	struct immure_point *pt;
 
 	/* Sockets and state of every service live here. Not examined: assume it. */
@@ -131,6 +132,14 @@ static void host_view(struct immure_compile *b)
 		pt = tmpfs(b, IMMURE_RANK_STRUCTURE, run ? run->real : "/run", 0755, KEY_ALWAYS);
 		if (pt)
 			pt->ro = true;
+	}
+	/* Names are resolved by a file that often lies among the services' state. */
+	if (!b->netns && resolv && resolv->real && resolv->type == 'f' &&
+	    immure_path_is_under(resolv->real, "/run")) {
+		pt = immure_compile_point(b, IMMURE_POINT_READ, IMMURE_RANK_STRUCTURE, resolv->real,
+					  "network.mode");
+		if (pt)
+			pt->file = pt->optional = true;
 	}
 	/* A new sysfs can be mounted only by the owner of a network namespace. */
 	if (!sys || (sys->type == 'd' && !sys->link))

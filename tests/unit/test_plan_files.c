@@ -431,6 +431,39 @@ static void aliases(void **state)
 	assert_op(h, "/mnt/all/u/ws/CLAUDE.md", IMMURE_OP_READONLY);
 }
 
+static void special_places(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/dev", 'd');
+	host_has(h, "/dev/kvm", 'c');
+	host_has(h, "/proc/cpuinfo", 'f');
+	host_has(h, "/sys/module/x", 'd');
+	host_must(h, "dev", "+files.write=/dev/kvm", NULL);
+	assert_op(h, "/dev/kvm", IMMURE_OP_BIND);
+	host_refuses(h, IMMURE_ERR_POLICY, "devices", "dev", "+files.read=/dev/kvm", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "kernel", "dev", "+files.read=/proc/cpuinfo", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "kernel", "dev", "+files.read=/sys/module/x", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "kernel", "dev", "+files.write=/dev", NULL);
+	host_must(h, "dev", "+files.deny=/proc/cpuinfo", NULL);
+	assert_true(host_at(h, "/proc/cpuinfo", IMMURE_OP_MASK)->flags & IMMURE_OPF_OPTIONAL);
+	assert_true(host_position(h, IMMURE_OP_PROC, "/proc") <
+		    host_position(h, IMMURE_OP_MASK, "/proc/cpuinfo"));
+	/* with the host's network its resolver's file has to be there */
+	host_link(h, "/etc/resolv.conf", "../run/r/resolv.conf", "/run/r/resolv.conf", 'f');
+	host_must(h, "dev", "network.mode=host", NULL);
+	assert_op(h, "/run/r/resolv.conf", IMMURE_OP_BIND);
+	host_must(h, "strict", "network.mode=host", NULL);
+	assert_string_equal(host_at(h, "/etc/resolv.conf", IMMURE_OP_BIND)->src,
+			    "/run/r/resolv.conf");
+	host_must(h, "dev", NULL);
+	assert_none(h, "/run/r/resolv.conf");
+	/* the policy's private area beats a built-in denial */
+	host_has(h, "/var/log", 'd');
+	host_must(h, "dev", "+files.tmp=/var/log", NULL);
+	assert_op(h, "/var/log", IMMURE_OP_TMPFS);
+}
+
 static void where_it_starts(void **state)
 {
 	struct host *h = *state;
@@ -474,6 +507,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(own_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(host_sockets, setup, teardown),
 		cmocka_unit_test_setup_teardown(aliases, setup, teardown),
+		cmocka_unit_test_setup_teardown(special_places, setup, teardown),
 		cmocka_unit_test_setup_teardown(where_it_starts, setup, teardown),
 	};
 

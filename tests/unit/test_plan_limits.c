@@ -118,6 +118,14 @@ static void other_limits(void **state)
 	assert_int_equal(host_at(h, "/var/tmp", IMMURE_OP_TMPFS)->num[0], 10 << 20);
 	assert_int_equal(host_at(h, "/dev", IMMURE_OP_DEV)->num[0], 10 << 20);
 	assert_int_equal(host_at(h, "/run", IMMURE_OP_TMPFS)->num[0], 0); /* nothing fits in */
+	/* sampling does not see files in memory: the areas are limited as it is */
+	host_must(h, "dev", "limits.memory=30M", NULL);
+	assert_int_equal(host_at(h, "/tmp", IMMURE_OP_TMPFS)->num[0], 10 << 20);
+	h->facts.cgroup = (struct immure_cgroup_facts){
+		.kind = IMMURE_CGROUP_V2, .v2 = "/x", .memory = true,
+	};
+	host_must(h, "dev", "limits.memory=30M", NULL);
+	assert_int_equal(host_at(h, "/tmp", IMMURE_OP_TMPFS)->num[0], 0);
 	host_refuses(h, IMMURE_ERR_POLICY, "too small", "dev", "limits.disk=4K", NULL);
 }
 
