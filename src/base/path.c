@@ -10,7 +10,10 @@ bool immure_path_is_normal(const char *p)
 	if (p[1] == '\0')
 		return true;
 	for (const char *c = p; *c == '/';) {
-		size_t n = strcspn(c + 1, "/");
+		size_t n = 0;
+
+		while (c[1 + n] && c[1 + n] != '/')
+			n++;
 
 		if (n == 0 || (n == 1 && c[1] == '.') || (n == 2 && c[1] == '.' && c[2] == '.'))
 			return false;

@@ -165,7 +165,7 @@ static void examine_one(struct immure_arena *a, struct immure_fact_path *p, bool
  * over its entries rules out most of them. Whatever is not plain on the way (a
  * link, a refusal) is left to examine_one(). */
 
-enum { MANY_NAMES = 6, ENTRIES_MOST = 4000 };
+enum { MANY_NAMES = 6, ENTRIES_MOST = 4000, SIZE_PER_NAME = 80 };
 
 struct batch {
 	struct immure_arena *a;
@@ -175,7 +175,11 @@ struct batch {
 
 static size_t name_len(const char *s)
 {
-	return strcspn(s, "/");
+	size_t n = 0;
+
+	while (s[n] && s[n] != '/')
+		n++;
+	return n;
 }
 
 static void each_alone(struct batch *b, size_t from, size_t to)
@@ -226,11 +230,30 @@ static void examine_name(struct batch *b, int dir, size_t from, size_t to, size_
 	immure_close(&sub);
 }
 
+/* A listing costs about half a lookup an entry, and a directory's size tells
+ * roughly how many it may have. */
+static bool listing_pays(const struct batch *b, int dir, size_t from, size_t to, size_t at)
+{
+	struct stat st;
+	size_t distinct = 0;
+
+	if (to - from < MANY_NAMES)
+		return false;
+	for (size_t i = from; i < to; i++) {
+		const char *name = b->v[i]->path + at;
+
+		if (i == from || strncmp(b->v[i - 1]->path + at, name, name_len(name) + 1) != 0)
+			distinct++;
+	}
+	return distinct >= MANY_NAMES && fstat(dir, &st) == 0 && st.st_size >= 0 &&
+	       (size_t)st.st_size <= distinct * SIZE_PER_NAME;
+}
+
 static void examine_below(struct batch *b, int dir, size_t from, size_t to, size_t at)
 {
 	struct immure_dirset names = { .complete = false };
 
-	if (to - from >= MANY_NAMES)
+	if (listing_pays(b, dir, from, to, at))
 		immure_dirset_read(&names, dir, ENTRIES_MOST);
 	for (size_t i = from, next; i < to; i = next) {
 		const char *name = b->v[i]->path + at;
