@@ -337,6 +337,8 @@ const struct immure_point immure_points[] = {
 	POINT("resources.cgroup", ALWAYS, READ_ONLY | S(NOENT), CGROUP_LEAF, NULL,
 	      "the cgroup cannot be left or changed", "no writable cgroup file system",
 	      "make groups, open control files for writing"),
+	POINT("resources.limits-of-init", ALWAYS, FILTER, SECCOMP, NULL,
+	      "init's own limits cannot be changed", "seccomp", "prlimit of pid 1"),
 	POINT("resources.scheduling", ALWAYS, FILTER, DROP_CAPS, NULL,
 	      "no priority over others", "no capabilities",
 	      "real-time scheduling, nice -20, real-time input and output"),

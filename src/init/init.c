@@ -535,7 +535,9 @@ static void request(struct serving *s)
 		immure_close(&fds[i]);
 }
 
-/* Private resident pages of every process in the namespace, in bytes. */
+/* Private resident pages of every process in the namespace, in bytes. What
+ * cannot be measured counts as too much: a command may lower init's own limits
+ * (prlimit asks for the same user, no more), so that it cannot open files. */
 static uint64_t resident(void)
 {
 	char buf[4096] __attribute__((aligned(8)));
@@ -544,7 +546,7 @@ static uint64_t resident(void)
 	long n;
 
 	if (proc < 0)
-		return 0;
+		return UINT64_MAX;
 	while ((n = syscall(SYS_getdents64, proc, buf, sizeof(buf))) > 0) {
 		for (long i = 0; i < n;) {
 			unsigned short reclen;
@@ -559,8 +561,10 @@ static uint64_t resident(void)
 				continue;
 			(void)snprintf(path, sizeof(path), "%.16s/statm", name);
 			fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+			if (fd < 0 && errno != ENOENT && errno != ESRCH)
+				return UINT64_MAX;
 			if (fd < 0)
-				continue;
+				continue; /* ended meanwhile */
 			len = read(fd, text, sizeof(text) - 1);
 			immure_close(&fd);
 			if (len <= 0)

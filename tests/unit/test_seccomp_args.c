@@ -257,6 +257,15 @@ static void personalities(void **unused)
 		expect_int(BOTH, NULL, "personality", closed[i], 0, 0, EPERM);
 }
 
+static void limits_of_init(void **unused)
+{
+	(void)unused;
+	expect_int(BOTH, NULL, "prlimit64", 1, 7, 0, EPERM);
+	expect_int(BOTH, NULL, "prlimit64", 0, 7, 0, OK);
+	expect_int(BOTH, NULL, "prlimit64", 2, 7, 0, OK);
+	expect_int(BOTH, NULL, "prlimit64", 0x10001, 7, 0, OK);
+}
+
 static void device_nodes(void **unused)
 {
 	(void)unused;
@@ -386,6 +395,7 @@ int main(void)
 		cmocka_unit_test(socket_options),
 		cmocka_unit_test(process_options),
 		cmocka_unit_test(personalities),
+		cmocka_unit_test(limits_of_init),
 		cmocka_unit_test(device_nodes),
 		cmocka_unit_test(setuid_files),
 		cmocka_unit_test(listeners),

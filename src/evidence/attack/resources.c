@@ -303,6 +303,18 @@ static void cgroup(const struct attack_ctx *ctx, struct attack_result *r)
 	cgroup_at(r, "/sys/fs/cgroup");
 }
 
+/* Init measures memory where no cgroup does: its limits are not the command's. */
+static void limits_of_init(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	struct rlimit l;
+
+	(void)ctx;
+	if (prlimit(1, RLIMIT_NOFILE, NULL, &l) < 0)
+		attack_try(r, -1, "read init's limits");
+	else /* to what they are: changes nothing */
+		attack_try(r, prlimit(1, RLIMIT_NOFILE, &l, NULL), "set init's limits");
+}
+
 static void scheduling(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	struct sched_param p = { .sched_priority = 1 };
@@ -323,6 +335,7 @@ static const struct attack table[] = {
 	{ "resources.disk", disk },
 	{ "resources.processes", processes },
 	{ "resources.cgroup", cgroup },
+	{ "resources.limits-of-init", limits_of_init },
 	{ "resources.scheduling", scheduling },
 };
 const struct attack_list attack_resources = { table, sizeof(table) / sizeof(table[0]) };
