@@ -256,6 +256,7 @@ const struct immure_protected_path immure_protected_paths[] = {
 	ROOT(".git/hooks", "git runs these"),
 	ANY(".git/config", "git: core.fsmonitor, sshCommand, hooksPath, aliases, filters"),
 	ANY(".git/config.worktree", "git: as .git/config"),
+	ANY(".git/commondir", "git: takes config and hooks from where it says"),
 	ROOT(".git/info/attributes", "git: chooses filters and diff drivers"),
 	ANY(".git/hooks/applypatch-msg", "git am"),
 	ANY(".git/hooks/commit-msg", "git commit"),
@@ -305,7 +306,7 @@ const struct immure_protected_path immure_protected_paths[] = {
 	/* editors */
 	ROOT(".vscode", "VS Code: tasks, launch, settings, MCP servers"),
 	ANY(".vscode/tasks.json", "VS Code: tasks that run on opening"),
-	ROOT("*.code-workspace", "VS Code: tasks and settings"),
+	ANY("*.code-workspace", "VS Code: tasks and settings"),
 	ROOT(".idea", "JetBrains: run configurations, file watchers"),
 	ROOT(".run", "JetBrains: run configurations"),
 	ROOT(".fleet", "JetBrains Fleet: run configurations"),

@@ -2,10 +2,15 @@
 /*
  * Two kinds of watched names. One at a known place did not exist when the plan
  * was made: if it exists now it was created. One that matches anywhere is
- * looked for in the whole tree; it counts as created when its birth time
- * (statx(2)), or without one its change time, is not older than the session: a
- * command cannot set either. A match that is older but was changed meanwhile
- * is reported.
+ * looked for in the whole tree; it counts as created when its change time is not
+ * older than the session. A command cannot set that one, and writing, linking
+ * and renaming all change it. One that is older in a directory that may have got
+ * its name meanwhile is reported.
+ *
+ * Repositories are looked for as well, by what they hold and not by their name:
+ * git takes any directory for one that has HEAD, objects and refs, so a config
+ * or a hook there is obeyed as soon as somebody's shell prompt asks git for the
+ * branch. A new config is left alone when it is harmless (gitconfig.h).
  *
  * The walk opens directories one below the other with O_NOFOLLOW and never
  * leaves the device it started on. Nothing inside runs any more, so what it
@@ -21,20 +26,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <linux/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/path.h"
 #include "kernel/dirset.h"
 #include "kernel/mount.h"
+#include "session/gitconfig.h"
 #include "session/quarantine.h"
 
-#ifndef STATX_BTIME
-#define STATX_BTIME 0x00000800U
-#endif
-
+enum { GIT_CONFIG_MAX = 256 << 10 };
 enum { WALK_DEPTH = 200, WALK_ENTRIES = 2000000, PATTERNS = 128, PLACE_ENTRIES = 4000 };
 
 struct pattern {
@@ -52,48 +53,68 @@ struct walk {
 	struct immure_result *result;
 	struct pattern patterns[PATTERNS];
 	size_t patterns_n;
+	const struct immure_op *git;   /* the pattern of a repository's config */
 	const char *names[WALK_DEPTH]; /* components below the root of the walk */
 	const char *root;
 	size_t seen;
 	bool incomplete;
 };
 
-enum age { AGE_OLD, AGE_CHANGED, AGE_CREATED };
+/* Which objects of git's are in the directory being read. */
+struct repo {
+	bool head, objects, refs, commondir;
+};
 
-static bool not_before(const struct statx_timestamp *t, const struct timespec *since)
+enum age { AGE_OLD, AGE_BROUGHT, AGE_CREATED };
+
+static bool touched(int dir, const char *name, const struct timespec *since)
 {
-	return t->tv_sec > since->tv_sec ||
-	       (t->tv_sec == since->tv_sec && t->tv_nsec >= (uint32_t)since->tv_nsec);
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false; /* gone again */
+	return st.st_ctim.tv_sec > since->tv_sec ||
+	       (st.st_ctim.tv_sec == since->tv_sec && st.st_ctim.tv_nsec >= since->tv_nsec);
 }
 
-static enum age age_of(int dir, const char *name, const struct timespec *since)
+/* in_dir: the pattern is about the directory's name too, so a new name of the
+ * directory counts. That changes it and the one it is in; much else does as well. */
+static enum age age_of(int dir, const char *name, bool in_dir, const struct timespec *since)
 {
-	struct statx sx;
+	if (touched(dir, name, since))
+		return AGE_CREATED;
+	return in_dir && touched(dir, ".", since) && touched(dir, "..", since) ? AGE_BROUGHT : AGE_OLD;
+}
 
-	if (syscall(SYS_statx, dir, name, AT_SYMLINK_NOFOLLOW, STATX_CTIME | STATX_BTIME, &sx) < 0)
-		return AGE_OLD; /* gone again */
-	if (!not_before(&sx.stx_ctime, since))
-		return AGE_OLD;
-	if ((sx.stx_mask & STATX_BTIME) && !not_before(&sx.stx_btime, since))
-		return AGE_CHANGED;
-	return AGE_CREATED;
+/* depth: of the directory that holds it. What cannot be read is not harmless. */
+static bool harmless_config(int dir, const char *name, size_t depth)
+{
+	IMMURE_CLEANUP_FD int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	IMMURE_CLEANUP_FREE char *text = NULL;
+	struct stat st;
+	size_t len;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    immure_read_all(fd, GIT_CONFIG_MAX, &text, &len) < 0)
+		return false;
+	return immure_gitconfig_harmless(text, len, depth);
 }
 
 static void found(struct walk *w, int dir, const char *name, const char *path,
-		  const struct immure_op *op, enum age age)
+		  const struct immure_op *op, enum age age, bool allowed)
 {
 	const char *action = "reported";
 	char to[PATH_MAX + 256] = "";
 	int r = 0;
 
-	if (age == AGE_CREATED && !(op->flags & (IMMURE_OPF_ALLOWED | IMMURE_OPF_BUILD))) {
+	if (age == AGE_CREATED && !allowed) {
 		r = w->state_dir ? immure_quarantine_move(dir, name, w->state_dir, to, sizeof(to))
 				 : -ENOENT;
 		action = r < 0 ? "failed" : "quarantined";
 	}
 	if (!immure_result_add_found(w->result, path, op->dst, action, r < 0 ? "" : to))
 		immure_result_notice(w->result, "out of memory while recording what was left in the tree");
-	if (op->flags & (IMMURE_OPF_ALLOWED | IMMURE_OPF_BUILD))
+	if (allowed)
 		return; /* in the record; not worth a line each time */
 	if (r < 0)
 		immure_result_notice(w->result, "%s: created by the command, the host would obey it, and "
@@ -102,7 +123,13 @@ static void found(struct walk *w, int dir, const char *name, const char *path,
 		immure_result_notice(w->result, "%s: created by the command, the host would obey it; moved "
 				     "to %s (allow it with files.created)", path, to);
 	else
-		immure_result_notice(w->result, "%s: changed by the command, and the host obeys it", path);
+		immure_result_notice(w->result, "%s: the host obeys it, and the command may have moved it "
+				     "there", path);
+}
+
+static bool is_allowed(const struct immure_op *op)
+{
+	return op->flags & (IMMURE_OPF_ALLOWED | IMMURE_OPF_BUILD);
 }
 
 /* ---- known places ---- */
@@ -180,7 +207,7 @@ static void check_place(struct walk *w, const struct immure_op *op, struct place
 	path[base] = '/';
 	dir = find_place(root->fd, op->dst, path, base + 1, &name);
 	if (dir >= 0)
-		found(w, dir, name, path, op, AGE_CREATED);
+		found(w, dir, name, path, op, AGE_CREATED, is_allowed(op));
 	immure_close(&dir);
 }
 
@@ -234,6 +261,8 @@ static void add_pattern(struct walk *w, const struct immure_op *op)
 	if (pt->suffix)
 		pt->last++;
 	pt->last_len = strlen(pt->last);
+	if (strcmp(op->dst, ".git/config") == 0)
+		w->git = op;
 	pt->depth = 1;
 	for (const char *c = op->dst; *c; c++)
 		pt->depth += *c == '/';
@@ -263,34 +292,116 @@ static bool parents_match(const struct walk *w, const struct pattern *pt, size_t
 	return true;
 }
 
+static bool is_git_config(const char *pattern)
+{
+	return strcmp(pattern, ".git/config") == 0 || strcmp(pattern, ".git/config.worktree") == 0;
+}
+
+/* The command cannot have changed it: somebody on the host did. */
+static bool was_readonly(const struct immure_plan *p, const char *path)
+{
+	for (size_t i = 0; i < p->ops_n; i++)
+		if (p->ops[i].kind == IMMURE_OP_READONLY && immure_path_is_under(path, p->ops[i].dst))
+			return true;
+	return false;
+}
+
+/* What was found at depth, below the root of the walk. */
+static void found_in_tree(struct walk *w, int dir, const char *name, size_t depth,
+			  const struct immure_op *op, enum age age, bool allowed)
+{
+	struct immure_buf path = IMMURE_BUF_INIT;
+
+	immure_buf_puts(&path, w->root);
+	for (size_t k = 0; k < depth; k++)
+		immure_buf_printf(&path, "/%s", w->names[k]);
+	immure_buf_printf(&path, "/%s", name);
+	if (!immure_buf_ok(&path))
+		w->incomplete = true;
+	else if (!was_readonly(w->plan, path.data))
+		found(w, dir, name, path.data, op, age, allowed);
+	immure_buf_done(&path);
+}
+
 static void match(struct walk *w, int dir, const char *name, size_t depth)
 {
 	size_t len = strlen(name);
 
 	for (size_t i = 0; i < w->patterns_n; i++) {
 		const struct pattern *pt = &w->patterns[i];
-		struct immure_buf path = IMMURE_BUF_INIT;
+		bool allowed;
 		enum age age;
 
 		if (!last_matches(pt, name, len) || !parents_match(w, pt, depth))
 			continue;
-		age = age_of(dir, name, w->since);
+		age = age_of(dir, name, pt->depth > 1, w->since);
 		if (age == AGE_OLD)
 			return;
-		immure_buf_puts(&path, w->root);
-		for (size_t k = 0; k < depth; k++)
-			immure_buf_printf(&path, "/%s", w->names[k]);
-		immure_buf_printf(&path, "/%s", name);
-		if (immure_buf_ok(&path))
-			found(w, dir, name, path.data, pt->op, age);
-		immure_buf_done(&path);
+		allowed = is_allowed(pt->op);
+		if (is_git_config(pt->op->dst) && allowed)
+			allowed = harmless_config(dir, name, depth);
+		if (!allowed || age == AGE_CREATED)
+			found_in_tree(w, dir, name, depth, pt->op, age, allowed);
 		return;
 	}
+}
+
+/* ---- repositories of any name ---- */
+
+static void note_repo(struct repo *r, const char *name)
+{
+	r->head = r->head || strcmp(name, "HEAD") == 0;
+	r->objects = r->objects || strcmp(name, "objects") == 0;
+	r->refs = r->refs || strcmp(name, "refs") == 0;
+	r->commondir = r->commondir || strcmp(name, "commondir") == 0;
+}
+
+static void check_hooks(struct walk *w, int repo, size_t depth)
+{
+	int fd = openat(repo, "hooks", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+
+	if (!dir) {
+		immure_close(&fd);
+		if (touched(repo, "hooks", w->since)) /* a link, perhaps */
+			found_in_tree(w, repo, "hooks", depth, w->git, AGE_CREATED, false);
+		return;
+	}
+	w->names[depth] = "hooks";
+	while ((d = readdir(dir))) {
+		size_t len = strlen(d->d_name);
+
+		if (d->d_name[0] == '.' || (len > 7 && strcmp(d->d_name + len - 7, ".sample") == 0))
+			continue;
+		if (touched(dirfd(dir), d->d_name, w->since))
+			found_in_tree(w, dirfd(dir), d->d_name, depth + 1, w->git, AGE_CREATED, false);
+	}
+	(void)closedir(dir); /* read only: nothing is lost */
+}
+
+/* A repository that is not called .git; those have patterns of their own. */
+static void check_repo(struct walk *w, int dir, size_t depth, const struct repo *r)
+{
+	static const char *const configs[] = { "config", "config.worktree" };
+
+	if (!w->git || !r->head || !((r->objects && r->refs) || r->commondir))
+		return;
+	if (depth > 0 && strcmp(w->names[depth - 1], ".git") == 0)
+		return;
+	for (size_t i = 0; i < 2; i++)
+		if (touched(dir, configs[i], w->since))
+			found_in_tree(w, dir, configs[i], depth, w->git, AGE_CREATED,
+				      (w->git->flags & IMMURE_OPF_ALLOWED) &&
+					      harmless_config(dir, configs[i], depth));
+	if (depth + 1 < WALK_DEPTH)
+		check_hooks(w, dir, depth);
 }
 
 static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 {
 	DIR *dir = fdopendir(fd);
+	struct repo repo = { 0 };
 	struct dirent *d;
 
 	if (!dir) {
@@ -308,6 +419,7 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 			w->incomplete = true;
 			break;
 		}
+		note_repo(&repo, d->d_name);
 		match(w, dirfd(dir), d->d_name, depth);
 		if (d->d_type != DT_DIR && d->d_type != DT_UNKNOWN)
 			continue;
@@ -325,6 +437,7 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 		w->names[depth] = d->d_name; /* stays valid: this stream is not read on */
 		walk_dir(w, sub, depth + 1, dev);
 	}
+	check_repo(w, dirfd(dir), depth, &repo);
 	(void)closedir(dir); /* read only: nothing is lost */
 }
 
@@ -385,6 +498,7 @@ void immure_watch_collect(const struct immure_plan *p, const struct timespec *si
 		if (root && strcmp(root, op->src) != 0) {
 			walk_tree(w, root);
 			w->patterns_n = 0;
+			w->git = NULL;
 		}
 		root = op->src;
 		add_pattern(w, op);

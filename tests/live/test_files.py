@@ -183,8 +183,9 @@ print(json.dumps(result))
 
 
 def test_every_protected_file_holds(site):
-    """Existing ones: written, replaced, renamed, linked: all denied."""
-    entries = [e for e in tables.protected() if not e.build]
+    """Existing ones: written, replaced, renamed, linked: all denied. (A pattern has no
+    place to mount on; what matches it and was changed is found at the end.)"""
+    entries = [e for e in tables.protected() if not e.build and "*" not in e.path]
     assert len(entries) > 120
     # A repository's own directory is one thing; a workspace that is a home another.
     paths = fill(site, entries)

@@ -59,7 +59,7 @@ static void absent(void **state)
 	assert_int_equal(host_watch(h, WS, ".vscode")->flags, 0);
 	/* the dev profile lets a repository be made */
 	assert_int_equal(host_watch(h, WS, ".git/hooks")->flags, IMMURE_OPF_ALLOWED);
-	assert_int_equal(host_watch(h, WS, "*.code-workspace")->flags, 0);
+	assert_int_equal(host_watch(h, WS, "*.code-workspace")->flags, IMMURE_OPF_ANYWHERE);
 	assert_true(host_watch(h, WS, "package.json")->flags & IMMURE_OPF_BUILD);
 	assert_true(host_watch(h, WS, "*.pth")->flags & IMMURE_OPF_ANYWHERE);
 	/* a directory on the way is not pinned for what is not in it */
