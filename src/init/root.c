@@ -602,6 +602,20 @@ static int apply(struct build *b, const struct immure_op *op)
 	}
 }
 
+/* A host program that replaces a file by rename, as editors and useradd(8) do,
+ * may do so between our opening it and our mounting on it: the kernel then
+ * says ENOENT for the name that is gone (or EAGAIN for the lookup that raced).
+ * Nothing was attached in that case, so the operation is simply done again; a
+ * file that is really missing stays missing. */
+static int apply_settled(struct build *b, const struct immure_op *op)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; i < 32 && (r == -EAGAIN || r == -ENOENT); i++)
+		r = apply(b, op);
+	return r;
+}
+
 int immure_init_build_root(const struct immure_plan *p, struct immure_init_net *net,
 			   struct immure_init_step *step)
 {
@@ -617,7 +631,7 @@ int immure_init_build_root(const struct immure_plan *p, struct immure_init_net *
 			continue;
 		step->op = (uint32_t)i;
 		step->subject = p->ops[i].dst[0] ? p->ops[i].dst : "/";
-		r = apply(&b, &p->ops[i]);
+		r = apply_settled(&b, &p->ops[i]);
 	}
 	if (r == 0)
 		r = drop_mask_names(&b);
