@@ -370,7 +370,7 @@ int32_t immure_compile_tree(struct immure_compile *b)
 	 * the sum holds whatever the command does. A page is the least there is. */
 	for (size_t i = 0; i < b->points_n; i++)
 		areas += b->points[i].kind == IMMURE_POINT_TMPFS && !b->points[i].ro;
-	w.share = immure_compile_disk(b) / areas;
+	w.share = immure_compile_disk(b) / areas / 4096 * 4096;
 	if (immure_compile_disk(b)) {
 		if (w.share < 4096)
 			return immure_compile_refuse(b, "limits.disk", "too small for %zu areas",
