@@ -57,6 +57,12 @@ struct immure_root {
 	bool file;
 };
 
+/* An operation of the supervisor: many, so kept small. */
+struct immure_later {
+	const char *src, *dst, *key;
+	uint32_t kind, flags;
+};
+
 struct immure_compile {
 	const struct immure_policy *p;
 	const struct immure_facts *f;
@@ -76,7 +82,7 @@ struct immure_compile {
 	size_t roots_n;
 	struct immure_strv ours;  /* our own directories, real paths */
 	size_t denied_n;          /* the first of later: watches for denied paths */
-	struct immure_op *later; /* for the end of the plan */
+	struct immure_later *later; /* for the end of the plan */
 	size_t later_n, later_cap;
 	struct immure_strv writable, writable_files; /* inside, for Landlock */
 };
@@ -99,8 +105,8 @@ extern const struct immure_op_info immure_op_table[];
 struct immure_op *immure_compile_op(struct immure_compile *b, enum immure_op_kind kind,
 				  const char *src, const char *dst, const char *key);
 /* The same into later, for what the supervisor does. */
-struct immure_op *immure_compile_later(struct immure_compile *b, enum immure_op_kind kind,
-				     const char *src, const char *dst, const char *key);
+struct immure_later *immure_compile_later(struct immure_compile *b, enum immure_op_kind kind,
+					  const char *src, const char *dst, const char *key);
 /* -IMMURE_ERR_POLICY. */
 int32_t immure_compile_refuse(struct immure_compile *b, const char *key, const char *fmt, ...)
 	IMMURE_PRINTF(3, 4);

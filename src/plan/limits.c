@@ -162,13 +162,13 @@ int32_t immure_compile_supervision(struct immure_compile *b)
 	    !op1(b, IMMURE_OP_MEMORY_WATCH, NULL, l->memory, KEY_MEMORY))
 		return -IMMURE_ERR_NOMEM;
 	for (size_t i = 0; i < b->later_n; i++) {
-		const struct immure_op *from = &b->later[i];
+		const struct immure_later *from = &b->later[i];
 		struct immure_op *op = immure_compile_op(b, from->kind, from->src, from->dst,
 						       from->key);
 
 		if (!op)
 			return -IMMURE_ERR_NOMEM;
-		*op = *from;
+		op->flags = from->flags;
 	}
 	return 0;
 }

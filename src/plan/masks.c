@@ -44,7 +44,7 @@ int32_t immure_compile_watch(struct immure_compile *b, const char *dir, const ch
 			     uint32_t flags, const char *key)
 {
 	size_t n = strlen(dir);
-	struct immure_op *op;
+	struct immure_later *op;
 
 	for (size_t i = 0; i < b->ours.n; i++) {
 		const char *o = b->ours.v[i];

@@ -99,28 +99,39 @@ const char *immure_stage_name(uint32_t stage)
 	return stage < IMMURE_STAGE_MAX ? stage_names[stage] : "unknown";
 }
 
-static struct immure_op *append(struct immure_arena *a, struct immure_op **ops, size_t *n,
-				size_t *cap)
+/* Room for one more element of size at the end of v, which has n of *cap. */
+static void *grown(struct immure_arena *a, void *v, size_t n, size_t *cap, size_t size,
+		   size_t first)
 {
-	if (*n == *cap) {
-		size_t more = *cap ? *cap * 2 : 128;
-		struct immure_op *v = immure_arena_alloc(a, more * sizeof(*v));
+	size_t more = *cap ? *cap * 2 : first;
+	void *ret;
 
-		if (!v)
-			return NULL;
-		if (*n)
-			memcpy(v, *ops, *n * sizeof(*v));
-		*ops = v;
-		*cap = more;
-	}
-	return &(*ops)[(*n)++];
+	if (n < *cap)
+		return v;
+	ret = immure_arena_alloc(a, more * size);
+	if (!ret)
+		return NULL;
+	if (n)
+		memcpy(ret, v, n * size);
+	*cap = more;
+	return ret;
 }
 
-static struct immure_op *fill(struct immure_op *op, enum immure_op_kind kind, const char *src,
-			      const char *dst, const char *key)
+/* Room enough for a usual plan: growing costs pages that are never used again. */
+enum { FIRST_LATER = 224, OTHER_OPS = 104 };
+
+struct immure_op *immure_compile_op(struct immure_compile *b, enum immure_op_kind kind,
+				  const char *src, const char *dst, const char *key)
 {
-	if (!op)
+	struct immure_plan *plan = b->plan;
+	void *ops = grown(b->a, plan->ops, plan->ops_n, &b->ops_cap, sizeof(*plan->ops),
+			  b->later_n + b->points_n + OTHER_OPS);
+	struct immure_op *op;
+
+	if (!ops)
 		return NULL;
+	plan->ops = ops;
+	op = &plan->ops[plan->ops_n++];
 	*op = (struct immure_op){
 		.kind = kind, .stage = immure_op_table[kind].stage, .src = src ? src : "",
 		.dst = dst ? dst : "", .key = key,
@@ -128,17 +139,19 @@ static struct immure_op *fill(struct immure_op *op, enum immure_op_kind kind, co
 	return op;
 }
 
-struct immure_op *immure_compile_op(struct immure_compile *b, enum immure_op_kind kind,
-				  const char *src, const char *dst, const char *key)
+struct immure_later *immure_compile_later(struct immure_compile *b, enum immure_op_kind kind,
+					  const char *src, const char *dst, const char *key)
 {
-	return fill(append(b->a, &b->plan->ops, &b->plan->ops_n, &b->ops_cap), kind, src, dst,
-		    key);
-}
+	void *v = grown(b->a, b->later, b->later_n, &b->later_cap, sizeof(*b->later),
+			FIRST_LATER);
+	struct immure_later *l;
 
-struct immure_op *immure_compile_later(struct immure_compile *b, enum immure_op_kind kind,
-				     const char *src, const char *dst, const char *key)
-{
-	return fill(append(b->a, &b->later, &b->later_n, &b->later_cap), kind, src, dst, key);
+	if (!v)
+		return NULL;
+	b->later = v;
+	l = &b->later[b->later_n++];
+	*l = (struct immure_later){ .src = src, .dst = dst, .key = key, .kind = kind };
+	return l;
 }
 
 int32_t immure_compile_refuse(struct immure_compile *b, const char *key, const char *fmt, ...)

@@ -33,7 +33,7 @@ struct entry {
 static int32_t later(struct immure_compile *b, enum immure_op_kind kind, const char *src,
 		     const char *dst, const char *key, uint32_t flags)
 {
-	struct immure_op *op = immure_compile_later(b, kind, src, dst, key);
+	struct immure_later *op = immure_compile_later(b, kind, src, dst, key);
 
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
