@@ -338,7 +338,8 @@ static int32_t refusal(struct immure_run *run)
 	int32_t code = IMMURE_ERR_LAUNCH, r;
 	const char *subject = m->subject;
 
-	if (m->stage == IMMURE_STAGE_EXEC)
+	/* 126 and 127 speak of the command; the attacker is a program of ours. */
+	if (m->stage == IMMURE_STAGE_EXEC && (run->started || !run->o->before))
 		code = m->errnum == ENOENT || m->errnum == ENOTDIR ? IMMURE_ERR_NOT_FOUND
 								   : IMMURE_ERR_NOT_EXECUTABLE;
 	r = immure_fail(run->err, code, m->errnum, immure_stage_name(m->stage), subject, "%s: %s",
