@@ -52,10 +52,15 @@ static int32_t workspace(struct immure_compile *b)
 	const struct immure_fact_path *s = text ? immure_facts_path(b->f, text) : NULL;
 	enum immure_workspace_mode mode = b->p->workspace_mode;
 
+	if (!text && !b->f->cwd && (!b->p->workspace || strcmp(b->p->workspace, ".") == 0)) {
+		/* Started in a directory that was deleted: there is nothing to write
+		 * in, and the command still has something to start in. */
+		b->workspace_text = b->workspace = "/";
+		return 0;
+	}
 	if (!text) {
-		(void)immure_compile_refuse(b, KEY_WORKSPACE, "%s", b->f->cwd ?
-					  "not a path that can be made absolute" :
-					  "the current directory was deleted");
+		(void)immure_compile_refuse(b, KEY_WORKSPACE, "%s: cannot be made absolute",
+					    b->p->workspace);
 		immure_compile_hint(b, "name a directory: --workspace DIR");
 		return -IMMURE_ERR_POLICY;
 	}

@@ -118,7 +118,7 @@ static int32_t denied(struct immure_compile *b)
 			return immure_compile_refuse(b, "files.deny", "%s: cannot be made absolute",
 						   b->p->deny.v[i]);
 		if (strcmp(path, "/") == 0)
-			return immure_compile_refuse(b, "files.deny", "the whole file system");
+			return immure_compile_refuse(b, "files.deny", "the whole file system cannot be denied");
 		r = deny(b, IMMURE_RANK_DENY, path, "files.deny");
 		if (r < 0)
 			return r;

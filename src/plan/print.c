@@ -367,6 +367,8 @@ static void put_head(struct immure_buf *o, const struct immure_plan *p)
 	put(o, p->backend_why);
 	immure_buf_puts(o, "\nworkspace  ");
 	put(o, p->workspace);
+	if (strcmp(p->workspace, "/") == 0) /* never a writable one */
+		immure_buf_puts(o, " (read-only)");
 	immure_buf_puts(o, "\ndirectory  ");
 	put(o, p->cwd);
 	immure_buf_puts(o, "\ncommand   ");

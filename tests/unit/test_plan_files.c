@@ -334,7 +334,12 @@ static void workspace_places(void **state)
 	host_refuses(h, IMMURE_ERR_POLICY, "whole file system", "dev", NULL);
 	host_must(h, "readonly", NULL);
 	h->facts.cwd = NULL;
-	host_refuses(h, IMMURE_ERR_POLICY, "deleted", "dev", NULL);
+	host_must(h, "dev", NULL); /* deleted: nothing is writable */
+	assert_string_equal(h->plan->cwd, "/");
+	assert_int_equal(host_count(h, IMMURE_OP_BIND), 0);
+	host_must(h, "dev", "workspace.path=/home/u/ws", NULL);
+	assert_string_equal(h->plan->cwd, "/home/u/ws");
+	host_refuses(h, IMMURE_ERR_POLICY, "absolute", "dev", "workspace.path=sub", NULL);
 	host_refuses(h, IMMURE_ERR_POLICY, "does not exist", "dev", "workspace.path=/gone", NULL);
 	host_has(h, "/proc/1", 'd');
 	host_refuses(h, IMMURE_ERR_POLICY, "kernel", "dev", "workspace.path=/proc/1", NULL);
