@@ -239,6 +239,7 @@ static const struct {
 	int resource;
 } rlimits[] = {
 	{ "core", RLIMIT_CORE },     { "cpu", RLIMIT_CPU },	{ "fsize", RLIMIT_FSIZE },
+	{ "rtprio", RLIMIT_RTPRIO }, { "nice", RLIMIT_NICE },
 	{ "nofile", RLIMIT_NOFILE }, { "nproc", RLIMIT_NPROC }, { "memlock", RLIMIT_MEMLOCK },
 	{ "as", RLIMIT_AS },	     { "data", RLIMIT_DATA },
 };

@@ -102,6 +102,10 @@ static bool rlimits(struct immure_compile *b, struct controllers w)
 	 * as root outside. A file of one byte is never written either. */
 	bool ok = op1(b, IMMURE_OP_RLIMIT, "core", 1, "(always)");
 
+	/* On some desktops an ordinary user may ask for real-time scheduling,
+	 * which comes before everything else that the host does. */
+	ok = ok && op1(b, IMMURE_OP_RLIMIT, "rtprio", 0, "(always)");
+	ok = ok && op1(b, IMMURE_OP_RLIMIT, "nice", 0, "(always)");
 	if (l->processes && !w.pids) {
 		ok = ok && op1(b, IMMURE_OP_RLIMIT, "nproc", l->processes, KEY_PROCESSES);
 		/* The kernel exempts the real uid 0, whatever it is called inside. */

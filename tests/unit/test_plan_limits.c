@@ -104,7 +104,9 @@ static void other_limits(void **state)
 
 	host_must(h, "dev", NULL);
 	assert_int_equal(rlimit(h, "core"), 1);
-	assert_int_equal(host_count(h, IMMURE_OP_RLIMIT), 1);
+	assert_int_equal(rlimit(h, "rtprio"), 0);
+	assert_int_equal(rlimit(h, "nice"), 0);
+	assert_int_equal(host_count(h, IMMURE_OP_RLIMIT), 3);
 	host_must(h, "dev", "limits.cpu_time=1500ms", "limits.open_files=64",
 		  "limits.file_size=1M", "limits.wall_time=3s", "limits.output=2M",
 		  "limits.disk=30M", NULL);
