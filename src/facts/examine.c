@@ -292,13 +292,57 @@ static int compare_strings(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
+/* ---- finding one again ----
+ *
+ * The planner looks up each of some hundred paths, most of them several times.
+ * The index is a hash table with open addressing, at most half full: a slot is
+ * the place in paths plus one, 0 = empty. */
+
+static uint32_t hash(const char *s)
+{
+	uint32_t h = 2166136261U; /* FNV-1a */
+
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * 16777619U;
+	return h ^ h >> 15;
+}
+
+static void make_index(struct immure_facts *f)
+{
+	size_t slots = 64;
+
+	f->path_index = NULL;
+	if (f->paths_n > UINT16_MAX / 2)
+		return;
+	while (slots < 2 * f->paths_n)
+		slots *= 2;
+	f->path_index = immure_arena_alloc(&f->arena, slots * sizeof(*f->path_index));
+	f->path_slots = slots;
+	for (size_t i = 0; f->path_index && i < f->paths_n; i++) {
+		size_t at = hash(f->paths[i].path) & (slots - 1);
+
+		while (f->path_index[at])
+			at = (at + 1) & (slots - 1);
+		f->path_index[at] = (uint16_t)(i + 1);
+	}
+}
+
 const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, const char *path)
 {
 	struct immure_fact_path key = { .path = path };
 
 	if (f->paths_n == 0)
 		return NULL;
-	return bsearch(&key, f->paths, f->paths_n, sizeof(key), compare_paths);
+	if (!f->path_index)
+		return bsearch(&key, f->paths, f->paths_n, sizeof(key), compare_paths);
+	for (size_t at = hash(path);; at++) {
+		unsigned int i = f->path_index[at & (f->path_slots - 1)];
+
+		if (i == 0)
+			return NULL;
+		if (strcmp(f->paths[i - 1].path, path) == 0)
+			return &f->paths[i - 1];
+	}
 }
 
 int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *paths,
@@ -344,6 +388,9 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 		goto oom;
 	f->paths = all;
 	f->paths_n = out;
+	make_index(f);
+	if (f->arena.failed)
+		goto oom;
 	return 0;
 oom:
 	return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "", "facts: out of memory");

@@ -93,6 +93,8 @@ struct immure_facts {
 	struct immure_fact_program *programs; size_t programs_n; /* full only */
 	struct immure_fact_mount *mounts; size_t mounts_n;
 	struct immure_fact_path *paths;   size_t paths_n;   /* sorted by path */
+	uint16_t *path_index; /* of immure_facts_path(); NULL = paths are searched */
+	size_t path_slots;
 	struct immure_strv sockets; /* pathname unix sockets bound on this host now */
 };
 
