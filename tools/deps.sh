@@ -28,9 +28,12 @@ header()
 	echo "#include <$1>" | ${CC:-cc} -E -x c -o /dev/null -
 }
 
-python_with_pytest()
+# The tests run under whichever python3 has pytest.
+python_with()
 {
-	python3 -m pytest --version || /usr/bin/python3 -m pytest --version
+	local python=python3
+	python3 -c 'import pytest' || python=/usr/bin/python3
+	"$python" -c "import $1"
 }
 
 need gcc 'compiles the C' yes compiler
@@ -44,7 +47,8 @@ need python3 'runs build scripts and tests' yes python3 --version
 need musl-tools 'builds the launcher static and fast to start' no command -v musl-gcc
 if [ "${1-}" != --check ]; then
 	need libcmocka-dev 'unit tests' no pkg-config --exists cmocka
-	need python3-pytest 'tests of the built program' no python_with_pytest
+	need python3-jsonschema 'tests of the published policy schema' no python_with jsonschema
+	need python3-pytest 'tests of the built program' no python_with pytest
 fi
 
 if [ "${1-}" = --check ]; then
@@ -79,5 +83,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "installing them: ${as_root[*]} apt-get install ${missing[*]}"
 get=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends)
-"${get[@]}" install "${missing[@]}" </dev/null ||
-	{ "${as_root[@]}" apt-get -q update </dev/null && "${get[@]}" install "${missing[@]}" </dev/null; }
+"${get[@]}" install "${missing[@]}" </dev/null && exit
+"${as_root[@]}" apt-get -q update </dev/null && "${get[@]}" install "${missing[@]}" </dev/null && exit
+echo "they could not be installed" >&2
+[ ${#needed[@]} -eq 0 ]
