@@ -22,6 +22,16 @@ struct shared { /* mounts of devices that are mounted more than once */
 	const struct immure_fact_mount *m;
 };
 
+/* All mounts with the lengths of their targets, and those of devices that are
+ * mounted more than once: asked about for each mask. */
+struct mounts {
+	const struct immure_fact_mount *v;
+	size_t *len;
+	size_t n;
+	struct shared *shared;
+	size_t shared_n;
+};
+
 static uint64_t device(const struct immure_fact_mount *m)
 {
 	return (uint64_t)m->major << 32 | m->minor;
@@ -36,16 +46,18 @@ static int by_device(const void *x, const void *y)
 	return (a->m > b->m) - (a->m < b->m); /* order in mountinfo */
 }
 
-static bool find_shared(struct immure_compile *b, struct shared **ret, size_t *ret_n)
+static bool find_mounts(struct immure_compile *b, struct mounts *ret)
 {
+	size_t *len = immure_arena_alloc(b->a, (b->f->mounts_n + 1) * sizeof(*len));
 	struct shared *s = immure_arena_alloc(b->a, (b->f->mounts_n + 1) * sizeof(*s));
 	size_t n = 0, out = 0;
 
-	if (!s)
+	if (!s || !len)
 		return false;
 	for (size_t i = 0; i < b->f->mounts_n; i++) {
 		const struct immure_fact_mount *m = &b->f->mounts[i];
 
+		len[i] = strlen(m->target);
 		/* nsfs and the like have no path as root */
 		if (immure_path_is_normal(m->root) && immure_path_is_normal(m->target))
 			s[n++] = (struct shared){ device(m), m };
@@ -55,23 +67,23 @@ static bool find_shared(struct immure_compile *b, struct shared **ret, size_t *r
 		if ((i > 0 && out > 0 && s[out - 1].dev == s[i].dev) ||
 		    (i + 1 < n && s[i + 1].dev == s[i].dev))
 			s[out++] = s[i];
-	*ret = s;
-	*ret_n = out;
+	*ret = (struct mounts){ b->f->mounts, len, b->f->mounts_n, s, out };
 	return true;
 }
 
 /* The mount that a path is on: the deepest target, of equal ones the last. */
-static const struct immure_fact_mount *mount_of(const struct immure_compile *b, const char *path)
+static const struct immure_fact_mount *mount_of(const struct mounts *all, const char *path)
 {
+	size_t best_len = 0, path_len = strlen(path);
 	const struct immure_fact_mount *best = NULL;
-	size_t best_len = 0;
 
-	for (size_t i = 0; i < b->f->mounts_n; i++) {
-		const struct immure_fact_mount *m = &b->f->mounts[i];
-		size_t len = strlen(m->target);
+	for (size_t i = 0; i < all->n; i++) {
+		size_t len = all->len[i];
 
-		if ((!best || len >= best_len) && immure_path_is_under(path, m->target)) {
-			best = m;
+		if (len > path_len || (best && len < best_len))
+			continue;
+		if (immure_path_is_under(path, all->v[i].target)) {
+			best = &all->v[i];
 			best_len = len;
 		}
 	}
@@ -103,10 +115,10 @@ static int32_t add_like(struct immure_compile *b, const struct immure_point *lik
 	return 0;
 }
 
-static int32_t cover(struct immure_compile *b, size_t index, const struct shared *s, size_t n)
+static int32_t cover(struct immure_compile *b, size_t index, const struct mounts *all)
 {
 	struct immure_point pt = b->points[index];
-	const struct immure_fact_mount *m = mount_of(b, pt.path);
+	const struct immure_fact_mount *m = mount_of(all, pt.path);
 	const char *inner;
 
 	if (!m || !immure_path_is_normal(m->root))
@@ -114,11 +126,11 @@ static int32_t cover(struct immure_compile *b, size_t index, const struct shared
 	inner = moved(b->a, pt.path, m->target, m->root);
 	if (!inner)
 		return -IMMURE_ERR_NOMEM;
-	for (size_t i = 0; i < n; i++) {
-		const struct immure_fact_mount *o = s[i].m;
+	for (size_t i = 0; i < all->shared_n; i++) {
+		const struct immure_fact_mount *o = all->shared[i].m;
 		const char *at;
 
-		if (s[i].dev != device(m) || o == m)
+		if (all->shared[i].dev != device(m) || o == m)
 			continue;
 		if (immure_path_is_under(inner, o->root))
 			at = moved(b->a, inner, o->root, o->target);
@@ -128,7 +140,7 @@ static int32_t cover(struct immure_compile *b, size_t index, const struct shared
 			continue;
 		if (!at)
 			return -IMMURE_ERR_NOMEM;
-		if (strcmp(at, pt.path) == 0 || strcmp(at, "/") == 0 || mount_of(b, at) != o)
+		if (strcmp(at, pt.path) == 0 || strcmp(at, "/") == 0 || mount_of(all, at) != o)
 			continue;
 		if (pt.kind == IMMURE_POINT_READONLY && !immure_compile_writable(b, at))
 			continue;
@@ -170,15 +182,15 @@ static int32_t own_binds(struct immure_compile *b)
 
 int32_t immure_compile_aliases(struct immure_compile *b)
 {
-	struct shared *s;
-	size_t shared_n, n = b->points_n;
+	size_t n = b->points_n;
+	struct mounts all;
 
-	if (b->a->failed || !find_shared(b, &s, &shared_n))
+	if (b->a->failed || !find_mounts(b, &all))
 		return -IMMURE_ERR_NOMEM;
-	for (size_t i = 0; shared_n && i < n; i++)
+	for (size_t i = 0; all.shared_n && i < n; i++)
 		if (b->points[i].kind == IMMURE_POINT_MASK ||
 		    b->points[i].kind == IMMURE_POINT_READONLY) {
-			int32_t r = cover(b, i, s, shared_n);
+			int32_t r = cover(b, i, &all);
 
 			if (r < 0)
 				return r;

@@ -88,11 +88,40 @@ static int compare_paths(const char *x, const char *y)
 	return (c > d) - (c < d);
 }
 
+/* A point and the beginning of its path as numbers in the same order, which
+ * mostly tell without looking at it. */
+struct keyed {
+	uint64_t key[3];
+	const struct immure_point *pt;
+};
+
+static void set_key(struct keyed *k, const struct immure_point *pt)
+{
+	const char *s = pt->path;
+
+	k->pt = pt;
+	for (int i = 0; i < 3; i++) {
+		uint64_t v = 0;
+
+		for (int shift = 56; shift >= 0 && *s; shift -= 8, s++) {
+			unsigned char c = (unsigned char)*s;
+
+			v |= (uint64_t)(c == '/' ? 1 : c < 2 ? 2 : c) << shift;
+		}
+		k->key[i] = v;
+	}
+}
+
 static int compare_points(const void *x, const void *y)
 {
-	const struct immure_point *a = x, *b = y;
-	int r = compare_paths(a->path, b->path);
+	const struct keyed *k = x, *l = y;
+	const struct immure_point *a = k->pt, *b = l->pt;
+	int r;
 
+	for (int i = 0; i < 3; i++)
+		if (k->key[i] != l->key[i])
+			return k->key[i] < l->key[i] ? -1 : 1;
+	r = compare_paths(a->path, b->path);
 	if (r != 0)
 		return r;
 	if (a->rank != b->rank)
@@ -105,15 +134,18 @@ static bool sort_points(struct immure_compile *b)
 {
 	size_t n = b->points_n;
 	const void **v = immure_arena_alloc(b->a, 2 * (n + 1) * sizeof(*v));
+	struct keyed *keyed = immure_arena_alloc(b->a, (n + 1) * sizeof(*keyed));
 	struct immure_point *points = immure_arena_alloc(b->a, (n + 1) * sizeof(*points));
 
-	if (!v || !points)
+	if (!v || !keyed || !points)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		v[i] = &b->points[i];
+	for (size_t i = 0; i < n; i++) {
+		set_key(&keyed[i], &b->points[i]);
+		v[i] = &keyed[i];
+	}
 	immure_sort(v, n, v + n + 1, compare_points);
 	for (size_t i = 0; i < n; i++)
-		points[i] = *(const struct immure_point *)v[i];
+		points[i] = *((const struct keyed *)v[i])->pt;
 	b->points = points;
 	b->points_cap = n + 1;
 	return true;
