@@ -119,6 +119,33 @@ static int descend(const struct build *b, int *dir, const char *name, bool file)
 	return 0;
 }
 
+/* The ordinary case of creation: the directory is there, is ours and may be
+ * passed through. What was created to be mounted on is used as it was opened. */
+static int create_in(const struct build *b, const char *path, bool file)
+{
+	char dir[PATH_BYTES];
+	const char *slash = strrchr(path, '/');
+	size_t n = (size_t)(slash - path);
+	struct stat st;
+
+	if (n >= sizeof(dir))
+		return -ENAMETOOLONG;
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	IMMURE_CLEANUP_FD int parent = immure_mount_open_in(b->root_fd, dir);
+	if (parent < 0 || !is_own(b, parent) || fstat(parent, &st) < 0 || (st.st_mode & 0111) == 0)
+		return -ENOENT;
+	if (file) {
+		int fd = openat(parent, slash + 1,
+				O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0444);
+
+		return fd < 0 ? -errno : fd;
+	}
+	if (mkdirat(parent, slash + 1, 0755) < 0)
+		return -errno;
+	return open_component(parent, slash + 1);
+}
+
 /* Opens a destination; creates what is missing in our own file systems. */
 static int open_target(const struct build *b, const char *path, bool file)
 {
@@ -127,6 +154,11 @@ static int open_target(const struct build *b, const char *path, bool file)
 
 	if (fd != -ENOENT && fd != -EACCES)
 		return fd;
+	if (fd == -ENOENT) {
+		fd = create_in(b, path, file);
+		if (fd >= 0)
+			return fd;
+	}
 	fd = fcntl(b->root_fd, F_DUPFD_CLOEXEC, 10);
 	if (fd < 0)
 		return -errno;
