@@ -98,6 +98,9 @@ struct immure_facts {
 	struct immure_strv sockets; /* pathname unix sockets bound on this host now */
 };
 
+/* With QUICK: leaves facts.cgroup empty, for a policy that asks nothing of it. */
+#define IMMURE_FACTS_NO_CGROUP (1U << 16)
+
 /* Gathers facts. IMMURE_FACTS_QUICK does only what costs microseconds and is
  * what a launch uses; what it leaves UNTRIED is found out by the launch itself,
  * which refuses when it does not work. env is the caller's environment block

@@ -188,8 +188,8 @@ static void gather_cgroup(struct immure_facts *f, struct text *t)
 				 &immure_cgroup_real_fs, &f->cgroup);
 }
 
-static int32_t gather_quick(struct immure_facts *f, const char *const *env, struct text *t,
-			    struct immure_error **err)
+static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *const *env,
+			    struct text *t, struct immure_error **err)
 {
 	int r = gather_kernel(f);
 
@@ -211,7 +211,8 @@ static int32_t gather_quick(struct immure_facts *f, const char *const *env, stru
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/net/unix",
 				   "/proc/net/unix: %s", strerror(-r));
-	gather_cgroup(f, t);
+	if (!(flags & IMMURE_FACTS_NO_CGROUP))
+		gather_cgroup(f, t);
 	if (f->arena.failed)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
 				   "facts: out of memory");
@@ -233,7 +234,7 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 	struct text *t;
 	int32_t r;
 
-	if (flags & ~(uint32_t)IMMURE_FACTS_FULL)
+	if (flags & ~(IMMURE_FACTS_FULL | IMMURE_FACTS_NO_CGROUP))
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", "flags",
 				   "facts: unknown flags 0x%x", flags);
 	f = calloc(1, sizeof(*f));
@@ -245,7 +246,7 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 				   "facts: out of memory");
 	}
 	t->big = NULL;
-	r = gather_quick(f, env, t, err);
+	r = gather_quick(f, flags, env, t, err);
 	drop_big(t);
 	free(t);
 	if (r == 0 && (flags & IMMURE_FACTS_FULL))

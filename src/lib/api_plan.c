@@ -4,6 +4,7 @@
 #include "facts/facts.h"
 #include "lib/options.h"
 #include "plan/plan.h"
+#include "policy/policy.h"
 
 static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o,
 		    struct immure_facts **ret, struct immure_error **err)
@@ -11,7 +12,12 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 	struct immure_arena a = IMMURE_ARENA_INIT;
 	struct immure_strv paths = { 0 };
 	struct immure_facts *f;
-	int32_t r = immure_facts_gather(o->facts, o->env, &f, err);
+	uint32_t flags = o->facts;
+	int32_t r;
+
+	if (flags == IMMURE_FACTS_QUICK && !p->limits.memory && !p->limits.processes && !p->limits.cpus)
+		flags |= IMMURE_FACTS_NO_CGROUP;
+	r = immure_facts_gather(flags, o->env, &f, err);
 
 	if (r < 0)
 		return r;
