@@ -347,24 +347,41 @@ int32_t immure_run_loop(struct immure_run *run)
 	return r;
 }
 
+/* Whether whoever waits for us does not want to any more. */
+static bool told_to_stop(struct immure_run *run, const struct pollfd *p)
+{
+	struct signalfd_siginfo si;
+	struct immure_control_msg m;
+
+	if (p[0].revents && read(run->signal_fd, &si, sizeof(si)) == sizeof(si) &&
+	    si.ssi_signo != SIGWINCH && si.ssi_signo != SIGCONT)
+		return true;
+	return p[1].revents && recv(run->o->control_fd, &m, sizeof(m), MSG_DONTWAIT) == 0;
+}
+
 void immure_run_drain(struct immure_run *run)
 {
-	struct pollfd p[2 * RELAY_MAX];
+	enum { SIGNAL, CONTROL, RELAYS };
+	struct pollfd p[RELAYS + 2 * RELAY_MAX];
 	bool more = true;
 
-	/* Nothing inside writes any more: every pipe comes to its end. A reader
-	 * that neither reads nor goes away is given up on a second signal. */
+	/* Nothing inside writes any more: every pipe comes to its end. How long
+	 * that takes is up to who reads our streams; a signal ends it. */
 	run->relay[RELAY_TTY_IN].from_fd = -1;
 	while (more) {
 		more = false;
-		watch_relays(run, p);
+		p[SIGNAL] = (struct pollfd){ .fd = run->signal_fd, .events = POLLIN };
+		p[CONTROL] = (struct pollfd){ .fd = run->o->control_fd, .events = POLLIN };
+		watch_relays(run, p + RELAYS);
 		for (int i = 0; i < RELAY_MAX; i++)
 			if (!immure_relay_done(&run->relay[i]))
 				more = true;
 		if (!more)
 			break;
-		if (poll(p, 2 * RELAY_MAX, 5000) <= 0)
+		if (poll(p, RELAYS + 2 * RELAY_MAX, -1) < 0 && errno != EINTR)
 			break;
-		drive_relays(run, p);
+		drive_relays(run, p + RELAYS);
+		if (told_to_stop(run, p))
+			break;
 	}
 }

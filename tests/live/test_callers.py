@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Odd callers: what they are like must change nothing that matters."""
 
+import contextlib
 import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -65,3 +67,27 @@ def test_supervisor_dies_before_init_can_be_told(site):
     tracer.communicate(timeout=20)
     assert not (site.ws / "marker").exists()
     assert "PR_CAPBSET_DROP" not in log.read_text(), log.read_text()
+
+
+@pytest.mark.slow
+def test_slow_reader_gets_everything(site):
+    """With an output limit the streams are relayed: the command is long gone when
+    the last of it is read."""
+    process = site.spawn(site.immure, "run", "--output", "64M", "--", "/bin/sh", "-c",
+                         "head -c 130000 /dev/zero; echo done >&2")
+    assert process.stderr.readline() == b"done\n"
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(8)  # longer than it was ever waited for
+    assert len(process.stdout.read()) == 130000
+    assert process.wait(20) == 0
+
+
+def test_reader_that_never_reads_can_be_given_up(site):
+    process = site.spawn(site.immure, "run", "--output", "64M", "--", "/bin/sh", "-c",
+                         "head -c 130000 /dev/zero; echo done >&2")
+    assert process.stderr.readline() == b"done\n"
+    while process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+    process.stdout.close()
