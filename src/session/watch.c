@@ -56,6 +56,7 @@ struct walk {
 	const struct immure_op *git;   /* the pattern of a repository's config */
 	const char *names[WALK_DEPTH]; /* components below the root of the walk */
 	const char *root;
+	struct stat ours;              /* state_dir, when it is there: what lies in it is put away */
 	size_t seen;
 	bool incomplete;
 };
@@ -430,7 +431,8 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 		sub = openat(dirfd(dir), d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (sub < 0)
 			continue; /* not a directory, moved away, or not ours to read */
-		if (fstat(sub, &st) < 0 || st.st_dev != dev) {
+		if (fstat(sub, &st) < 0 || st.st_dev != dev ||
+		    (st.st_ino == w->ours.st_ino && st.st_dev == w->ours.st_dev)) {
 			immure_close(&sub);
 			continue;
 		}
@@ -454,6 +456,8 @@ static void walk_tree(struct walk *w, const char *root)
 		w->incomplete = true;
 		return;
 	}
+	if (w->state_dir && stat(w->state_dir, &w->ours) < 0)
+		w->ours.st_ino = 0; /* none has that number */
 	w->root = strcmp(root, "/") == 0 ? "" : root;
 	walk_dir(w, fd, 0, st.st_dev);
 }

@@ -282,6 +282,16 @@ def test_moved_directory_brings_a_watched_name(site):
         "a directory was renamed so that its file is obeyed; nobody noticed"
 
 
+def test_what_is_put_away_is_not_found_again(site):
+    """A home as workspace holds our own state, and so the quarantine."""
+    result = site.run("/bin/sh", "-c", "echo evil > .envrc", cwd=site.home, record=True,
+                      env={"XDG_STATE_HOME": None})
+    assert result.code == 0, result
+    (found,) = result.record["found"]
+    assert found["path"] == str(site.home / ".envrc") and found["action"] == "quarantined"
+    assert pathlib.Path(found["to"]).read_text() == "evil\n"
+
+
 def test_created_can_be_allowed(site):
     result = site.sh("echo ok > .envrc", flags=["--created", ".envrc"], record=True)
     assert (site.ws / ".envrc").read_text() == "ok\n"
