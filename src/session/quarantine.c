@@ -38,9 +38,21 @@ int immure_make_dirs(const char *path)
 	return 0;
 }
 
+/* A mode that keeps its owner from reading does not keep a program from being
+ * executed. What is here is no link: move_entry() has looked, and nothing that
+ * could change it runs any more. */
+static int open_to_read(int dir, const char *name, int flags, mode_t mode)
+{
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags);
+
+	if (fd < 0 && errno == EACCES && fchmodat(dir, name, mode, 0) == 0)
+		fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags);
+	return fd;
+}
+
 static int copy_file(int from_dir, const char *name, int to_dir)
 {
-	IMMURE_CLEANUP_FD int in = openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	IMMURE_CLEANUP_FD int in = open_to_read(from_dir, name, O_NONBLOCK, 0600);
 	IMMURE_CLEANUP_FD int out = -1;
 	struct stat st;
 	char buf[16384];
@@ -82,7 +94,7 @@ static int move_entry(int from_dir, const char *name, int to_dir, int depth);
 static int move_dir(int from_dir, const char *name, int to_dir, int depth)
 {
 	IMMURE_CLEANUP_FD int to = -1;
-	int from = openat(from_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	int from = open_to_read(from_dir, name, O_DIRECTORY, 0700), r = 0;
 	struct dirent *d;
 	DIR *dir;
 
@@ -127,6 +139,19 @@ static int move_entry(int from_dir, const char *name, int to_dir, int depth)
 	if (r < 0)
 		return r;
 	return unlinkat(from_dir, name, 0) < 0 ? -errno : 0;
+}
+
+int immure_quarantine_rename(int dir_fd, const char *name, char *ret_name, size_t len)
+{
+	struct timespec now;
+	int n;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail */
+	n = snprintf(ret_name, len, "%.100s.quarantined-%lld-%09ld-%d", name, (long long)now.tv_sec,
+		     now.tv_nsec, (int)getpid());
+	if (n < 0 || (size_t)n >= len)
+		return -ENAMETOOLONG;
+	return renameat(dir_fd, name, dir_fd, ret_name) < 0 ? -errno : 0;
 }
 
 int immure_quarantine_move(int dir_fd, const char *name, const char *state_dir, char *ret_to,

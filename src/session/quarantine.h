@@ -14,4 +14,8 @@ int immure_make_dirs(const char *path);
 int immure_quarantine_move(int dir_fd, const char *name, const char *state_dir, char *ret_to,
 			   size_t len);
 
+/* For what cannot be moved: a new name beside the old one, that no program
+ * looks for. Writes that name to ret_name. */
+int immure_quarantine_rename(int dir_fd, const char *name, char *ret_name, size_t len);
+
 #endif

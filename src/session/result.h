@@ -16,8 +16,8 @@
 struct immure_found {
 	const char *path;   /* absolute */
 	const char *why;    /* which program obeys it */
-	const char *action; /* "quarantined", "reported", "restored", "failed" */
-	const char *to;     /* where it was moved, "" */
+	const char *action; /* "quarantined", "renamed", "reported", "restored", "failed" */
+	const char *to;     /* where it was moved; renamed: its name now; "" */
 };
 
 struct immure_result {

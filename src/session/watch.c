@@ -112,6 +112,11 @@ static void found(struct walk *w, int dir, const char *name, const char *path,
 		r = w->state_dir ? immure_quarantine_move(dir, name, w->state_dir, to, sizeof(to))
 				 : -ENOENT;
 		action = r < 0 ? "failed" : "quarantined";
+		/* In the tree still, but under a name that nobody obeys. */
+		if (r < 0 && immure_quarantine_rename(dir, name, to, sizeof(to)) == 0) {
+			action = "renamed";
+			r = 0;
+		}
 	}
 	if (!immure_result_add_found(w->result, path, op->dst, action, r < 0 ? "" : to))
 		immure_result_notice(w->result, "out of memory while recording what was left in the tree");

@@ -292,6 +292,38 @@ def test_what_is_put_away_is_not_found_again(site):
     assert pathlib.Path(found["to"]).read_text() == "evil\n"
 
 
+@pytest.fixture
+def elsewhere(site):
+    """A place for our state on another file system, where rename(2) cannot reach."""
+    path = pathlib.Path(f"/dev/shm/state-{os.getpid()}-{site.path.name}")
+    path.mkdir()
+    os.chown(path, site.uid, site.gid)
+    assert path.stat().st_dev != site.ws.stat().st_dev
+    yield path
+    harness.remove_tree(path)
+
+
+@pytest.mark.parametrize("script", [
+    "cp /bin/true sub/.envrc; chmod 0111 sub/.envrc",
+    "truncate -s 100M sub/.envrc",
+    "mkdir sub/.envrc; echo evil > sub/.envrc/x; chmod 0111 sub/.envrc",
+    "d=sub/.envrc/$(printf 'd/%.0s' $(seq 80)); mkdir -p $d",
+    "mkfifo sub/.envrc",
+], ids=["unreadable", "large", "unreadable-dir", "deep", "fifo"])
+def test_what_is_hard_to_move_away_is_not_obeyed_either(site, elsewhere, script):
+    result = site.sh(script, record=True, env={"XDG_STATE_HOME": str(elsewhere)})
+    assert result.code == 0, result
+    assert not os.path.lexists(site.ws / "sub/.envrc"), result.record["found"]
+    assert {f["action"] for f in result.record["found"]} <= {"quarantined", "renamed"}
+
+
+def test_no_place_for_a_quarantine(site):
+    result = site.sh("echo evil > .envrc", record=True,
+                     env={"XDG_STATE_HOME": None, "HOME": "/nonexistent"})
+    assert result.code in (0, 125), result
+    assert not (site.ws / ".envrc").exists(), result
+
+
 def test_created_can_be_allowed(site):
     result = site.sh("echo ok > .envrc", flags=["--created", ".envrc"], record=True)
     assert (site.ws / ".envrc").read_text() == "ok\n"
