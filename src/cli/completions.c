@@ -11,7 +11,7 @@
 /* Words of `immure policy` and friends that are not in the option table. */
 static const char *subcommands(const char *command)
 {
-	return !strcmp(command, "policy") ? "check show schema trust" : "";
+	return !strcmp(command, "policy") ? "check show trust profiles schema reference" : "";
 }
 
 static bool takes_command(const struct immure_cli_command *c)
@@ -217,7 +217,9 @@ static void zsh_option(const struct immure_opt *o, struct immure_buf *out)
 		immure_buf_puts(out, ":");
 		zsh_text(out, o->argument);
 		immure_buf_puts(out, ":");
-		if (o->choices) {
+		if (!strcmp(o->name, "profile")) {
+			immure_buf_puts(out, "($(immure policy profiles 2>/dev/null))");
+		} else if (o->choices) {
 			immure_buf_puts(out, "(");
 			for (const char *s = o->choices; *s; s++)
 				immure_buf_putc(out, *s == '|' ? ' ' : *s);
@@ -257,7 +259,7 @@ static int zsh(void)
 	struct immure_buf out = IMMURE_BUF_INIT;
 
 	immure_buf_puts(&out, "#compdef immure\n# generated from immure's option table\n"
-			      "local -a commands\ncommands=(\n");
+			      "local -a of_immure\nof_immure=(\n");
 	for (const struct immure_cli_command *c = immure_cli_commands(); c->name; c++) {
 		if (c->hidden)
 			continue;
@@ -266,7 +268,7 @@ static int zsh(void)
 		immure_buf_puts(&out, "'\n");
 	}
 	immure_buf_puts(&out, ")\nif (( CURRENT == 2 )); then\n"
-			      "\t_describe -t commands 'immure command' commands\n\treturn\nfi\n"
+			      "\t_describe -t commands 'immure command' of_immure\n\treturn\nfi\n"
 			      "shift words\n(( CURRENT-- ))\ncase $words[1] in\n");
 	for (const struct immure_cli_command *c = immure_cli_commands(); c->name; c++)
 		if (!c->hidden)
@@ -307,7 +309,9 @@ static void fish_command(const struct immure_cli_command *c, struct immure_buf *
 				  c->name, o->name);
 		if (o->letter)
 			immure_buf_printf(out, " -s %c", o->letter);
-		if (o->choices) {
+		if (!strcmp(o->name, "profile")) {
+			immure_buf_puts(out, " -x -a '(immure policy profiles 2>/dev/null)'");
+		} else if (o->choices) {
 			immure_buf_puts(out, " -x -a '");
 			for (const char *s = o->choices; *s; s++)
 				immure_buf_putc(out, *s == '|' ? ' ' : *s);
@@ -321,7 +325,7 @@ static void fish_command(const struct immure_cli_command *c, struct immure_buf *
 	}
 	if (takes_command(c))
 		immure_buf_printf(out, "complete -c immure -n '__fish_seen_subcommand_from %s' -x "
-				  "-a '(__fish_complete_subcommand)'\n", c->name);
+				  "-a '(__fish_complete_subcommand --fcs-skip=2)'\n", c->name);
 	else if (subcommands(c->name)[0])
 		immure_buf_printf(out, "complete -c immure -n '__fish_seen_subcommand_from %s' "
 				  "-a '%s'\n", c->name, subcommands(c->name));

@@ -45,7 +45,7 @@ static const struct immure_cli_command commands[] = {
 	  "goes to standard output; the exit status is 1 when a point falls short.", false },
 	{ "doctor", FULL_ONLY(immure_cli_doctor), IMMURE_CLI_DOCTOR, "[OPTION]...",
 	  "Print what this host can enforce, and how to get the rest", NULL, false },
-	{ "policy", FULL_ONLY(immure_cli_policy), IMMURE_CLI_POLICY, "check|show|schema|trust [OPTION]... [FILE]",
+	{ "policy", FULL_ONLY(immure_cli_policy), IMMURE_CLI_POLICY, "check|show|trust|profiles|schema|reference ...",
 	  "Check, show and trust policies", NULL, false },
 	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",
 	  "Be the supervisor of a session; what libimmure starts", NULL, true },
