@@ -334,7 +334,7 @@ static bool judge_all(struct judge *j, const struct immure_attack_exit *how, siz
 	p->backend = immure_arena_strdup(a, j->plan->backend ? j->plan->backend : "");
 	p->policy_version = immure_arena_strdup(a, j->plan->policy_version
 							   ? j->plan->policy_version : "");
-	p->plan_hash = immure_arena_strdup(a, j->plan->hash);
+	p->plan_hash = immure_arena_strdup(a, immure_plan_hash_of(j->plan));
 	p->n = immure_points_n + 1;
 	p->points = immure_arena_alloc(a, p->n * sizeof(*p->points));
 	p->trouble = whole(j, how, len);

@@ -64,7 +64,7 @@ void immure_plan_free(immure_plan *plan)
 
 const char *immure_plan_hash(const immure_plan *plan)
 {
-	return plan ? plan->hash : "";
+	return plan ? immure_plan_hash_of(plan) : "";
 }
 
 uint64_t immure_plan_gap_count(const immure_plan *plan)

@@ -87,34 +87,50 @@ static void add_named(struct ask *q, const char *workspace, const char *path)
 		add(q, path);
 }
 
-static bool touches(struct ask *q, const struct immure_strv *l, const char *dir)
+/* The policy's allowed paths, made absolute once. */
+static void add_allowed(struct ask *q, struct immure_strv *to, const struct immure_strv *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		const char *path = immure_compile_path(q->a, q->p, q->f, l->v[i]);
 
-		if (path && (immure_path_is_under(path, dir) || immure_path_is_under(dir, path)))
-			return true;
+		if (path)
+			(void)immure_strv_add(q->a, to, path);
 	}
+}
+
+/* Could be seen: it lies in something that is shown, or the other way round. */
+static bool touches(const struct immure_strv *shown, const char *path)
+{
+	for (size_t i = 0; i < shown->n; i++)
+		if (immure_path_is_under(path, shown->v[i]) ||
+		    immure_path_is_under(shown->v[i], path))
+			return true;
 	return false;
 }
 
 static void add_sensitive(struct ask *q, const char *workspace)
 {
 	const struct immure_policy *p = q->p;
+	struct immure_strv shown = { 0 };
 	const char *home = q->f->home;
-	bool system = p->view == IMMURE_VIEW_HOST || p->read.n || p->write.n, homes = home;
+	bool all = p->view == IMMURE_VIEW_HOST, homes = p->home == IMMURE_HOME_HOST;
 
-	if (home && p->home == IMMURE_HOME_EMPTY)
-		homes = touches(q, &p->read, home) || touches(q, &p->write, home) ||
-			(workspace && (immure_path_is_under(workspace, home) ||
-				       immure_path_is_under(home, workspace)));
+	if (!all || !homes) {
+		if (workspace)
+			(void)immure_strv_add(q->a, &shown, workspace);
+		add_allowed(q, &shown, &p->read);
+		add_allowed(q, &shown, &p->write);
+	}
 	for (size_t i = 0; i < immure_sensitive_paths_n; i++) {
 		const char *path = immure_sensitive_paths[i].path;
 
-		if (path[0] == '/' && system)
+		if (path[0] == '~') {
+			path = home ? immure_compile_join(q->a, home, path + 2) : NULL;
+			if (path && (homes || touches(&shown, path)))
+				add(q, path);
+		} else if (all || touches(&shown, path)) {
 			add(q, path);
-		else if (path[0] == '~' && homes)
-			add(q, immure_compile_join(q->a, home, path + 2));
+		}
 	}
 }
 

@@ -129,6 +129,24 @@ static int32_t denied(struct immure_compile *b)
 	return 0;
 }
 
+/* Nothing was asked about it because the view hides it, as far as the policy's
+ * own words tell. A link among them may lead to it all the same. */
+static bool may_be_shown(const struct immure_compile *b, const char *path)
+{
+	bool in_home = b->home && immure_path_is_under(path, b->home);
+
+	if (b->p->view == IMMURE_VIEW_HOST && !(in_home && b->p->home == IMMURE_HOME_EMPTY))
+		return true;
+	for (size_t i = 0; i < b->points_n; i++) {
+		const struct immure_point *pt = &b->points[i];
+
+		if ((pt->kind == IMMURE_POINT_READ || pt->kind == IMMURE_POINT_WRITE) &&
+		    immure_path_is_under(path, pt->path))
+			return true;
+	}
+	return false;
+}
+
 static int32_t sensitive(struct immure_compile *b)
 {
 	for (size_t i = 0; i < immure_sensitive_paths_n; i++) {
@@ -138,9 +156,11 @@ static int32_t sensitive(struct immure_compile *b)
 
 		if (path[0] == '~')
 			path = b->f->home ? immure_compile_join(b->a, b->f->home, path + 2) : NULL;
+		s = path ? immure_facts_path(b->f, path) : NULL;
+		if (!s && path && !may_be_shown(b, where(b, path)))
+			continue;
 		if (!path)
 			continue;
-		s = immure_facts_path(b->f, path);
 		if (s && s->real && b->workspace && strcmp(s->real, b->workspace) == 0) {
 			(void)immure_compile_refuse(b, "workspace.path", "%s is a place of secrets",
 						  s->real);

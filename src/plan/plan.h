@@ -140,8 +140,8 @@ struct immure_plan {
 	struct immure_gap *gaps;
 	size_t gaps_n;
 	const char *state_dir;      /* ours on this host (facts): quarantine goes below it; "" = nowhere */
-	char hash[65];              /* SHA-256 hex of the sealed bytes before their own digest */
-	const void *sealed;         /* the sealed form, in the arena */
+	struct immure_plan_digest *digest; /* see immure_plan_hash_of() */
+	const void *sealed;         /* the sealed form without its digest, in the arena */
 	size_t sealed_len;
 };
 
@@ -170,6 +170,11 @@ int32_t immure_plan_seal_bytes(const struct immure_plan *p, void **ret, size_t *
 			       struct immure_error **err);
 int32_t immure_plan_unseal(const void *data, size_t len, struct immure_plan **ret,
 			   struct immure_error **err);
+
+/* SHA-256, hex, of the sealed form without its digest: the plan's name. Computed
+ * at the first call, because it costs as much as planning does and a launch can
+ * do it while the session is being set up. Safe from several threads. */
+const char *immure_plan_hash_of(const struct immure_plan *p);
 
 /* Whether starting is permitted; when not, fills err with the first open gap. */
 int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error **err);

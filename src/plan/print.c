@@ -356,7 +356,7 @@ static void put_gaps(struct immure_buf *o, const struct immure_plan *p)
 static void put_head(struct immure_buf *o, const struct immure_plan *p)
 {
 	immure_buf_puts(o, "plan       ");
-	put(o, p->hash);
+	put(o, immure_plan_hash_of(p));
 	immure_buf_puts(o, "\npolicy     ");
 	put(o, p->policy_version);
 	immure_buf_puts(o, ", profile ");

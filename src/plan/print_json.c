@@ -86,7 +86,7 @@ char *immure_plan_to_json(const struct immure_plan *p)
 
 	immure_jsonw_init(&w, &out, 2);
 	immure_jsonw_object(&w, NULL);
-	immure_jsonw_str(&w, "plan_hash", p->hash);
+	immure_jsonw_str(&w, "plan_hash", immure_plan_hash_of(p));
 	immure_jsonw_str(&w, "policy_version", p->policy_version);
 	immure_jsonw_str(&w, "profile", p->profile);
 	immure_jsonw_str(&w, "backend", p->backend);

@@ -174,7 +174,6 @@ int32_t immure_plan_close(struct immure_plan *p, struct immure_error **err)
 {
 	struct out o = { .used = 1 };
 	size_t records, strings, len;
-	struct immure_sha256 sha;
 	unsigned char *data;
 
 	measure(p, &records, &strings);
@@ -183,8 +182,8 @@ int32_t immure_plan_close(struct immure_plan *p, struct immure_error **err)
 		return immure_fail(err, IMMURE_ERR_INVALID, E2BIG, "plan", "",
 				   "plan: too large (%zu operations, %zu bytes of text)", p->ops_n,
 				   strings);
-	data = immure_arena_alloc(&p->arena, records + strings + 32);
-	if (!data)
+	data = immure_arena_alloc(&p->arena, records + strings);
+	if (!data || !immure_plan_add_digest(p))
 		return -IMMURE_ERR_NOMEM;
 	o.strings = (char *)data + records;
 	o.p = data + IMMURE_SEAL_HEADER - 4 * IMMURE_SEAL_FIXED;
@@ -200,36 +199,66 @@ int32_t immure_plan_close(struct immure_plan *p, struct immure_error **err)
 	put32(&o, (uint32_t)p->argv.n);
 	put32(&o, (uint32_t)p->env.n);
 	put32(&o, o.used);
-	immure_sha256_init(&sha);
-	immure_sha256_add(&sha, data, len - 32);
-	immure_sha256_done(&sha, data + len - 32);
-	immure_plan_hash_text(data + len - 32, p->hash);
 	p->sealed = data;
-	p->sealed_len = len;
+	p->sealed_len = len - 32;
 	return 0;
 }
 
-void immure_plan_hash_text(const unsigned char digest[32], char ret[65])
+bool immure_plan_add_digest(struct immure_plan *p)
+{
+	p->digest = immure_arena_alloc(&p->arena, sizeof(*p->digest));
+	return p->digest;
+}
+
+static void digest_of(const struct immure_plan *p, unsigned char ret[32])
+{
+	struct immure_sha256 sha;
+
+	immure_sha256_init(&sha);
+	immure_sha256_add(&sha, p->sealed, p->sealed_len);
+	immure_sha256_done(&sha, ret);
+}
+
+void immure_plan_set_digest(struct immure_plan_digest *d, const unsigned char digest[32])
 {
 	static const char hex[] = "0123456789abcdef";
+	int none = 0;
 
+	if (!atomic_compare_exchange_strong(&d->state, &none, 1))
+		return; /* somebody else writes the same */
 	for (int i = 0; i < 32; i++) {
-		ret[2 * i] = hex[digest[i] >> 4];
-		ret[2 * i + 1] = hex[digest[i] & 15];
+		d->text[2 * i] = hex[digest[i] >> 4];
+		d->text[2 * i + 1] = hex[digest[i] & 15];
 	}
-	ret[64] = '\0';
+	atomic_store(&d->state, 2);
+}
+
+const char *immure_plan_hash_of(const struct immure_plan *p)
+{
+	if (!p->digest)
+		return ""; /* not finished */
+	if (atomic_load(&p->digest->state) != 2) {
+		unsigned char digest[32];
+
+		digest_of(p, digest);
+		immure_plan_set_digest(p->digest, digest);
+		while (atomic_load(&p->digest->state) != 2)
+			; /* the other thread has some bytes left to write */
+	}
+	return p->digest->text;
 }
 
 int32_t immure_plan_seal_bytes(const struct immure_plan *p, void **ret, size_t *ret_len,
 			       struct immure_error **err)
 {
-	void *copy = malloc(p->sealed_len);
+	unsigned char *copy = malloc(p->sealed_len + 32);
 
 	if (!copy)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "plan", "",
 				   "plan: out of memory");
 	memcpy(copy, p->sealed, p->sealed_len);
+	digest_of(p, copy + p->sealed_len);
 	*ret = copy;
-	*ret_len = p->sealed_len;
+	*ret_len = p->sealed_len + 32;
 	return 0;
 }

@@ -3,6 +3,8 @@
 #ifndef IMMURE_PLAN_SEAL_H
 #define IMMURE_PLAN_SEAL_H
 
+#include <stdatomic.h>
+
 #include "plan/compile.h"
 
 #define IMMURE_SEAL_MAGIC "IMPL"
@@ -13,6 +15,12 @@
 #define IMMURE_SEAL_GAPS_MAX 4096u
 #define IMMURE_SEAL_LEN_MAX (64u * 1024u * 1024u)
 
-void immure_plan_hash_text(const unsigned char digest[32], char ret[65]);
+/* state: 0 not computed, 1 somebody is writing it, 2 there. */
+struct immure_plan_digest {
+	_Atomic int state;
+	char text[65];
+};
+bool immure_plan_add_digest(struct immure_plan *p);
+void immure_plan_set_digest(struct immure_plan_digest *d, const unsigned char digest[32]);
 
 #endif

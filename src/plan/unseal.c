@@ -219,7 +219,9 @@ static const char *open_sealed(struct immure_plan *p, const unsigned char *data,
 	p->gaps = immure_arena_alloc(&p->arena, ((size_t)gaps + 1) * sizeof(*p->gaps));
 	if (!p->ops || !p->gaps)
 		return "too much for this machine's memory";
-	immure_plan_hash_text(digest, p->hash);
+	if (!immure_plan_add_digest(p))
+		return "too much for this machine's memory";
+	immure_plan_set_digest(p->digest, digest);
 	return get_plan(&i, p, argv, env);
 }
 
@@ -246,7 +248,7 @@ int32_t immure_plan_unseal(const void *data, size_t len, struct immure_plan **re
 		return immure_fail(err, IMMURE_ERR_INVALID, 0, "plan", "", "sealed plan: %s", wrong);
 	}
 	p->sealed = copy;
-	p->sealed_len = len;
+	p->sealed_len = len - 32;
 	*ret = p;
 	return 0;
 oom:

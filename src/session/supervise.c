@@ -463,6 +463,8 @@ static int32_t carry_out(struct immure_run *run)
 		r = prepare_cgroup(run);
 	if (r == 0)
 		r = start(run);
+	if (r == 0)
+		(void)immure_plan_hash_of(run->plan); /* while init works: it costs, and is kept */
 	/* The writing ends are the command's alone, or they never end. */
 	for (int i = 0; i < 2; i++)
 		immure_close(&run->pipe_fd[i][1]);
@@ -520,11 +522,11 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 	run.result->backend = immure_arena_strdup(&run.result->arena, plan->backend);
 	run.result->profile = immure_arena_strdup(&run.result->arena, plan->profile);
 	run.result->policy_version = immure_arena_strdup(&run.result->arena, plan->policy_version);
-	run.result->plan_hash = immure_arena_strdup(&run.result->arena, plan->hash);
 	if (run.result->arena.failed)
 		r = immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
 	if (r == 0)
 		r = carry_out(&run);
+	run.result->plan_hash = immure_arena_strdup(&run.result->arena, immure_plan_hash_of(plan));
 	tidy(&run);
 	if (options->trace)
 		run.result->trace_ns[IMMURE_TRACE_DONE] = immure_run_now();
