@@ -32,6 +32,11 @@ static bool reserve(struct immure_buf *b, size_t extra)
 	return true;
 }
 
+void immure_buf_reserve(struct immure_buf *b, size_t len)
+{
+	(void)reserve(b, len); /* remembered in b->failed */
+}
+
 void immure_buf_done(struct immure_buf *b)
 {
 	free(b->data);

@@ -19,6 +19,9 @@ struct immure_buf {
 #define IMMURE_BUF_INIT { 0 }
 
 void immure_buf_done(struct immure_buf *b);
+/* Makes room at once, where about how much will come is known: growing step by
+ * step touches a new page each time. */
+void immure_buf_reserve(struct immure_buf *b, size_t len);
 void immure_buf_put(struct immure_buf *b, const void *data, size_t len);
 void immure_buf_puts(struct immure_buf *b, const char *s);
 void immure_buf_putc(struct immure_buf *b, char c);

@@ -99,6 +99,7 @@ char *immure_policy_canonical(const struct immure_policy *p)
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
+	immure_buf_reserve(&b, 4000); /* a profile and some settings fit */
 	immure_jsonw_init(&w, &b, 0);
 	immure_jsonw_object(&w, NULL);
 	for (size_t i = 0; i < immure_keys_n; i++)
