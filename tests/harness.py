@@ -256,7 +256,7 @@ def host_state(base):
     for place in ("/run/immure", "/tmp", "/dev/shm", "/var/tmp"):
         with contextlib.suppress(OSError):
             for name in os.listdir(place):
-                if place == "/run/immure" or name.startswith((".immure", "immure-", "immure.")):
+                if place == "/run/immure" or name.startswith(".immure"):
                     files.add(os.path.join(place, name))
     sites = {p.name for p in base.iterdir()}
     return {"mounts": mounts, "files": files, "sites": sites, "cgroups": cgroups_of_ours()}

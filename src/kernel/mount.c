@@ -69,14 +69,19 @@ int immure_mount_new(const char *type, const char *const *options, uint32_t attr
 
 int immure_mount_tmpfs(uint64_t size, uint32_t mode, uint32_t attr)
 {
-	char mode_text[16], size_text[32];
-	const char *options[] = { "mode", mode_text, NULL, NULL, NULL };
+	char mode_text[16], size_text[32], inodes_text[32];
+	const char *options[] = { "mode", mode_text, NULL, NULL, NULL, NULL, NULL };
 
 	(void)snprintf(mode_text, sizeof(mode_text), "%o", mode);
 	if (size) {
 		(void)snprintf(size_text, sizeof(size_text), "%llu", (unsigned long long)size);
 		options[2] = "size";
 		options[3] = size_text;
+		/* An inode costs the kernel about as much: empty files count too. */
+		(void)snprintf(inodes_text, sizeof(inodes_text), "%llu",
+			       (unsigned long long)size / 1024 + 64);
+		options[4] = "nr_inodes";
+		options[5] = inodes_text;
 	}
 	return immure_mount_new("tmpfs", options, attr);
 }

@@ -136,14 +136,17 @@ static int act_memfd(char **a)
 /* Each process is small; together they are not. 0 = bytes each, 1 = how many */
 static int act_memory_family(char **a)
 {
+	enum { MAX = 64 };
 	size_t size = strtoul(a[0], NULL, 10);
-	int n = atoi(a[1]), ends[2], failed = 0;
+	int n = atoi(a[1]), ends[MAX][2], had = 0;
 
-	if (pipe(ends) < 0)
-		return broken("pipe");
-	for (int i = 0; i < n; i++) {
-		pid_t pid = fork();
+	for (int i = 0; i < n && i < MAX; i++) {
+		pid_t pid;
 
+		/* A pipe for each: its end tells of a child that was killed. */
+		if (pipe2(ends[i], O_CLOEXEC) < 0)
+			return broken("pipe");
+		pid = fork();
 		if (pid < 0)
 			return denied(errno);
 		if (pid == 0) {
@@ -153,19 +156,28 @@ static int act_memory_family(char **a)
 				_exit(1);
 			for (size_t j = 0; j < size; j += 4096)
 				at[j] = 1;
-			(void)!write(ends[1], "x", 1);
+			(void)!write(ends[i][1], "x", 1);
 			for (;;)
 				pause();
 		}
+		close(ends[i][1]);
 	}
-	close(ends[1]);
-	for (int i = 0; i < n && !failed; i++) {
+	for (int i = 0; i < n; i++) {
 		char byte;
 
-		failed = read(ends[0], &byte, 1) != 1;
+		had += read(ends[i][0], &byte, 1) == 1;
 	}
-	sleep(failed ? 0 : 2);
-	return failed ? denied(ENOMEM) : done("%d times %zu bytes", n, size);
+	if (had < n)
+		return denied(ENOMEM);
+	sleep(2);
+	for (int i = 0; i < n; i++) {
+		char byte;
+
+		fcntl(ends[i][0], F_SETFL, O_NONBLOCK);
+		if (read(ends[i][0], &byte, 1) == 0)
+			return denied(ENOMEM); /* killed after all */
+	}
+	return done("%d times %zu bytes", n, size);
 }
 
 /* 0 = path, 1 = bytes */

@@ -164,16 +164,29 @@ static void set_capabilities(int keep)
 		die("capset");
 }
 
+/* Returns when it is as it will stay. */
 static pid_t start_victim(const struct options *o)
 {
-	pid_t pid = fork();
+	int ready[2];
+	char byte;
+	pid_t pid;
 
-	if (pid != 0)
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		die("pipe");
+	pid = fork();
+	if (pid != 0) {
+		close(ready[1]);
+		if (pid < 0 || read(ready[0], &byte, 1) != 1)
+			die("victim");
+		close(ready[0]);
 		return pid;
+	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setpgid(0, 0);
 	set_capabilities(o->caps);
 	prctl(PR_SET_DUMPABLE, 1);
+	if (write(ready[1], "x", 1) != 1)
+		die("victim");
 	for (;;)
 		pause();
 }

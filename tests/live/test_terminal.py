@@ -174,7 +174,7 @@ def test_hangup_ends_it(site):
 
 def test_job_control_inside(terminal):
     term = terminal("/bin/bash", "--norc", "-i", env={"PS1": "$ "})
-    term.expect(r"\$ ")
+    term.expect(r"[$#] ")
     term.send("sleep 100\n")
     term.expect("sleep 100")
     time.sleep(0.1)  # until the shell has handed the terminal over; nothing says when
