@@ -12,9 +12,8 @@
  * or a hook there is obeyed as soon as somebody's shell prompt asks git for the
  * branch. A new config is left alone when it is harmless (gitconfig.h).
  *
- * The walk opens directories one below the other with O_NOFOLLOW and never
- * leaves the device it started on. Nothing inside runs any more, so what it
- * sees stays.
+ * The walk opens directories one below the other with O_NOFOLLOW. Nothing inside
+ * runs any more, so what it sees stays.
  */
 #include "session/watch.h"
 
@@ -26,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -74,6 +74,9 @@ static bool touched(int dir, const char *name, const struct timespec *since)
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return false; /* gone again */
+	/* Old ext4 counts whole seconds, FAT pairs of them. */
+	if (st.st_ctim.tv_nsec == 0 && st.st_ctim.tv_sec + 1 >= since->tv_sec)
+		return true;
 	return st.st_ctim.tv_sec > since->tv_sec ||
 	       (st.st_ctim.tv_sec == since->tv_sec && st.st_ctim.tv_nsec >= since->tv_nsec);
 }
@@ -404,6 +407,63 @@ static void check_repo(struct walk *w, int dir, size_t depth, const struct repo 
 		check_hooks(w, dir, depth);
 }
 
+static int open_dir(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* A directory that may be passed through but not listed still serves the host's
+ * programs, which know the names. If the command made it so, it is listed. */
+static int open_unreadable(struct walk *w, int dir, const char *name)
+{
+	struct stat st;
+	int fd;
+
+	if (!touched(dir, name, w->since))
+		return -EACCES;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
+	    fchmodat(dir, name, (st.st_mode & 07777) | 0700, 0) < 0)
+		return -EACCES;
+	fd = open_dir(dir, name);
+	/* As the command left it; a failure leaves it readable to its owner. */
+	(void)!fchmodat(dir, name, st.st_mode & 07777, 0);
+	return fd;
+}
+
+/* Mounts inside the tree were writable as well; the kernel's own are no files. */
+static bool is_kernels(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) < 0 || fs.f_type == 0x9fa0 /* proc */ ||
+	       fs.f_type == 0x62656572 /* sysfs */ || fs.f_type == 0x27e0eb /* cgroup */ ||
+	       fs.f_type == 0x63677270 /* cgroup2 */;
+}
+
+/* -1: nothing to walk. */
+static int open_sub(struct walk *w, int dir, const char *name, dev_t dev, dev_t *ret_dev)
+{
+	int fd = open_dir(dir, name);
+	struct stat st;
+
+	if (fd == -EACCES)
+		fd = open_unreadable(w, dir, name);
+	if (fd < 0) { /* EACCES: not the command's, and not changed */
+		if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP && fd != -EACCES)
+			w->incomplete = true;
+		return -1;
+	}
+	if (fstat(fd, &st) < 0 || (st.st_ino == w->ours.st_ino && st.st_dev == w->ours.st_dev) ||
+	    (st.st_dev != dev && is_kernels(fd))) {
+		immure_close(&fd);
+		return -1;
+	}
+	*ret_dev = st.st_dev;
+	return fd;
+}
+
 static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 {
 	DIR *dir = fdopendir(fd);
@@ -416,7 +476,7 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 		return;
 	}
 	while ((d = readdir(dir))) {
-		struct stat st;
+		dev_t sub_dev;
 		int sub;
 
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
@@ -433,16 +493,11 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 			w->incomplete = true;
 			continue;
 		}
-		sub = openat(dirfd(dir), d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		sub = open_sub(w, dirfd(dir), d->d_name, dev, &sub_dev);
 		if (sub < 0)
-			continue; /* not a directory, moved away, or not ours to read */
-		if (fstat(sub, &st) < 0 || st.st_dev != dev ||
-		    (st.st_ino == w->ours.st_ino && st.st_dev == w->ours.st_dev)) {
-			immure_close(&sub);
 			continue;
-		}
 		w->names[depth] = d->d_name; /* stays valid: this stream is not read on */
-		walk_dir(w, sub, depth + 1, dev);
+		walk_dir(w, sub, depth + 1, sub_dev);
 	}
 	check_repo(w, dirfd(dir), depth, &repo);
 	(void)closedir(dir); /* read only: nothing is lost */

@@ -296,6 +296,24 @@ def test_what_is_put_away_is_not_found_again(site):
     assert pathlib.Path(found["to"]).read_text() == "evil\n"
 
 
+@pytest.mark.parametrize("mode", ["user"], indirect=True)
+def test_directories_that_cannot_be_listed_are_searched(site):
+    result = site.sh("mkdir -p a/b; echo evil > a/b/.envrc; chmod 0311 a/b a", record=True)
+    assert result.code == 0, result
+    assert not (site.ws / "a/b/.envrc").exists(), result.record
+    assert (site.ws / "a").stat().st_mode & 0o777 == 0o311
+    assert (site.ws / "a/b").stat().st_mode & 0o777 == 0o311
+
+
+@pytest.mark.parametrize("mode", ["root"], indirect=True)
+def test_mounts_in_the_tree_are_searched(site):
+    """In a namespace of the test's own: a file system mounted below the workspace."""
+    result = site.call("/usr/bin/unshare", "-m", "/bin/sh", "-c",
+                       f"mount -t tmpfs none {site.ws}/sub && {site.immure} run -- /bin/sh -c "
+                       "'mkdir sub/d && echo evil > sub/d/.envrc' && ls -A sub/d")
+    assert (result.code, result.out) == (0, b""), result
+
+
 @pytest.fixture
 def elsewhere(site):
     """A place for our state on another file system, where rename(2) cannot reach."""
