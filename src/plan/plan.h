@@ -51,7 +51,7 @@ enum immure_stage {
 enum immure_op_kind {
 	IMMURE_OP_OWN_DIR,         /* dst: a directory of ours that is missing where the command could
 	                            * make it; the supervisor makes it (0700), so that it can be masked */
-	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; make and join a leaf; src: v2 "/dir",
+	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; a leaf to join; src: v2 "/dir",
 	                            * v1 "memory=/dir:pids=/dir:cpu=/dir:cpuacct=/dir", those needed;
 	                            * num1: v2, enable the controllers of the ops that follow first */
 	IMMURE_OP_CGROUP_MEMORY,   /* num0: bytes */
@@ -60,13 +60,13 @@ enum immure_op_kind {
 	IMMURE_OP_RLIMIT,          /* src: "nofile" ...; num0 = soft = hard */
 	IMMURE_OP_CPU_AFFINITY,    /* num0: number of CPUs; the fall-back for cpus */
 	IMMURE_OP_NAMESPACES,      /* num0: CLONE_NEW* mask; src: their names */
-	IMMURE_OP_IDMAP,           /* num0 inside uid, num1 outside uid, num2 inside gid, num3 outside gid */
+	IMMURE_OP_IDMAP,           /* inside uid, outside uid, inside gid, outside gid */
 	IMMURE_OP_IDMAP_SUBID,     /* as IDMAP, plus the caller's sub-id range from 1 up, by newuidmap */
 	IMMURE_OP_ROOT_HOST,       /* root = recursive private clone of /, read-only nosuid */
 	IMMURE_OP_ROOT_EMPTY,      /* root = tmpfs, made read-only at the end of the mounts */
 	IMMURE_OP_BIND,            /* src -> dst; flags RO, OPTIONAL, NOEXEC, FILE */
-	IMMURE_OP_TMPFS,           /* dst; num0 size bytes (0 = kernel default), num1 mode; flags RO, NOEXEC */
-	IMMURE_OP_DEV,             /* dst "/dev": null zero full random urandom tty pts shm; num0 shm size */
+	IMMURE_OP_TMPFS,           /* dst; num0 bytes (0 = kernel default), num1 mode; flags RO, NOEXEC */
+	IMMURE_OP_DEV,             /* "/dev": null zero full random urandom tty pts shm; num0 shm bytes */
 	IMMURE_OP_PROC,            /* dst "/proc" */
 	IMMURE_OP_SYSFS,           /* dst "/sys", read-only */
 	IMMURE_OP_SYMLINK,         /* dst -> text src; ROOT_EMPTY only */
@@ -87,12 +87,12 @@ enum immure_op_kind {
 	IMMURE_OP_LANDLOCK,        /* num0 ABI, num1 handled fs rights, num2 scopes, num3 handled net */
 	IMMURE_OP_LANDLOCK_RULE,   /* dst; num0 rights (bits of that ABI) */
 	IMMURE_OP_SELF_CHECK,
-	IMMURE_OP_SECCOMP,         /* src: "default", "strict" or artifact path; num0 network families allowed */
+	IMMURE_OP_SECCOMP,         /* src: "default", "strict" or artifact path; num0 socket families */
 	IMMURE_OP_EXEC,            /* argv, env, cwd: see struct immure_plan */
 	IMMURE_OP_WALL_TIME,       /* num0 ms, num1 grace ms before SIGKILL */
 	IMMURE_OP_OUTPUT_CAP,      /* num0 bytes */
 	IMMURE_OP_MEMORY_WATCH,    /* num0 bytes; sampled sum over the pid namespace */
-	IMMURE_OP_WATCH,           /* src: absolute dir; dst: pattern (see protected table); flags BUILD, ANYWHERE */
+	IMMURE_OP_WATCH,           /* src: directory; dst: pattern (protected table); BUILD, ANYWHERE */
 	IMMURE_OP_PROTECT_LINK,    /* dst: a symlink that must not change; src: its text */
 	IMMURE_OP_MAX
 };
