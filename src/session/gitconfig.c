@@ -10,8 +10,11 @@
 
 struct variable {
 	const char *section, *name; /* in lower case; name NULL: any */
-	const char *value;          /* NULL: any; else exactly this */
+	const char *value;          /* NULL: any; else exactly this, or A_URL */
 };
+
+/* Compared by address: a place that git reaches by itself. */
+static const char A_URL[] = "URL";
 
 static const struct variable harmless[] = {
 	{ "core", "repositoryformatversion", NULL },
@@ -35,8 +38,8 @@ static const struct variable harmless[] = {
 	{ "extensions", "objectformat", NULL },
 	{ "extensions", "refstorage", NULL },
 	{ "extensions", "partialclone", NULL },
-	{ "remote", "url", NULL }, /* ext:: is off unless the host's own config turns it on */
-	{ "remote", "pushurl", NULL },
+	{ "remote", "url", A_URL },
+	{ "remote", "pushurl", A_URL },
 	{ "remote", "fetch", NULL },
 	{ "remote", "push", NULL },
 	{ "remote", "tagopt", NULL },
@@ -44,14 +47,14 @@ static const struct variable harmless[] = {
 	{ "remote", "mirror", NULL },
 	{ "remote", "promisor", NULL },
 	{ "remote", "partialclonefilter", NULL },
-	{ "branch", "remote", NULL },
+	{ "branch", "remote", A_URL }, /* a name, or a place */
 	{ "branch", "merge", NULL },
 	{ "branch", "rebase", NULL },
 	{ "branch", "description", NULL },
-	{ "branch", "pushremote", NULL },
+	{ "branch", "pushremote", A_URL },
 	{ "branch", "autosetuprebase", NULL },
 	{ "branch", "autosetupmerge", NULL },
-	{ "submodule", "url", NULL },
+	{ "submodule", "url", A_URL },
 	{ "submodule", "active", NULL },
 	{ "submodule", "branch", NULL },
 	{ "user", "name", NULL },
@@ -163,6 +166,29 @@ static bool worktree_within(struct text value, size_t depth)
 	return true;
 }
 
+/* For "foo://" and "foo::" git runs git-remote-foo, and what starts with a dash
+ * is an option to the program that is run. */
+static bool place_harmless(struct text value)
+{
+	static const char *const schemes[] = { "https", "http", "ssh", "git", "file", "git+ssh",
+					       "ftp",	"ftps" };
+	size_t n = 0;
+
+	if (value.n == 0 || value.p[0] == '-')
+		return false;
+	while (n < value.n && (isalnum((unsigned char)value.p[n]) || strchr("+-._", value.p[n])))
+		n++;
+	if (value.n - n >= 2 && value.p[n] == ':' && value.p[n + 1] == ':')
+		return false;
+	if (value.n - n < 3 || memcmp(value.p + n, "://", 3) != 0)
+		return true; /* a path, a name, or host:path */
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (is((struct text){ value.p, n }, schemes[i]))
+			/* ssh://-oProxyCommand=... is an option as well */
+			return value.n > n + 3 && value.p[n + 3] != '-';
+	return false;
+}
+
 static bool variable_harmless(struct text section, struct text name, struct text value,
 			      size_t depth)
 {
@@ -176,7 +202,8 @@ static bool variable_harmless(struct text section, struct text name, struct text
 		const struct variable *v = &harmless[i];
 
 		if (is(section, v->section) && (!v->name || is(name, v->name)))
-			return !v->value || (value.n == strlen(v->value) &&
+			return v->value == A_URL ? place_harmless(value) :
+			       !v->value || (value.n == strlen(v->value) &&
 					     memcmp(value.p, v->value, value.n) == 0);
 	}
 	return false;

@@ -24,6 +24,10 @@ static void test_what_git_writes(void **state)
 		       "[remote \"origin\"]\n\turl = https://example.com/x.git\n"
 		       "\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
 		       "[branch \"a/b\"]\n\tremote = origin\n\tmerge = refs/heads/a/b\n", 1));
+	assert_true(at("[remote \"a\"]\n\turl = git@example.com:x/y.git\n"
+		       "[remote \"b\"]\n\turl = ../other dir/x\n"
+		       "[remote \"c\"]\n\turl = ssh://git@example.com:22/x\n"
+		       "[remote \"d\"]\n\turl = /srv/x.git\n", 1));
 	assert_true(at("# comment\n; another\n[CORE]\r\n  Bare = false  \r\n", 1));
 	assert_true(at("[filter \"lfs\"]\n\tclean = git-lfs clean -- %f\n\trequired = true\n", 1));
 	assert_true(at("[core]\n\tbare", 1));
@@ -47,6 +51,14 @@ static void test_what_starts_programs(void **state)
 		"[diff \"d\"]\n\ttextconv = x\n",
 		"[credential]\n\thelper = x\n",
 		"[nonsense]\n\tbare = false\n",
+		"[remote \"o\"]\n\turl = ext::sh -c x\n",
+		"[remote \"o\"]\n\turl = foo://host/x\n",
+		"[remote \"o\"]\n\tpushurl = foo::x\n",
+		"[remote \"o\"]\n\turl = --upload-pack=x\n",
+		"[remote \"o\"]\n\turl = ssh://-oProxyCommand=x/y\n",
+		"[remote \"o\"]\n\turl =\n",
+		"[branch \"b\"]\n\tremote = foo::x\n",
+		"[submodule \"s\"]\n\turl = -x\n",
 	};
 
 	(void)state;
