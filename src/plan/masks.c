@@ -93,8 +93,13 @@ static int32_t deny(struct immure_compile *b, enum immure_rank rank, const char 
 						     "through another name", path,
 						     (unsigned long long)s->nlink),
 				 "break the links: copy the file over itself");
-	if (s->real)
-		return mask(b, rank, s->real, s->type != 'd', is_replaced(s->real), key);
+	if (s->real) {
+		int32_t r = mask(b, rank, s->real, s->type != 'd', is_replaced(s->real), key);
+
+		/* Moved away with its parent it would stay masked, and its place
+		 * would be free for something that the host believes. */
+		return r < 0 ? r : immure_compile_pins(b, s->real, key);
+	}
 	if (!s->errnum) {
 		path = where(b, path);
 		return path ? watch(b, path, key) : -IMMURE_ERR_NOMEM;

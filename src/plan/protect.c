@@ -248,9 +248,25 @@ static int32_t named(struct immure_compile *b, const char *text, const char *key
 	return target(b, &e, s);
 }
 
+/* What is allowed in a writable place, wider or narrower than that place: its
+ * own mount holds it where it is, and so must the way to it. */
+static int32_t nested(struct immure_compile *b)
+{
+	size_t n = b->points_n;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct immure_point *pt = &b->points[i];
+
+		if (pt->rank == IMMURE_RANK_ALLOW && !pt->src &&
+		    immure_compile_pins(b, pt->path, pt->key) < 0)
+			return -IMMURE_ERR_NOMEM;
+	}
+	return 0;
+}
+
 int32_t immure_compile_protect(struct immure_compile *b)
 {
-	int32_t r = 0;
+	int32_t r = nested(b);
 
 	for (size_t i = 0; r == 0 && i < b->roots_n; i++) {
 		struct entry ours = {

@@ -232,8 +232,14 @@ static int32_t put_bind(struct walk *w, struct place *in, const struct immure_po
 	bool same = src == pt->path || strcmp(src, pt->path) == 0;
 	struct immure_op *op;
 
-	if (same && in->state == (ro ? SHOWN : WRITABLE))
+	if (same && ro && in->state == SHOWN)
 		return 0;
+	if (same && !ro && in->state == WRITABLE) {
+		/* A writable place in another: what is protected below it must not
+		 * be moved away with it. */
+		op = show(w, in, IMMURE_OP_PIN, NULL, pt);
+		return op ? push(w, pt->path, WRITABLE, w->b->plan->ops_n) : -IMMURE_ERR_NOMEM;
+	}
 	if (!same && (in->state == SHOWN || in->state == WRITABLE))
 		return 0; /* the host's own entry, a link to src, is there */
 	if (same && ro && in->state == WRITABLE) {
@@ -475,17 +481,30 @@ bool immure_compile_writable(const struct immure_compile *b, const char *real)
 	return immure_compile_root(b, real);
 }
 
-int32_t immure_compile_pins(struct immure_compile *b, const char *path, const char *key)
+static int32_t pins_below(struct immure_compile *b, const char *root, const char *path,
+			  const char *key)
 {
-	const struct immure_root *in = immure_compile_root(b, path);
-
-	if (!in || strcmp(in->real, path) == 0)
-		return 0;
-	for (const char *c = path + strlen(in->real) + 1; (c = strchr(c, '/')); c++) {
+	for (const char *c = path + strlen(root) + 1; (c = strchr(c, '/')); c++) {
 		const char *dir = immure_arena_strndup(b->a, path, (size_t)(c - path));
 
 		if (!dir || !immure_compile_point(b, IMMURE_POINT_PIN, IMMURE_RANK_PIN, dir, key))
 			return -IMMURE_ERR_NOMEM;
 	}
 	return 0;
+}
+
+int32_t immure_compile_pins(struct immure_compile *b, const char *path, const char *key)
+{
+	/* Of nested writable places the outermost counts: from there everything
+	 * on the way could be moved. */
+	const struct immure_root *out = NULL;
+
+	for (size_t i = 0; i < b->roots_n; i++) {
+		const struct immure_root *r = &b->roots[i];
+
+		if (immure_path_is_under(path, r->real) && strcmp(path, r->real) != 0 &&
+		    (!out || strlen(r->real) < strlen(out->real)))
+			out = r;
+	}
+	return out ? pins_below(b, out->real, path, key) : 0;
 }

@@ -212,6 +212,28 @@ static void other_roots(void **state)
 	assert_non_null(host_watch(h, "/srv/repo", ".vscode"));
 }
 
+/* A writable place in a writable place, and what stands in the way to it. */
+static void nested_roots(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/home/u/ws/.vscode", 'd');
+	host_has(h, "/home/u/ws/conf", 'd');
+	host_has(h, "/home/u/ws/conf/fixed", 'f');
+	host_has(h, "/home/u/.config/gcloud", 'd');
+	h->facts.cwd = "/home/u/ws";
+	host_must(h, "dev", "+files.write=/home", "+files.read=/home/u/ws/conf/fixed", NULL);
+	assert_non_null(host_at(h, "/home", IMMURE_OP_BIND));
+	assert_non_null(host_at(h, "/home/u", IMMURE_OP_PIN));
+	assert_non_null(host_at(h, WS, IMMURE_OP_PIN)); /* the workspace itself */
+	assert_non_null(host_at(h, WS "/.vscode", IMMURE_OP_READONLY));
+	assert_non_null(host_at(h, WS "/conf", IMMURE_OP_PIN));
+	assert_non_null(host_at(h, WS "/conf/fixed", IMMURE_OP_READONLY));
+	/* the way to what is denied */
+	assert_non_null(host_at(h, "/home/u/.config/gcloud", IMMURE_OP_MASK));
+	assert_non_null(host_at(h, "/home/u/.config", IMMURE_OP_PIN));
+}
+
 static void unexaminable(void **state)
 {
 	struct host *h = *state;
@@ -234,6 +256,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hard_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(named, setup, teardown),
 		cmocka_unit_test_setup_teardown(other_roots, setup, teardown),
+		cmocka_unit_test_setup_teardown(nested_roots, setup, teardown),
 		cmocka_unit_test_setup_teardown(unexaminable, setup, teardown),
 	};
 
