@@ -257,7 +257,6 @@ const struct immure_protected_path immure_protected_paths[] = {
 	ANY(".git/config", "git: core.fsmonitor, sshCommand, hooksPath, aliases, filters"),
 	ANY(".git/config.worktree", "git: as .git/config"),
 	ANY(".git/commondir", "git: takes config and hooks from where it says"),
-	ANY(".git/commondir", "git: another directory's config is obeyed"),
 	ROOT(".git/info/attributes", "git: chooses filters and diff drivers"),
 	ANY(".git/hooks/applypatch-msg", "git am"),
 	ANY(".git/hooks/commit-msg", "git commit"),

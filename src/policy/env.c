@@ -61,7 +61,7 @@ bool immure_env_is_control(const char *name, size_t len)
 	return false;
 }
 
-static bool passes(const struct immure_policy *p, const char *name, size_t len)
+bool immure_env_passes(const struct immure_policy *p, const char *name, size_t len)
 {
 	for (size_t i = 0; i < p->env_pass.n; i++) {
 		const char *pattern = p->env_pass.v[i];
@@ -106,7 +106,7 @@ bool immure_env_filter(const struct immure_policy *p, const char *const *env,
 		const char *eq = strchr(*env, '=');
 		size_t len = eq ? (size_t)(eq - *env) : 0;
 
-		if (len == 0 || !passes(p, *env, len) || is_set(&l, *env, len))
+		if (len == 0 || !immure_env_passes(p, *env, len) || is_set(&l, *env, len))
 			continue;
 		if (!immure_strv_add(a, &l, *env))
 			return false;

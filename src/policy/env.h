@@ -10,6 +10,8 @@
 
 struct immure_policy;
 
+/* Whether the caller's variable of this name is handed through. */
+bool immure_env_passes(const struct immure_policy *p, const char *name, size_t len);
 /* Whether a variable of this name makes a loader or interpreter run or load
  * something else. Those are only ever set, never passed. */
 bool immure_env_is_control(const char *name, size_t len);

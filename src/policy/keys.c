@@ -79,7 +79,9 @@ const struct immure_key immure_keys[] = {
 		.doc = "Paths that can be read, never written. A path below a denied one is readable "
 		       "again: the deeper rule wins, and at equal depth a denial wins. A path that "
 		       "the built-in table of sensitive places names is readable when this key names "
-		       "exactly that path or one below it.",
+		       "exactly that path or one below it. As long as anything can be written, a "
+		       "workspace's own file may not take from this list: what is read-only below a "
+		       "writable place would become writable.",
 		.enforced_by = "file_read", .example = "[\"/opt/toolchain\", \"~/.config/app\"]",
 	},
 	{
@@ -236,7 +238,8 @@ const struct immure_key immure_keys[] = {
 		.tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "env", .argument = "NAME=VALUE",
 		.help = "a variable to set",
-		.doc = "Variables the command gets with these values; they win over passed ones.",
+		.doc = "Variables the command gets with these values; they win over passed ones. A "
+		       "workspace's own file may not take out one that would then be passed.",
 		.enforced_by = "secret_isolation", .example = "{\"CI\": \"1\"}",
 	},
 	{

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "policy/env.h"
 #include "policy/policy.h"
 
 static const void *member(const struct immure_policy *p, const struct immure_key *k)
@@ -42,6 +43,30 @@ static bool fewer_variables(const struct immure_policy *before, const struct imm
 			return false;
 	}
 	return true;
+}
+
+/* What is not set any more would come from the caller if it is passed: the
+ * value that the layers below had put something else in the place of. */
+static bool uncovers_variable(const struct immure_policy *before, const struct immure_policy *after)
+{
+	for (size_t i = 0; i < before->env_set_n; i++) {
+		const char *name = before->env_set[i].name;
+		size_t j = 0;
+
+		while (j < after->env_set_n && strcmp(after->env_set[j].name, name) != 0)
+			j++;
+		if (j == after->env_set_n && immure_env_passes(after, name, strlen(name)))
+			return true;
+	}
+	return false;
+}
+
+/* A path that can only be read may lie in one that can be written: without its
+ * entry it could be written as well. */
+static bool uncovers_writable(const struct immure_policy *before, const struct immure_policy *after)
+{
+	return (after->write.n > 0 || after->workspace_mode == IMMURE_WORKSPACE_RW) &&
+	       !contains(&after->read, &before->read);
 }
 
 static bool fewer_secrets(const struct immure_policy *before, const struct immure_policy *after)
@@ -143,9 +168,11 @@ bool immure_key_tightens(const struct immure_key *k, const struct immure_policy 
 		return contains(y, x);
 	case IMMURE_TIGHTEN_FEWER:
 		if (k->type == IMMURE_KEY_ENV)
-			return fewer_variables(before, after);
+			return fewer_variables(before, after) && !uncovers_variable(before, after);
 		if (k->type == IMMURE_KEY_SECRETS)
 			return fewer_secrets(before, after);
+		if (x == (const void *)&before->read && uncovers_writable(before, after))
+			return false;
 		return contains(x, y);
 	case IMMURE_TIGHTEN_SET:
 		return !*(const char *const *)x;
