@@ -478,6 +478,10 @@ static int op_mask(struct build *b, const struct immure_op *op)
 	struct stat st;
 	IMMURE_CLEANUP_FD int target = open_existing(b, op, &st);
 
+	/* What init cannot reach with the command's identity and all
+	 * capabilities here, the command cannot reach with none. */
+	if (target == -EACCES)
+		return 0;
 	if (target < 0)
 		return may_skip(op, target) ? 0 : target;
 	if (b->mask_dir_fd < 0)
