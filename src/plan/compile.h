@@ -84,7 +84,7 @@ struct immure_compile {
 	size_t denied_n;          /* the first of later: watches for denied paths */
 	struct immure_later *later; /* for the end of the plan */
 	size_t later_n, later_cap;
-	struct immure_strv writable, writable_files; /* inside, for Landlock */
+	struct immure_strv writable, writable_files; /* inside, for Landlock: path, key */
 };
 
 /* ops.c */

@@ -55,10 +55,10 @@ int32_t immure_compile_landlock(struct immure_compile *b)
 	ok = ok && rule(b, "/dev/shm", dir, "(always)");
 	/* A process's own settings: comm, oom_score_adj, coredump_filter ... */
 	ok = ok && rule(b, "/proc", device & ~IMMURE_LANDLOCK_FS_IOCTL_DEV, "(always)");
-	for (size_t i = 0; ok && i < b->writable.n; i++)
-		ok = rule(b, b->writable.v[i], dir, "files.write");
-	for (size_t i = 0; ok && i < b->writable_files.n; i++)
+	for (size_t i = 0; ok && i + 1 < b->writable.n; i += 2)
+		ok = rule(b, b->writable.v[i], dir, b->writable.v[i + 1]);
+	for (size_t i = 0; ok && i + 1 < b->writable_files.n; i += 2)
 		ok = rule(b, b->writable_files.v[i], fs & IMMURE_LANDLOCK_FS_ON_FILE &
-			  ~(uint64_t)IMMURE_LANDLOCK_FS_IOCTL_DEV, "files.write");
+			  ~(uint64_t)IMMURE_LANDLOCK_FS_IOCTL_DEV, b->writable_files.v[i + 1]);
 	return ok ? 0 : -IMMURE_ERR_NOMEM;
 }

@@ -73,6 +73,37 @@ static const char *where(struct immure_compile *b, const char *path)
 	return immure_compile_join(b->a, b->home, path + strlen(home) + (strlen(home) > 1));
 }
 
+/* Could be seen were it not masked. What the policy's own words say is not all:
+ * a link among them may lead here. */
+static bool may_be_shown(const struct immure_compile *b, const char *path)
+{
+	bool in_home = b->home && immure_path_is_under(path, b->home);
+
+	if (b->p->view == IMMURE_VIEW_HOST && !(in_home && b->p->home == IMMURE_HOME_EMPTY))
+		return true;
+	for (size_t i = 0; i < b->points_n; i++) {
+		const struct immure_point *pt = &b->points[i];
+
+		if ((pt->kind == IMMURE_POINT_READ || pt->kind == IMMURE_POINT_WRITE) &&
+		    immure_path_is_under(path, pt->path))
+			return true;
+	}
+	return false;
+}
+
+/* The same bytes under another name, which no mask finds. */
+static void linked_elsewhere(struct immure_compile *b, const struct immure_fact_path *s,
+			     const char *key)
+{
+	if (s->type == 'f' && s->nlink > 1 && may_be_shown(b, s->real))
+		immure_compile_gap(b, false, key, "secret_read",
+				   immure_arena_printf(b->a, "%s has %llu hard links: it could be "
+						       "read through another name", s->real,
+						       (unsigned long long)s->nlink),
+				   "break the links by copying it over itself, or approve it: "
+				   "require.downgrade");
+}
+
 /* Other file systems stand here inside; not all is there that the host has. */
 static bool is_replaced(const char *path)
 {
@@ -96,6 +127,7 @@ static int32_t deny(struct immure_compile *b, enum immure_rank rank, const char 
 	if (s->real) {
 		int32_t r = mask(b, rank, s->real, s->type != 'd', is_replaced(s->real), key);
 
+		linked_elsewhere(b, s, key);
 		/* Moved away with its parent it would stay masked, and its place
 		 * would be free for something that the host believes. */
 		return r < 0 ? r : immure_compile_pins(b, s->real, key);
@@ -132,24 +164,6 @@ static int32_t denied(struct immure_compile *b)
 			return immure_compile_refuse(b, "files.deny", "%s is the workspace", path);
 	}
 	return 0;
-}
-
-/* Nothing was asked about it because the view hides it, as far as the policy's
- * own words tell. A link among them may lead to it all the same. */
-static bool may_be_shown(const struct immure_compile *b, const char *path)
-{
-	bool in_home = b->home && immure_path_is_under(path, b->home);
-
-	if (b->p->view == IMMURE_VIEW_HOST && !(in_home && b->p->home == IMMURE_HOME_EMPTY))
-		return true;
-	for (size_t i = 0; i < b->points_n; i++) {
-		const struct immure_point *pt = &b->points[i];
-
-		if ((pt->kind == IMMURE_POINT_READ || pt->kind == IMMURE_POINT_WRITE) &&
-		    immure_path_is_under(path, pt->path))
-			return true;
-	}
-	return false;
 }
 
 static int32_t sensitive(struct immure_compile *b)

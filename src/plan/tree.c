@@ -222,8 +222,10 @@ static uint32_t op_flags(const struct immure_point *pt)
 static void note_writable(struct walk *w, const struct immure_point *pt)
 {
 	struct immure_compile *b = w->b;
+	struct immure_strv *to = pt->file ? &b->writable_files : &b->writable;
 
-	(void)immure_strv_add(b->a, pt->file ? &b->writable_files : &b->writable, pt->path);
+	(void)immure_strv_add(b->a, to, pt->path);
+	(void)immure_strv_add(b->a, to, pt->key);
 }
 
 static int32_t put_bind(struct walk *w, struct place *in, const struct immure_point *pt, bool ro)

@@ -262,6 +262,15 @@ static void more_gaps(void **state)
 	assert_string_equal(h->plan->gaps[1].key, "image");
 	host_must(h, "image", "image=debian:12", "require.downgrade=file_read", NULL);
 	assert_false(host_gap(h, "file_read")->approved); /* there is nothing to run in */
+	/* a denied file that has another name somewhere */
+	host_has(h, "/home/u/.netrc", 'f')->nlink = 2;
+	host_must(h, "dev", NULL);
+	assert_string_equal(host_gap(h, "secret_read")->key, "files.sensitive");
+	host_must(h, "dev", "require.downgrade=secret_read", NULL);
+	assert_int_equal(immure_plan_startable(h->plan, NULL), 0);
+	host_must(h, "strict", NULL); /* nothing of the home is shown there */
+	assert_int_equal(h->plan->gaps_n, 0);
+	h->declared[h->declared_n - 1].nlink = 1;
 	h->change = with_secret;
 	host_must(h, "dev", NULL);
 	assert_string_equal(host_gap(h, "secret_isolation")->key, "secrets");
