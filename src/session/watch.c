@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -277,12 +278,13 @@ static void add_pattern(struct walk *w, const struct immure_op *op)
 		pt->depth += *c == '/';
 }
 
+/* Whatever the case: there are file systems on which git finds a .GIT. */
 static bool last_matches(const struct pattern *pt, const char *name, size_t len)
 {
 	if (pt->suffix)
 		return len >= pt->last_len &&
-		       memcmp(name + len - pt->last_len, pt->last, pt->last_len) == 0;
-	return len == pt->last_len && memcmp(name, pt->last, len) == 0;
+		       strncasecmp(name + len - pt->last_len, pt->last, pt->last_len) == 0;
+	return len == pt->last_len && strncasecmp(name, pt->last, len) == 0;
 }
 
 static bool parents_match(const struct walk *w, const struct pattern *pt, size_t depth)
@@ -294,7 +296,7 @@ static bool parents_match(const struct walk *w, const struct pattern *pt, size_t
 	for (size_t i = depth + 1 - pt->depth; i < depth; i++) {
 		size_t n = strcspn(c, "/");
 
-		if (strlen(w->names[i]) != n || strncmp(w->names[i], c, n) != 0)
+		if (strlen(w->names[i]) != n || strncasecmp(w->names[i], c, n) != 0)
 			return false;
 		c += n + 1;
 	}
@@ -359,10 +361,10 @@ static void match(struct walk *w, int dir, const char *name, size_t depth)
 
 static void note_repo(struct repo *r, const char *name)
 {
-	r->head = r->head || strcmp(name, "HEAD") == 0;
-	r->objects = r->objects || strcmp(name, "objects") == 0;
-	r->refs = r->refs || strcmp(name, "refs") == 0;
-	r->commondir = r->commondir || strcmp(name, "commondir") == 0;
+	r->head = r->head || strcasecmp(name, "HEAD") == 0;
+	r->objects = r->objects || strcasecmp(name, "objects") == 0;
+	r->refs = r->refs || strcasecmp(name, "refs") == 0;
+	r->commondir = r->commondir || strcasecmp(name, "commondir") == 0;
 }
 
 static void check_hooks(struct walk *w, int repo, size_t depth)

@@ -296,6 +296,14 @@ def test_what_is_put_away_is_not_found_again(site):
     assert pathlib.Path(found["to"]).read_text() == "evil\n"
 
 
+def test_case_does_not_hide_a_watched_name(site):
+    """Where a file system folds case these are the same names."""
+    result = site.sh("mkdir -p a/.Vscode; echo e > a/.ENVRC; echo e > a/.Vscode/Tasks.json",
+                     record=True)
+    assert result.code == 0, result
+    assert not (site.ws / "a/.ENVRC").exists() and not (site.ws / "a/.Vscode/Tasks.json").exists()
+
+
 @pytest.mark.parametrize("mode", ["user"], indirect=True)
 def test_directories_that_cannot_be_listed_are_searched(site):
     result = site.sh("mkdir -p a/b; echo evil > a/b/.envrc; chmod 0311 a/b a", record=True)
