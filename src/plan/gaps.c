@@ -7,11 +7,14 @@
 
 #include "facts/report.h"
 #include "plan/compile.h"
+#include "policy/keys.h"
 
-static bool approved(const struct immure_policy *p, const char *dimension)
+/* By its own name or by the key that it belongs to, never all at once. */
+static bool approved(const struct immure_policy *p, const char *key, const char *dimension)
 {
 	return p->origin == IMMURE_ORIGIN_LOCAL && p->downgrade == IMMURE_DOWNGRADE_ALLOW &&
-	       immure_strv_has(&p->downgrades, dimension);
+	       (immure_strv_has(&p->downgrades, dimension) ||
+		immure_strv_has(&p->downgrades, key));
 }
 
 void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
@@ -34,7 +37,7 @@ void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
 	}
 	plan->gaps[plan->gaps_n++] = (struct immure_gap){
 		.key = key, .dimension = dimension, .what = what, .remedy = remedy,
-		.approved = !final && approved(b->p, dimension),
+		.approved = !final && approved(b->p, key, dimension),
 	};
 }
 
@@ -150,6 +153,32 @@ static void gap_required(struct immure_compile *b, const struct immure_backend_r
 	}
 }
 
+/* A name that no gap can have approves nothing; better said than guessed. */
+static int32_t check_names(struct immure_compile *b, const struct immure_backend_report *all,
+			   size_t n)
+{
+	const struct immure_strv *l = &b->p->downgrades;
+
+	for (size_t i = 0; i < l->n; i++) {
+		bool known = strcmp(l->v[i], "landlock") == 0 || immure_key_find(l->v[i]) >= 0;
+
+		for (size_t c = 0; !known && c < immure_capability_names_n; c++)
+			known = strcmp(immure_capability_names[c], l->v[i]) == 0;
+		for (int d = 0; !known && d < IMMURE_DIM_MAX; d++)
+			known = strcmp(immure_dimension_name((enum immure_dimension)d),
+				       l->v[i]) == 0;
+		for (size_t k = 0; !known && k < n; k++)
+			known = strcmp(all[k].isolation_class, l->v[i]) == 0;
+		if (!known) {
+			(void)immure_compile_refuse(b, "require.downgrade",
+						    "%s is the name of no gap", l->v[i]);
+			immure_compile_hint(b, "immure plan shows each gap's name in parentheses");
+			return -IMMURE_ERR_POLICY;
+		}
+	}
+	return 0;
+}
+
 /* Only "auto" may choose; a backend that is named is used or refused. */
 static int32_t choose(struct immure_compile *b)
 {
@@ -190,7 +219,7 @@ static int32_t choose(struct immure_compile *b)
 				 "immure doctor tells what helps");
 	}
 	gap_required(b, native);
-	return 0;
+	return check_names(b, all, n);
 }
 
 int32_t immure_compile_gaps(struct immure_compile *b)

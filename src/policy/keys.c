@@ -405,11 +405,13 @@ const struct immure_key immure_keys[] = {
 		.tighten = IMMURE_TIGHTEN_DENY,
 		.flag = "downgrade", .argument = "deny|allow|GAP",
 		.help = "what to do about what cannot be enforced",
-		.doc = "deny: a gap refuses the run. allow: gaps are accepted, and are named in the plan, "
-		       "the proof and on standard error. A list in a file names exactly the gaps (by "
-		       "policy key or dimension) that this policy can live with; the run still needs "
-		       "the caller to say --downgrade allow, or to name them.",
-		.enforced_by = "privileges", .example = "[\"limits.memory\"]",
+		.doc = "deny: a gap refuses the run. A gap is accepted only by name: its own, which "
+		       "immure plan shows in parentheses, or the policy key that it belongs to. A list "
+		       "in a file names the gaps that this policy can live with; the run still needs "
+		       "the caller to say --downgrade allow, or to name them. allow alone accepts "
+		       "nothing. What is accepted is in the plan, in the proof and on standard error. "
+		       "Gaps that leave nothing to run in are never accepted.",
+		.enforced_by = "privileges", .example = "[\"resources\"]",
 	},
 	{
 		KEY("origin"), .type = IMMURE_KEY_ENUM, .offset = AT(origin),
