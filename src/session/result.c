@@ -81,6 +81,8 @@ bool immure_result_add_found(struct immure_result *r, const char *path, const ch
 {
 	struct immure_found *f;
 
+	if (r->found_n == IMMURE_FOUND_MAX)
+		return true;
 	if (r->found_n == r->found_cap) {
 		size_t cap = r->found_cap ? r->found_cap * 2 : 8;
 		struct immure_found *v = immure_arena_alloc(&r->arena, cap * sizeof(*v));

@@ -39,6 +39,9 @@ struct immure_result {
 	uint64_t trace_ns[20];       /* see trace_names, 0 = not recorded */
 };
 
+/* A command can leave as many things as it likes: so many are in the record. */
+enum { IMMURE_FOUND_MAX = 10000 };
+
 struct immure_result *immure_result_new(void);
 void immure_result_notice(struct immure_result *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

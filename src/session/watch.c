@@ -37,7 +37,7 @@
 #include "session/quarantine.h"
 
 enum { GIT_CONFIG_MAX = 256 << 10 };
-enum { WALK_DEPTH = 200, WALK_ENTRIES = 2000000, PATTERNS = 128, PLACE_ENTRIES = 4000 };
+enum { WALK_DEPTH = 200, WALK_ENTRIES = 2000000, PATTERNS = 128, PLACE_ENTRIES = 4000, TOLD_MAX = 50 };
 
 struct pattern {
 	const struct immure_op *op;
@@ -58,7 +58,7 @@ struct walk {
 	const char *names[WALK_DEPTH]; /* components below the root of the walk */
 	const char *root;
 	struct stat ours;              /* state_dir, when it is there: what lies in it is put away */
-	size_t seen;
+	size_t seen, told;
 	bool incomplete;
 };
 
@@ -126,6 +126,12 @@ static void found(struct walk *w, int dir, const char *name, const char *path,
 		immure_result_notice(w->result, "out of memory while recording what was left in the tree");
 	if (allowed)
 		return; /* in the record; not worth a line each time */
+	if (++w->told > TOLD_MAX) { /* there may be as many as the command liked */
+		if (w->told == TOLD_MAX + 1)
+			immure_result_notice(w->result, "more was found than is told here; the record "
+					     "has it (--result)");
+		return;
+	}
 	if (r < 0)
 		immure_result_notice(w->result, "%s: created by the command, the host would obey it, and "
 				     "it could not be moved away: %s; remove it", path, strerror(-r));

@@ -296,6 +296,19 @@ def test_what_is_put_away_is_not_found_again(site):
     assert pathlib.Path(found["to"]).read_text() == "evil\n"
 
 
+def test_flood_of_watched_names(site):
+    """Each is dealt with, and the supervisor stays small: 6000 took 3 GB once."""
+    script = """import os
+for i in range(6000):
+    os.mkdir(f'd{i}')
+    open(f'd{i}/.envrc', 'w').close()"""
+    result = site.call("/bin/sh", "-c", 'ulimit -v 400000; exec "$@"', "sh", site.immure, "run",
+                       "--", "/usr/bin/python3", "-c", script)
+    assert result.code == 0, result
+    assert len(result.err.splitlines()) < 100
+    assert not list(site.ws.glob("*/.envrc"))
+
+
 def test_case_does_not_hide_a_watched_name(site):
     """Where a file system folds case these are the same names."""
     result = site.sh("mkdir -p a/.Vscode; echo e > a/.ENVRC; echo e > a/.Vscode/Tasks.json",
