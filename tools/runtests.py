@@ -78,7 +78,8 @@ def run_unit(build):
         return total
     log = build / "meson-logs/testlog.json"
     log.unlink(missing_ok=True)
-    status = subprocess.run(["meson", "test", "-C", str(build), "--print-errorlogs"],
+    status = subprocess.run(["meson", "test", "-C", str(build), "--print-errorlogs",
+                             "--timeout-multiplier", "5"],
                             stdin=subprocess.DEVNULL, check=False).returncode
     if log.exists():
         for line in log.read_text(errors="replace").splitlines():
