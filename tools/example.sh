@@ -28,5 +28,13 @@ if [ $status -ne 0 ]; then
 	echo "the job ended with $status"
 	exit $status
 fi
+echo "attacked from inside before it started; points that held:"
+python3 - "$out/result.json" <<'END'
+import collections, json, sys, textwrap
+points = json.load(open(sys.argv[1]))["proof"]["points"]
+held = collections.Counter(p["dimension"] for p in points if p["verdict"] == "held")
+print(textwrap.fill(", ".join("%s %d" % item for item in held.items()), 78,
+                    initial_indent="  ", subsequent_indent="  "))
+END
 echo "record of the run: $out/result.json"
 echo "next: $immure prove · $immure plan -- make · $immure shell · make test"

@@ -222,7 +222,9 @@ static void check_place(struct walk *w, const struct immure_op *op, struct place
 	memcpy(path, op->src, base);
 	path[base] = '/';
 	dir = find_place(root->fd, op->dst, path, base + 1, &name);
-	if (dir >= 0)
+	/* A build's own inputs are watched where they exist as well: only what
+	 * the command touched is worth a report. */
+	if (dir >= 0 && (!(op->flags & IMMURE_OPF_BUILD) || touched(dir, name, w->since)))
 		found(w, dir, name, path, op, AGE_CREATED, is_allowed(op));
 	immure_close(&dir);
 }
