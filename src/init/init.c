@@ -452,6 +452,11 @@ static void launched(struct serving *s, long pid, int errnum, bool attacker)
 			.subject = attacker ? "immure-attack" : s->in->plan->argv.v[0],
 		};
 
+		if (pid <= 0) { /* no word about the program: nobody was there to try it */
+			step.stage = IMMURE_STAGE_SUPERVISE;
+			step.subject = "vfork";
+		}
+
 		fail(s->in, &step, errnum);
 	}
 	s->current = (pid_t)pid;

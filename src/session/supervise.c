@@ -416,7 +416,7 @@ static void remove_cgroup(struct immure_run *run)
 	/* The last member leaves the leaf just after it was reaped. */
 	for (int i = 0; i < 1000 && run->cgroup.n > 0; i++) {
 		r = immure_cgroup_remove(&run->cgroup);
-		if (r != -EBUSY)
+		if (r == 0 || (r != -EBUSY && i > 2)) /* other errors get a second try */
 			break;
 		immure_cgroup_kill(&run->cgroup);
 		(void)nanosleep(&pause, NULL); /* cut short: tried once more */

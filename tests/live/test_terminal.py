@@ -135,7 +135,7 @@ def test_terminal_is_restored_after_kill(terminal):
 
 
 def test_interrupt_key(terminal):
-    term = terminal("/bin/sh", "-c", "echo ready; sleep 60")
+    term = terminal("/bin/sh", "-c", "echo ready; exec sleep 60")
     term.expect("ready")
     term.send("\x03")
     assert term.wait() == 130
