@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import subprocess
+import time
 
 import pytest
 
+CLOCK_REALTIME_COARSE = 5
 NOTHING_RAN = 125
 
 
@@ -201,3 +203,24 @@ def test_record_that_cannot_be_written_keeps_the_status(program, run, tmp_path):
     assert r.status == 4
     assert "--result" in r.err
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("script, found", [
+    ("true", []),
+    ("echo >>Makefile", ["Makefile"]),
+    ("touch conftest.py", ["conftest.py"]),
+])
+def test_record_lists_the_build_inputs_that_were_touched(program, run, tmp_path, script, found):
+    work = tmp_path / "w"
+    work.mkdir()
+    (work / "Makefile").write_text("all:\n")
+    # What was written in the tick of the start counts as touched.
+    while time.clock_gettime_ns(CLOCK_REALTIME_COARSE) <= (work / "Makefile").stat().st_ctime_ns:
+        pass
+    record = tmp_path / "record.json"
+    r = run(program, "run", "--no-policy", "--workspace", work, "--result", record, "--",
+            "sh", "-c", script, cwd=work)
+    assert (r.status, r.err) == (0, "")
+    got = json.loads(record.read_text())["found"]
+    assert [os.path.basename(f["path"]) for f in got] == found
+    assert {f["action"] for f in got} <= {"reported"}
