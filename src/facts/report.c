@@ -124,7 +124,7 @@ static const struct immure_fact *find_fact(const struct immure_facts *f, const c
 /* What a launch of src/backend/native.c and src/init cannot do without. A fact
  * that was not asked is no reason; the launch itself refuses then. */
 static const char *const native_needs[] = { "userns", "userns_mount", "mount_api", "userns_proc",
-					    "namespaces", "seccomp", "openat2", "clone3",
+					    "namespaces", "seccomp", "openat2",
 					    "close_range" };
 
 static const struct immure_fact *native_lacks(const struct immure_facts *f)

@@ -212,12 +212,25 @@ int immure_build_secret(struct immure_policy_build *b, const struct immure_key *
 	return 0;
 }
 
+/* What a gap can be named by: its policy key, a word of the report, or the one
+ * mechanism that can be missing while all keys are still enforced. */
+static bool names_a_gap(struct immure_policy_build *b, const char *name)
+{
+	struct immure_complaint unused = { 0 };
+	const char *same;
+
+	return strcmp(name, "landlock") == 0 || strncmp(name, "secrets.", 8) == 0 ||
+	       immure_key_find(name) >= 0 ||
+	       immure_check_capability(&b->p->arena, name, &same, &unused) == 0;
+}
+
 int immure_build_downgrade(struct immure_policy_build *b, const struct immure_key *k,
 			   const char *name, struct immure_complaint *c)
 {
 	size_t n = strlen(name);
 
-	if (n == 0 || n > 64 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") != n)
+	if (n == 0 || n > 64 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") != n ||
+	    !names_a_gap(b, name))
 		return immure_complain(c, "expected a policy key, dimension or capability, got "
 				       "\"%.60s\"", name);
 	open_list(b, k, false);
