@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void immure_close(int *fd)
@@ -116,4 +118,28 @@ int immure_fd_raise(int *fd, int least)
 	immure_close(fd);
 	*fd = up;
 	return 0;
+}
+
+int immure_open_anyway(int dir, const char *name, int flags, unsigned int bits,
+		       unsigned int *ret_before)
+{
+	IMMURE_CLEANUP_FD int path_fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC |
+						     (flags & O_DIRECTORY));
+	char path[32];
+	struct stat st;
+	int fd;
+
+	if (path_fd < 0 || fstat(path_fd, &st) < 0)
+		return -errno;
+	if (S_ISLNK(st.st_mode))
+		return -ELOOP;
+	/* chmod(2) and open(2) of an O_PATH descriptor go by its name here. */
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	if (fd < 0 && errno == EACCES && chmod(path, (st.st_mode & 07777) | bits) == 0)
+		fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	if (fd < 0)
+		return -errno;
+	*ret_before = st.st_mode & 07777;
+	return fd;
 }

@@ -32,6 +32,11 @@ int immure_read_file_at(int dirfd, const char *path, size_t max, char **ret_data
 			size_t *ret_len);
 /* Writes a kernel control file in one write(2). */
 int immure_write_file_at(int dirfd, const char *path, const char *text);
+/* Opens the entry `name` of dir for reading, no link, CLOEXEC; where its mode
+ * denies that, the mode bits are added first. What is opened is what was changed,
+ * whoever swaps names meanwhile. *ret_before: the mode it had, for fchmod(2). */
+int immure_open_anyway(int dir, const char *name, int flags, unsigned int bits,
+		       unsigned int *ret_before);
 /* Moves *fd to a number >= least, still CLOEXEC; on failure *fd is unchanged. */
 int immure_fd_raise(int *fd, int least);
 

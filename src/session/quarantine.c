@@ -39,15 +39,12 @@ int immure_make_dirs(const char *path)
 }
 
 /* A mode that keeps its owner from reading does not keep a program from being
- * executed. What is here is no link: move_entry() has looked, and nothing that
- * could change it runs any more. */
-static int open_to_read(int dir, const char *name, int flags, mode_t mode)
+ * executed. */
+static int open_to_read(int dir, const char *name, int flags, mode_t bits)
 {
-	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags);
+	unsigned int before;
 
-	if (fd < 0 && errno == EACCES && fchmodat(dir, name, mode, 0) == 0)
-		fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags);
-	return fd;
+	return immure_open_anyway(dir, name, flags, bits, &before);
 }
 
 static int copy_file(int from_dir, const char *name, int to_dir)
@@ -60,7 +57,7 @@ static int copy_file(int from_dir, const char *name, int to_dir)
 	off_t left = copy_max;
 
 	if (in < 0)
-		return -errno;
+		return in;
 	if (fstat(in, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size > copy_max)
@@ -99,7 +96,7 @@ static int move_dir(int from_dir, const char *name, int to_dir, int depth)
 	DIR *dir;
 
 	if (from < 0)
-		return -errno;
+		return from;
 	if (mkdirat(to_dir, name, 0700) < 0 ||
 	    (to = openat(to_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		r = -errno;

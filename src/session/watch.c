@@ -428,17 +428,15 @@ static int open_dir(int dir, const char *name)
  * programs, which know the names. If the command made it so, it is listed. */
 static int open_unreadable(struct walk *w, int dir, const char *name)
 {
-	struct stat st;
+	unsigned int before;
 	int fd;
 
 	if (!touched(dir, name, w->since))
 		return -EACCES;
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
-	    fchmodat(dir, name, (st.st_mode & 07777) | 0700, 0) < 0)
-		return -EACCES;
-	fd = open_dir(dir, name);
+	fd = immure_open_anyway(dir, name, O_DIRECTORY, 0700, &before);
 	/* As the command left it; a failure leaves it readable to its owner. */
-	(void)!fchmodat(dir, name, st.st_mode & 07777, 0);
+	if (fd >= 0)
+		(void)!fchmod(fd, before);
 	return fd;
 }
 
