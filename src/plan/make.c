@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/path.h"
 #include "plan/compile.h"
 
 static bool simple(struct immure_compile *b, enum immure_op_kind kind)
@@ -62,6 +63,17 @@ static int32_t inside(struct immure_compile *b)
 	return simple(b, IMMURE_OP_EXEC) ? 0 : -IMMURE_ERR_NOMEM;
 }
 
+/* A home that is not there is not made for the quarantine's sake. */
+static const char *state_dir(const struct immure_compile *b, const struct immure_fact_path *home)
+{
+	if (!b->f->state_dir)
+		return "";
+	if (home && !home->real && !home->errnum &&
+	    immure_path_is_under(b->f->state_dir, b->f->home))
+		return "";
+	return b->f->state_dir;
+}
+
 static int32_t compile(struct immure_compile *b)
 {
 	const struct immure_fact_path *home = b->f->home ? immure_facts_path(b->f, b->f->home) :
@@ -90,7 +102,7 @@ static int32_t compile(struct immure_compile *b)
 	b->plan->profile = immure_arena_strdup(b->a, b->p->profile ? b->p->profile : "");
 	b->plan->policy_version = immure_arena_strdup(b->a, b->p->version);
 	b->plan->workspace = b->workspace;
-	b->plan->state_dir = immure_arena_strdup(b->a, b->f->state_dir ? b->f->state_dir : "");
+	b->plan->state_dir = immure_arena_strdup(b->a, state_dir(b, home));
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 

@@ -365,6 +365,7 @@ def test_no_place_for_a_quarantine(site):
                      env={"XDG_STATE_HOME": None, "HOME": "/nonexistent"})
     assert result.code in (0, 125), result
     assert not (site.ws / ".envrc").exists(), result
+    assert not os.path.lexists("/nonexistent"), "a home was made"
 
 
 def test_created_can_be_allowed(site):
