@@ -6,23 +6,21 @@ a workspace, a place outside it, things to hide and a home. Every test runs in
 one or more *modes*, which say who the caller is and how poor the host."""
 
 import contextlib
-import fnmatch
 import os
 import pathlib
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 
 import harness
 from harness import BUILD, DEFAULT_MODES, KEYCTL, MODES, MUST_RUN, USER, Mode, Site
 
-ALLOWED_SKIPS = [line.split()[0] for line in
-                 (pathlib.Path(__file__).parent / "skips.allowed").read_text().splitlines()
-                 if line.strip() and not line.startswith("#")]
-
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+import runtests  # noqa: E402  it knows which skips are allowed
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "modes(names...): run in these modes; 'all' for each")
@@ -45,10 +43,13 @@ def pytest_generate_tests(metafunc):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
+    if not MUST_RUN or not report.skipped:
+        return
     name = f"{item.path.parent.name}/{item.path.stem}::{item.name}"
-    if MUST_RUN and report.skipped and not any(fnmatch.fnmatch(name, p) for p in ALLOWED_SKIPS):
+    reason = getattr(report, "wasxfail", "").removeprefix("reason: ") or str(call.excinfo.value)
+    if not any(n.match(name) and r.match(reason) for n, r in runtests.allowed_skips()):
         report.outcome = "failed"
-        report.longrepr = f"skipped although IMMURE_MUST_RUN=1: {report.longrepr}"
+        report.longrepr = f"skipped although IMMURE_MUST_RUN=1: {reason}"
 
 
 # ---- the session: who, where ------------------------------------------------

@@ -217,16 +217,62 @@ def test_full_state_directory(site):
         assert not (site.ws / ".envrc").exists() or str(site.ws / ".envrc") in result.errors, result
 
 
-@pytest.mark.parametrize("name", ["run", "state"])
-def test_planted_links_for_our_own_directories(site, name):
+def test_planted_link_for_our_runtime_directory(site):
     """Somebody made a link where our directory would be."""
-    target = site.out / "dir"
-    place = site.path / ("run/immure" if name == "run" else "state/immure")
-    place.parent.mkdir(exist_ok=True)
-    os.symlink(target, place)
+    os.symlink(site.out / "dir", site.path / "run/immure")
     before = harness.tree_hash(site.out)
     site.sh("echo evil > .envrc")
-    assert harness.tree_hash(site.out) == before or name == "state", "followed a planted link"
+    assert harness.tree_hash(site.out) == before, "followed a planted link"
+
+
+def poorer(site, script, *argv):
+    """Runs argv in a mount namespace that script prepared; for root."""
+    return site.call("unshare", "--mount", "--propagation", "private", "sh", "-c",
+                     f"{script} && exec \"$@\"", "sh", *argv)
+
+
+@pytest.mark.modes("root")
+@pytest.mark.parametrize("device", ["null", "zero", "full", "random", "urandom", "tty"])
+def test_replaced_devices(site, device):
+    """What is bound into /dev must be what its name says."""
+    for source in (site.out / "ro.txt", "/dev/kmsg"):
+        result = poorer(site, f"mount --bind {source} /dev/{device}", site.immure, "run", "--",
+                        "/bin/sh", "-c", f"echo ran; echo x > /dev/{device}")
+        assert result.code == 125 and not result.out, result
+    assert (site.out / "ro.txt").read_bytes() == b"OUTSIDE\n"
+
+
+@pytest.mark.modes("root")
+@pytest.mark.parametrize("script", [
+    "mount -t tmpfs x /proc", "mount --bind {out} /proc/self", "mount -t tmpfs x /dev",
+    "mount --bind {out}/ro.txt /proc/self/mountinfo", "mount --bind {out} /sys/fs/cgroup",
+    "mount --bind /dev/null /proc/self/uid_map", "mount --bind {out}/ro.txt /proc/self/cgroup",
+])
+def test_lying_host(site, script):
+    """Something else than the kernel answers: a refusal, or a sandbox that holds."""
+    result = poorer(site, script.format(out=site.out), site.immure, "run", *flags(site), "--",
+                    "/bin/sh", "-c", probe(site))
+    assert (site.out / "ro.txt").read_bytes() == b"OUTSIDE\n"
+    if (site.ws / "mark").exists() or result.out:
+        assert result.out == CONFINED, result
+    else:
+        assert result.code == 125, result
+
+
+@pytest.mark.modes("root", "user")
+def test_every_entry_confines(site):
+    """run, run --prove, shell: one enforcement, whichever way in."""
+    text = probe(site)
+    for argv in (["run", "--deny", site.deny, "--"], ["run", "--prove", "-q", "--deny", site.deny, "--"]):
+        result = site.call(site.immure, *argv, "/bin/sh", "-c", text)
+        assert result.out == CONFINED, result
+    result = site.call(site.immure, "shell", "--deny", site.deny, "--", "-c", text,
+                       env={"SHELL": "/bin/sh"})
+    assert result.out == CONFINED, result
+    result = site.call(site.immure, "prove", "--deny", site.deny, "--", "/bin/sh", "-c", text)
+    assert CONFINED in result.err, result
+    full = site.call(site.bin / "immure-full", "run", "--deny", site.deny, "--", "/bin/sh", "-c", text)
+    assert full.out == CONFINED, full
 
 
 def test_workspace_swapped_during_launch(site):
