@@ -153,32 +153,6 @@ static void gap_required(struct immure_compile *b, const struct immure_backend_r
 	}
 }
 
-/* A name that no gap can have approves nothing; better said than guessed. */
-static int32_t check_names(struct immure_compile *b, const struct immure_backend_report *all,
-			   size_t n)
-{
-	const struct immure_strv *l = &b->p->downgrades;
-
-	for (size_t i = 0; i < l->n; i++) {
-		bool known = strcmp(l->v[i], "landlock") == 0 || immure_key_find(l->v[i]) >= 0;
-
-		for (size_t c = 0; !known && c < immure_capability_names_n; c++)
-			known = strcmp(immure_capability_names[c], l->v[i]) == 0;
-		for (int d = 0; !known && d < IMMURE_DIM_MAX; d++)
-			known = strcmp(immure_dimension_name((enum immure_dimension)d),
-				       l->v[i]) == 0;
-		for (size_t k = 0; !known && k < n; k++)
-			known = strcmp(all[k].isolation_class, l->v[i]) == 0;
-		if (!known) {
-			(void)immure_compile_refuse(b, "require.downgrade",
-						    "%s is the name of no gap", l->v[i]);
-			immure_compile_hint(b, "immure plan shows each gap's name in parentheses");
-			return -IMMURE_ERR_POLICY;
-		}
-	}
-	return 0;
-}
-
 /* Only "auto" may choose; a backend that is named is used or refused. */
 static int32_t choose(struct immure_compile *b)
 {
@@ -219,7 +193,7 @@ static int32_t choose(struct immure_compile *b)
 				 "immure doctor tells what helps");
 	}
 	gap_required(b, native);
-	return check_names(b, all, n);
+	return 0;
 }
 
 int32_t immure_compile_gaps(struct immure_compile *b)

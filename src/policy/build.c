@@ -217,8 +217,12 @@ int immure_build_secret(struct immure_policy_build *b, const struct immure_key *
 static bool names_a_gap(struct immure_policy_build *b, const char *name)
 {
 	struct immure_complaint unused = { 0 };
+	const struct immure_key *class = &immure_keys[immure_key_find("require.class")];
 	const char *same;
 
+	for (const char *const *one = class->names; *one; one++)
+		if (strcmp(*one, name) == 0)
+			return true;
 	return strcmp(name, "landlock") == 0 || strncmp(name, "secrets.", 8) == 0 ||
 	       immure_key_find(name) >= 0 ||
 	       immure_check_capability(&b->p->arena, name, &same, &unused) == 0;

@@ -319,8 +319,6 @@ static void downgrades(void **state)
 	assert_true(started(h, "require.downgrade=workspace.mode", NULL, NULL));
 	assert_false(started(h, "require.downgrade=network.mode", NULL, NULL));
 	assert_false(started(h, "require.downgrade=allow", NULL, NULL)); /* not all at once */
-	host_refuses(h, IMMURE_ERR_POLICY, "no gap", "dev", "require.downgrade=writeable_layer",
-		     NULL);
 	/* one of two gaps approved is not enough */
 	assert_false(started(h, "require.downgrade=writable_layer", "network.mode=limited", NULL));
 	assert_true(host_gap(h, "writable_layer")->approved);

@@ -144,6 +144,9 @@ static const struct mistake mistakes[] = {
 	{ "{\"require\": {\"downgrade\": \"limits.memory\"}}",
 	  "p:1: require.downgrade: expected \"deny\", \"allow\" or a list of gaps, got "
 	  "\"limits.memory\"", "require.downgrade", "" },
+	{ "{\"require\": {\"downgrade\": [\"sandbox\", \"ipc\",\n\"writeable_layer\"]}}",
+	  "p:2: require.downgrade: expected a policy key, dimension or capability, got "
+	  "\"writeable_layer\"", "require.downgrade", "" },
 	{ "{\"require\": {\"downgrade\": [\n\"Limits\"]}}",
 	  "p:2: require.downgrade: expected a policy key, dimension or capability, got \"Limits\"",
 	  "require.downgrade", "" },
