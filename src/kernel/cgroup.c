@@ -26,37 +26,31 @@ void immure_cgroup_init(struct immure_cgroup *c)
 		c->dir_fd[i] = c->tasks_fd[i] = c->ctl_dir[i] = -1;
 }
 
-static int add_leaf(struct immure_cgroup *c, const char *parent, size_t len, const char *name)
+/* The index of the leaf's directory below parent, a new one or one that is there:
+ * cpu and cpuacct often share a hierarchy. */
+static int name_leaf(struct immure_cgroup *c, const char *parent, size_t len, const char *name)
 {
 	int i = c->n, n;
 
+	if (i == IMMURE_CGROUP_DIRS)
+		return -E2BIG;
 	n = snprintf(c->path[i], sizeof(c->path[i]), "%.*s/%s", (int)len, parent, name);
 	if (n < 0 || (size_t)n >= sizeof(c->path[i]))
 		return -ENAMETOOLONG;
-	for (int j = 0; j < i; j++) /* cpu and cpuacct often share one hierarchy */
+	for (int j = 0; j < i; j++)
 		if (strcmp(c->path[j], c->path[i]) == 0)
 			return j;
-	if (mkdir(c->path[i], 0755) < 0)
-		return -errno;
 	c->n++;
-	c->dir_fd[i] = open(c->path[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (c->dir_fd[i] < 0)
-		return -errno;
-	if (!c->v2) {
-		c->tasks_fd[i] = openat(c->dir_fd[i], "tasks", O_WRONLY | O_CLOEXEC);
-		if (c->tasks_fd[i] < 0)
-			return -errno;
-	}
 	return i;
 }
 
-int immure_cgroup_make(struct immure_cgroup *c, bool v2, const char *parents, const char *name)
+int immure_cgroup_name(struct immure_cgroup *c, bool v2, const char *parents, const char *name)
 {
 	int r = 0;
 
 	c->v2 = v2;
 	if (v2) {
-		r = add_leaf(c, parents, strlen(parents), name);
+		r = name_leaf(c, parents, strlen(parents), name);
 		for (int k = 0; r >= 0 && k < 4; k++)
 			c->ctl_dir[k] = r;
 	}
@@ -68,7 +62,7 @@ int immure_cgroup_make(struct immure_cgroup *c, bool v2, const char *parents, co
 			size_t n = strlen(ctl_names[k]);
 
 			if (len > n && strncmp(parents, ctl_names[k], n) == 0 && parents[n] == '=') {
-				r = add_leaf(c, parents + n + 1, len - n - 1, name);
+				r = name_leaf(c, parents + n + 1, len - n - 1, name);
 				c->ctl_dir[k] = r;
 				found = k;
 			}
@@ -77,11 +71,35 @@ int immure_cgroup_make(struct immure_cgroup *c, bool v2, const char *parents, co
 			r = -EINVAL;
 		parents += len + (parents[len] == ':');
 	}
-	if (r < 0) {
-		(void)immure_cgroup_remove(c); /* the first error is the one to tell */
-		return r;
+	if (r < 0)
+		c->n = 0;
+	return r < 0 ? r : 0;
+}
+
+static int make_leaf(struct immure_cgroup *c, int i)
+{
+	if (mkdir(c->path[i], 0755) < 0)
+		return -errno;
+	c->dir_fd[i] = open(c->path[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (c->dir_fd[i] < 0)
+		return -errno;
+	if (!c->v2) {
+		c->tasks_fd[i] = openat(c->dir_fd[i], "tasks", O_WRONLY | O_CLOEXEC);
+		if (c->tasks_fd[i] < 0)
+			return -errno;
 	}
 	return 0;
+}
+
+int immure_cgroup_make(struct immure_cgroup *c)
+{
+	int r = 0;
+
+	for (int i = 0; i < c->n && r == 0; i++)
+		r = make_leaf(c, i);
+	if (r < 0)
+		(void)immure_cgroup_remove(c); /* the first error is the one to tell */
+	return r;
 }
 
 int immure_cgroup_enable(const char *parent, const char *controllers)

@@ -31,9 +31,11 @@ struct immure_cgroup_stats {
 };
 
 void immure_cgroup_init(struct immure_cgroup *c);
-/* parents: "memory=/dir:pids=/dir:cpu=/dir" for v1, "/dir" for v2. Makes the
- * leaf `name` in each. On failure what was made is removed. */
-int immure_cgroup_make(struct immure_cgroup *c, bool v2, const char *parents, const char *name);
+/* parents: "memory=/dir:pids=/dir:cpu=/dir" for v1, "/dir" for v2. Settles where
+ * the leaf `name` will be; nothing is made. */
+int immure_cgroup_name(struct immure_cgroup *c, bool v2, const char *parents, const char *name);
+/* Makes and opens what was named. On failure what was made is removed. */
+int immure_cgroup_make(struct immure_cgroup *c);
 /* v2: lets children of `parent` have these controllers (cgroup.subtree_control);
  * controllers as "+memory +pids". -EBUSY: the parent has processes of its own. */
 int immure_cgroup_enable(const char *parent, const char *controllers);

@@ -30,7 +30,11 @@ __attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure
 	/* The supervisor is gone. Init is dying of it (PDEATHSIG); the leaf can
 	 * be removed once the kernel has taken the last member out of it. */
 	for (int i = 0; i < 1000; i++) {
-		immure_cgroup_kill(c);
+		/* It was not there yet when this process was made. */
+		if (c->n > 0 && c->dir_fd[0] < 0)
+			c->dir_fd[0] = open(c->path[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (c->n > 0 && c->dir_fd[0] >= 0)
+			immure_cgroup_kill(c);
 		if (immure_cgroup_remove(c) == 0)
 			_exit(0);
 		(void)nanosleep(&pause, NULL);
@@ -38,26 +42,19 @@ __attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure
 	_exit(1);
 }
 
-static void close_others(const struct immure_cgroup *c, int pipe_fd)
+static void close_others(int ends[2])
 {
-	int keep[1 + IMMURE_CGROUP_DIRS], n = 0, from = 0;
+	unsigned int keep = (unsigned int)ends[0];
 
-	keep[n++] = pipe_fd;
-	for (int i = 0; i < c->n; i++)
-		keep[n++] = c->dir_fd[i];
-	for (;;) {
-		int next = -1;
-
-		for (int i = 0; i < n; i++)
-			if (keep[i] >= from && (next < 0 || keep[i] < next))
-				next = keep[i];
-		if (next < 0)
-			break;
-		if (next > from)
-			(void)immure_sys_close_range((unsigned int)from, (unsigned int)next - 1, 0);
-		from = next + 1;
-	}
-	(void)immure_sys_close_range((unsigned int)from, ~0U, 0); /* ENOSYS: they are CLOEXEC, this never execs */
+	/* One by one first: without close_range(2) the end that only the supervisor
+	 * may hold, and the streams that others wait for the end of, stayed open. */
+	immure_close(&ends[1]);
+	for (int fd = 0; fd < 3; fd++)
+		if (fd != ends[0])
+			(void)close(fd); /* not open is as good */
+	if (keep > 3)
+		(void)immure_sys_close_range(3, keep - 1, 0);
+	(void)immure_sys_close_range(keep + 1, ~0U, 0); /* ENOSYS: never executed, so nobody's */
 }
 
 int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c)
@@ -68,7 +65,7 @@ int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c)
 		return -errno;
 	j->pid = fork();
 	if (j->pid == 0) {
-		close_others(c, ends[0]);
+		close_others(ends);
 		wait_and_remove(ends[0], c);
 	}
 	immure_close(&ends[0]);

@@ -6,7 +6,8 @@
 
 /* A cgroup directory outlives everything that is killed, so a session with one
  * has a child that only waits for its supervisor's end and then removes the
- * leaf. It holds one pipe end and the leaf's paths. */
+ * leaf. It is started before the leaf is made, and holds one pipe end and the
+ * leaf's paths. */
 struct immure_janitor {
 	int pid;
 	int pipe_fd;

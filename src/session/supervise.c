@@ -113,12 +113,16 @@ static int32_t prepare_cgroup(struct immure_run *run)
 		if (r < 0)
 			return failed(run, r, "cgroup", "cannot hand controllers down");
 	}
-	r = immure_cgroup_make(&run->cgroup, leaf->num[0] == 2, leaf->src, name);
+	r = immure_cgroup_name(&run->cgroup, leaf->num[0] == 2, leaf->src, name);
 	if (r < 0)
 		return failed(run, r, "cgroup", "cannot make a cgroup");
+	/* Before there is anything to remove: else a kill in between leaves it. */
 	r = immure_janitor_start(&run->janitor, &run->cgroup);
 	if (r < 0)
 		return failed(run, r, "cgroup", "cannot start the process that outlives this one");
+	r = immure_cgroup_make(&run->cgroup);
+	if (r < 0)
+		return failed(run, r, "cgroup", "cannot make a cgroup");
 	r = 0;
 	for (size_t i = 0; i < run->plan->ops_n && r == 0; i++)
 		if (run->plan->ops[i].stage == IMMURE_STAGE_CGROUP)

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -91,3 +92,28 @@ def test_reader_that_never_reads_can_be_given_up(site):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.5)
     process.stdout.close()
+
+
+@pytest.mark.modes("root")
+def test_supervisor_dies_right_after_making_a_cgroup(site):
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("strace is not installed")
+    log = site.path / "trace"
+    tracer = site.spawn(strace, "-f", "-o", log, "-e", "trace=mkdir", "-e",
+                        "inject=mkdir:delay_exit=400000", site.immure, "run", "--memory", "64M",
+                        "--", "/bin/true")
+
+    def made():
+        if not log.exists():
+            return []
+        return re.findall(r'mkdir\("(/sys/fs/cgroup/[^"]*)"', log.read_text())
+
+    if not harness.until(lambda: made() or tracer.poll() is not None, 10) or not made():
+        tracer.communicate(timeout=20)
+        pytest.skip("no cgroup is made here")
+    (supervisor,) = pathlib.Path(
+        f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
+    os.kill(int(supervisor), signal.SIGKILL)
+    tracer.communicate(timeout=20)
+    assert harness.until(lambda: not any(os.path.isdir(p) for p in made()), 2), made()
