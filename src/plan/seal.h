@@ -20,6 +20,10 @@ struct immure_plan_digest {
 	_Atomic int state;
 	char text[65];
 };
+/* check.c: what is wrong, NULL = nothing. */
+const char *immure_plan_check_op(const struct immure_op *op, uint32_t least_stage);
+const char *immure_plan_check_whole(const struct immure_plan *p);
+
 bool immure_plan_add_digest(struct immure_plan *p);
 void immure_plan_set_digest(struct immure_plan_digest *d, const unsigned char digest[32]);
 

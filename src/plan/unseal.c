@@ -49,24 +49,10 @@ static const char *get_string(struct in *i)
 	return i->strings + off;
 }
 
-static const char *check_field(uint8_t field, const char *s)
-{
-	switch (field) {
-	case IMMURE_FIELD_NONE:
-		return *s ? "a field that must be empty" : NULL;
-	case IMMURE_FIELD_PATH:
-		return immure_path_is_normal(s) ? NULL : "a path that is not absolute and normal";
-	default:
-		return NULL;
-	}
-}
-
 /* NULL = fine, else what is wrong. */
 static const char *get_op(struct in *i, struct immure_op *op, uint32_t least_stage)
 {
 	uint32_t head = get32(i);
-	const struct immure_op_info *info;
-	const char *wrong;
 
 	op->kind = head & 0xff;
 	op->stage = head >> 8 & 0xff;
@@ -82,52 +68,7 @@ static const char *get_op(struct in *i, struct immure_op *op, uint32_t least_sta
 		}
 	if (i->bad)
 		return "an operation outside its bounds";
-	if (op->kind >= IMMURE_OP_MAX)
-		return "an unknown operation";
-	info = &immure_op_table[op->kind];
-	if (op->stage != info->stage || op->stage < least_stage)
-		return "an operation out of order";
-	if (op->flags & ~(uint32_t)info->flags)
-		return "an unknown flag";
-	if (!*op->key)
-		return "an operation without a cause";
-	wrong = check_field(info->src, op->src);
-	return wrong ? wrong : check_field(info->dst, op->dst);
-}
-
-/* Without these, once each, it would be no sandbox. */
-static const char *check_whole(const struct immure_plan *p)
-{
-	static const uint8_t once[] = {
-		IMMURE_OP_NAMESPACES, IMMURE_OP_PROC, IMMURE_OP_DEV, IMMURE_OP_PIVOT,
-		IMMURE_OP_CLOSE_FDS, IMMURE_OP_DROP_CAPS, IMMURE_OP_NO_NEW_PRIVS,
-		IMMURE_OP_SELF_CHECK, IMMURE_OP_SECCOMP, IMMURE_OP_EXEC,
-	};
-	unsigned int seen[IMMURE_OP_MAX] = { 0 };
-
-	for (size_t i = 0; i < p->ops_n; i++)
-		seen[p->ops[i].kind]++;
-	for (size_t i = 0; i < sizeof(once); i++)
-		if (seen[once[i]] != 1)
-			return "a stage that is missing or doubled";
-	if (seen[IMMURE_OP_ROOT_HOST] + seen[IMMURE_OP_ROOT_EMPTY] != 1)
-		return "not one root";
-	if (seen[IMMURE_OP_IDMAP] + seen[IMMURE_OP_IDMAP_SUBID] != 1)
-		return "not one id map";
-	if (seen[IMMURE_OP_LOOPBACK] + seen[IMMURE_OP_NET_HOST] != 1)
-		return "not one network";
-	if (seen[IMMURE_OP_LANDLOCK] > 1 || (seen[IMMURE_OP_LANDLOCK_RULE] &&
-					     !seen[IMMURE_OP_LANDLOCK]))
-		return "Landlock rules without their set";
-	if (!immure_path_is_normal(p->workspace) || !immure_path_is_normal(p->cwd) ||
-	    (p->state_dir[0] && !immure_path_is_normal(p->state_dir)))
-		return "a path that is not absolute and normal";
-	if (!p->argv.n || !p->argv.v[0][0])
-		return "no command";
-	for (size_t i = 0; i < p->env.n; i++)
-		if (p->env.v[i][0] == '=' || !strchr(p->env.v[i], '='))
-			return "an environment string without a name";
-	return NULL;
+	return immure_plan_check_op(op, least_stage);
 }
 
 static bool get_strv(struct in *i, struct immure_arena *a, struct immure_strv *l, uint32_t n)
@@ -176,7 +117,7 @@ static const char *get_plan(struct in *i, struct immure_plan *p, uint32_t argv_n
 		return "too much for this machine's memory";
 	if (i->bad || i->p != i->end)
 		return "records that do not fill their place";
-	return check_whole(p);
+	return immure_plan_check_whole(p);
 }
 
 static const char *open_sealed(struct immure_plan *p, const unsigned char *data, size_t len)

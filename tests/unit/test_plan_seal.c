@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Same inputs, same bytes; the order of stages; the sealed form and its
  * enemies; what is printed. */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +257,30 @@ static void weakened(void **state)
 	host_must(h, "dev", NULL);
 	op_of(h, IMMURE_OP_MASK)->flags = IMMURE_OPF_RO;
 	refuse_changed(h, "a flag is unknown");
+	host_must(h, "dev", NULL);
+	op_of(h, IMMURE_OP_NAMESPACES)->num[0] &= ~(uint64_t)CLONE_NEWNET;
+	refuse_changed(h, "the network is not its own");
+	host_must(h, "dev", NULL);
+	op_of(h, IMMURE_OP_NAMESPACES)->num[0] &= ~(uint64_t)CLONE_NEWPID;
+	refuse_changed(h, "a namespace is missing");
+	host_must(h, "dev", NULL);
+	op_of(h, IMMURE_OP_LANDLOCK)->num[1] = 1;
+	refuse_changed(h, "Landlock handles less than it could");
+	host_must(h, "dev", NULL);
+	op_of(h, IMMURE_OP_IDMAP)->num[1] = UINT32_MAX;
+	refuse_changed(h, "an id is no id");
+	host_must(h, "dev", NULL);
+	op_of(h, IMMURE_OP_SECCOMP)->src = "none";
+	refuse_changed(h, "there is no such filter");
+	host_must(h, "dev", NULL);
+	op_of(h, IMMURE_OP_WATCH)->dst = "../x";
+	refuse_changed(h, "a pattern leads out");
+	host_must(h, "dev", NULL);
+	op_of(h, IMMURE_OP_RLIMIT)->src = "luck";
+	refuse_changed(h, "there is no such limit");
+	host_must(h, "dev", NULL);
+	op_of(h, IMMURE_OP_PIVOT)->num[2] = 1;
+	refuse_changed(h, "a number means nothing");
 	host_must(h, "dev", NULL);
 	op_of(h, IMMURE_OP_SECCOMP)->stage = IMMURE_STAGE_CGROUP;
 	refuse_changed(h, "a stage is out of order");

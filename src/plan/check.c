@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a sealed plan may say: every operation by itself, and the plan as a
+ * whole. Each returns what is wrong, NULL when nothing is. */
+#include <sched.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "kernel/landlock.h"
+#include "plan/seal.h"
+
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000
+#endif
+
+static const char *check_field(uint8_t field, const char *s)
+{
+	switch (field) {
+	case IMMURE_FIELD_NONE:
+		return *s ? "a field that must be empty" : NULL;
+	case IMMURE_FIELD_PATH:
+		return immure_path_is_normal(s) ? NULL : "a path that is not absolute and normal";
+	default:
+		return NULL;
+	}
+}
+
+static bool is_one_of(const char *s, const char *const *names)
+{
+	for (; *names; names++)
+		if (strcmp(s, *names) == 0)
+			return true;
+	return false;
+}
+
+static bool are_ids(const uint64_t num[4])
+{
+	for (unsigned int i = 0; i < 4; i++)
+		if (num[i] >= UINT32_MAX) /* (uid_t)-1 means no one */
+			return false;
+	return true;
+}
+
+/* A name below the watched directory. */
+static bool is_pattern(const char *s)
+{
+	while (*s) {
+		size_t n = strcspn(s, "/");
+
+		if (n == 0 || (n == 1 && s[0] == '.') || (n == 2 && s[0] == '.' && s[1] == '.'))
+			return false;
+		s += n;
+		if (*s == '/' && *++s == '\0')
+			return false;
+	}
+	return true;
+}
+
+static bool are_namespaces(uint64_t mask)
+{
+	const uint64_t needed = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
+				CLONE_NEWUTS;
+
+	return (mask & needed) == needed &&
+	       !(mask & ~(needed | CLONE_NEWNET | CLONE_NEWCGROUP));
+}
+
+static bool is_landlock(const uint64_t num[4])
+{
+	int abi = num[0] <= IMMURE_LANDLOCK_ABI_MAX ? (int)num[0] : 0;
+
+	return abi && num[1] == immure_landlock_fs_rights(abi) &&
+	       num[2] == immure_landlock_scopes(abi) &&
+	       !(num[3] & ~immure_landlock_net_rights(abi));
+}
+
+static bool values_fit(const struct immure_op *op)
+{
+	/* those that init knows */
+	static const char *const rlimits[] = { "as",      "core",  "cpu",   "data",   "fsize",
+					       "memlock", "nice",  "nofile", "nproc", "rtprio",
+					       NULL };
+
+	switch ((enum immure_op_kind)op->kind) {
+	case IMMURE_OP_CGROUP_LEAF:
+		return (op->num[0] == IMMURE_CGROUP_V1 || op->num[0] == IMMURE_CGROUP_V2) &&
+		       op->num[1] <= 1 && op->src[0];
+	case IMMURE_OP_CGROUP_MEMORY:
+	case IMMURE_OP_CGROUP_PIDS:
+	case IMMURE_OP_CGROUP_CPU:
+	case IMMURE_OP_CPU_AFFINITY:
+	case IMMURE_OP_WALL_TIME:
+	case IMMURE_OP_OUTPUT_CAP:
+	case IMMURE_OP_MEMORY_WATCH:
+	case IMMURE_OP_LANDLOCK_RULE:
+		return op->num[0] != 0; /* zero would mean no limit, or nothing */
+	case IMMURE_OP_RLIMIT:
+		return is_one_of(op->src, rlimits);
+	case IMMURE_OP_NAMESPACES:
+		return are_namespaces(op->num[0]);
+	case IMMURE_OP_IDMAP:
+	case IMMURE_OP_IDMAP_SUBID:
+		return are_ids(op->num);
+	case IMMURE_OP_TMPFS:
+	case IMMURE_OP_DIR:
+	case IMMURE_OP_FILE:
+		return op->num[1] <= 07777;
+	case IMMURE_OP_HOSTNAME:
+		return op->src[0] && strlen(op->src) <= 64;
+	case IMMURE_OP_LANDLOCK:
+		return is_landlock(op->num);
+	case IMMURE_OP_SECCOMP:
+		return strcmp(op->src, "default") == 0 || strcmp(op->src, "strict") == 0 ||
+		       immure_path_is_normal(op->src);
+	case IMMURE_OP_WATCH:
+		return op->dst[0] && is_pattern(op->dst);
+	case IMMURE_OP_OWN_DIR:
+	case IMMURE_OP_ROOT_HOST:
+	case IMMURE_OP_ROOT_EMPTY:
+	case IMMURE_OP_BIND:
+	case IMMURE_OP_DEV:
+	case IMMURE_OP_PROC:
+	case IMMURE_OP_SYSFS:
+	case IMMURE_OP_SYMLINK:
+	case IMMURE_OP_MASK:
+	case IMMURE_OP_MASK_KEEP:
+	case IMMURE_OP_READONLY:
+	case IMMURE_OP_PIN:
+	case IMMURE_OP_PIVOT:
+	case IMMURE_OP_LOOPBACK:
+	case IMMURE_OP_NET_HOST:
+	case IMMURE_OP_CLOSE_FDS:
+	case IMMURE_OP_DROP_CAPS:
+	case IMMURE_OP_NO_NEW_PRIVS:
+	case IMMURE_OP_KEYRING:
+	case IMMURE_OP_SELF_CHECK:
+	case IMMURE_OP_EXEC:
+	case IMMURE_OP_PROTECT_LINK:
+		return true;
+	case IMMURE_OP_MAX:
+		break;
+	}
+	return false;
+}
+
+const char *immure_plan_check_op(const struct immure_op *op, uint32_t least_stage)
+{
+	const struct immure_op_info *info;
+	const char *wrong;
+
+	if (op->kind >= IMMURE_OP_MAX)
+		return "an unknown operation";
+	info = &immure_op_table[op->kind];
+	if (op->stage != info->stage || op->stage < least_stage)
+		return "an operation out of order";
+	if (op->flags & ~(uint32_t)info->flags)
+		return "an unknown flag";
+	if (!*op->key)
+		return "an operation without a cause";
+	for (unsigned int i = 0; i < 4; i++)
+		if (op->num[i] && !info->num[i])
+			return "a number that means nothing";
+	wrong = check_field(info->src, op->src);
+	if (!wrong)
+		wrong = check_field(info->dst, op->dst);
+	if (wrong)
+		return wrong;
+	return values_fit(op) ? NULL : "a value out of range";
+}
+
+/* Without these, once each, it would be no sandbox. */
+const char *immure_plan_check_whole(const struct immure_plan *p)
+{
+	static const uint8_t once[] = {
+		IMMURE_OP_NAMESPACES, IMMURE_OP_PROC, IMMURE_OP_DEV, IMMURE_OP_PIVOT,
+		IMMURE_OP_CLOSE_FDS, IMMURE_OP_DROP_CAPS, IMMURE_OP_NO_NEW_PRIVS,
+		IMMURE_OP_SELF_CHECK, IMMURE_OP_SECCOMP, IMMURE_OP_EXEC,
+	};
+	unsigned int seen[IMMURE_OP_MAX] = { 0 };
+
+	for (size_t i = 0; i < p->ops_n; i++)
+		seen[p->ops[i].kind]++;
+	for (size_t i = 0; i < sizeof(once); i++)
+		if (seen[once[i]] != 1)
+			return "a stage that is missing or doubled";
+	if (seen[IMMURE_OP_ROOT_HOST] + seen[IMMURE_OP_ROOT_EMPTY] != 1)
+		return "not one root";
+	if (seen[IMMURE_OP_IDMAP] + seen[IMMURE_OP_IDMAP_SUBID] != 1)
+		return "not one id map";
+	if (seen[IMMURE_OP_LOOPBACK] + seen[IMMURE_OP_NET_HOST] != 1)
+		return "not one network";
+	for (size_t i = 0; i < p->ops_n; i++)
+		if (p->ops[i].kind == IMMURE_OP_NAMESPACES &&
+		    !(p->ops[i].num[0] & CLONE_NEWNET) != !seen[IMMURE_OP_LOOPBACK])
+			return "a network without its namespace";
+	if (seen[IMMURE_OP_LANDLOCK] > 1 || (seen[IMMURE_OP_LANDLOCK_RULE] &&
+					     !seen[IMMURE_OP_LANDLOCK]))
+		return "Landlock rules without their set";
+	if (!immure_path_is_normal(p->workspace) || !immure_path_is_normal(p->cwd) ||
+	    (p->state_dir[0] && !immure_path_is_normal(p->state_dir)))
+		return "a path that is not absolute and normal";
+	if (!p->argv.n || !p->argv.v[0][0])
+		return "no command";
+	for (size_t i = 0; i < p->env.n; i++)
+		if (p->env.v[i][0] == '=' || !strchr(p->env.v[i], '='))
+			return "an environment string without a name";
+	return NULL;
+}
