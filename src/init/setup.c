@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Setting up: the plan's stages from the inside, each one function, run by the
+ * last one in the only order that there is (plan.h says why it is this one). */
+#include "init/serving.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "kernel/privs.h"
+#include "kernel/pty.h"
+#include "kernel/sys.h"
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static const struct immure_op *step_to(const struct immure_plan *p, enum immure_op_kind kind,
+				       struct immure_init_step *step)
+{
+	for (size_t i = 0; i < p->ops_n; i++) {
+		if (p->ops[i].kind == kind) {
+			step->stage = p->ops[i].stage;
+			step->op = (uint32_t)i;
+			step->subject = immure_op_name(kind);
+			return &p->ops[i];
+		}
+	}
+	return NULL;
+}
+
+/* The end of the supervisor is ours; asked before it is relied upon, and
+ * looked at once more, because it may have happened in between. */
+static int bind_to_supervisor(const struct immure_init *in)
+{
+	char c;
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return -errno;
+	if (recv(in->report_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		_exit(1);
+	return 0;
+}
+
+static int stage_cgroup(const struct immure_init *in, struct immure_init_step *step)
+{
+	const struct immure_op *ns;
+	int r = 0;
+
+	step->stage = IMMURE_STAGE_CGROUP;
+	step->subject = "cgroup";
+	if (in->cgroup)
+		r = immure_cgroup_join_self(in->cgroup);
+	if (r < 0)
+		return r;
+	/* Only now: a cgroup namespace is rooted where its maker is. */
+	ns = step_to(in->plan, IMMURE_OP_NAMESPACES, step);
+	if (ns && (ns->num[0] & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
+		return -errno;
+	return 0;
+}
+
+static int wait_mapped(const struct immure_init *in)
+{
+	struct immure_init_msg m;
+	ssize_t n;
+
+	do
+		n = recv(in->report_fd, &m, sizeof(m), 0);
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		_exit(1);
+	return n == sizeof(m) && m.type == IMMURE_INIT_MAPPED ? 0 : -EPROTO;
+}
+
+static int stage_ids(const struct immure_init *in, struct immure_init_step *step)
+{
+	const struct immure_op *op = step_to(in->plan, IMMURE_OP_IDMAP, step);
+	int r;
+
+	if (!op)
+		op = step_to(in->plan, IMMURE_OP_IDMAP_SUBID, step);
+	if (!op)
+		return -EINVAL; /* never without an identity */
+	if (in->wait_for_maps)
+		r = wait_mapped(in);
+	else
+		r = immure_ids_map_self((uint32_t)op->num[0], (uint32_t)op->num[1],
+					(uint32_t)op->num[2], (uint32_t)op->num[3]);
+	if (r < 0)
+		return r;
+	r = immure_ids_become((uint32_t)op->num[0], (uint32_t)op->num[2]);
+	/* Becoming someone may have cleared it (prctl(2)). */
+	return r < 0 ? r : bind_to_supervisor(in);
+}
+
+static int stage_network(const struct immure_init *in, struct immure_init_step *step)
+{
+	const struct immure_op *op = step_to(in->plan, IMMURE_OP_HOSTNAME, step);
+
+	return op && sethostname(op->src, strlen(op->src)) < 0 ? -errno : 0;
+}
+
+/* As early as there is a user namespace to own it, and before the id maps: it
+ * is the longest piece of work that needs nothing from the others. */
+static int start_network(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_plan *p = s->in->plan;
+	const struct immure_op *ns = step_to(p, IMMURE_OP_NAMESPACES, step);
+
+	s->net.wanted = ns && (ns->num[0] & CLONE_NEWNET);
+	s->net.loopback = immure_plan_find(p, IMMURE_OP_LOOPBACK) != NULL;
+	return s->net.wanted ? immure_init_net_start(&s->net) : 0;
+}
+
+static int stage_terminal(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_init *in = s->in;
+	int r;
+
+	if (!in->tty[0] && !in->tty[1] && !in->tty[2])
+		return 0;
+	step->stage = IMMURE_STAGE_FDS;
+	step->subject = "/dev/pts";
+	r = immure_pty_open(&s->master_fd, &s->slave_fd);
+	if (r == 0)
+		r = immure_fd_raise(&s->master_fd, 10);
+	if (r == 0)
+		r = immure_fd_raise(&s->slave_fd, 10);
+	return r;
+}
+
+static int stage_fds(struct immure_serving *s, struct immure_init_step *step)
+{
+	int keep[4] = { s->in->report_fd, s->master_fd, s->slave_fd, s->signal_fd };
+	unsigned int from = 3;
+	int r = 0;
+
+	step->stage = IMMURE_STAGE_FDS;
+	step->subject = "close_range";
+	for (int i = 0; i < 4; i++) /* four numbers: the simplest sort there is */
+		for (int j = i + 1; j < 4; j++)
+			if (keep[j] < keep[i]) {
+				int t = keep[i];
+
+				keep[i] = keep[j];
+				keep[j] = t;
+			}
+	for (int i = 0; i < 4 && r == 0; i++) {
+		if (keep[i] < 0)
+			continue;
+		if ((unsigned int)keep[i] > from)
+			r = immure_sys_close_range(from, (unsigned int)keep[i] - 1, 0);
+		from = (unsigned int)keep[i] + 1;
+	}
+	return r < 0 ? r : immure_sys_close_range(from, ~0U, 0);
+}
+
+static const struct {
+	const char *name;
+	int resource;
+} rlimits[] = {
+	{ "core", RLIMIT_CORE },     { "cpu", RLIMIT_CPU },	{ "fsize", RLIMIT_FSIZE },
+	{ "rtprio", RLIMIT_RTPRIO }, { "nice", RLIMIT_NICE },
+	{ "nofile", RLIMIT_NOFILE }, { "nproc", RLIMIT_NPROC }, { "memlock", RLIMIT_MEMLOCK },
+	{ "as", RLIMIT_AS },	     { "data", RLIMIT_DATA },
+};
+
+static int set_rlimit(const struct immure_op *op)
+{
+	for (size_t i = 0; i < sizeof(rlimits) / sizeof(rlimits[0]); i++) {
+		struct rlimit lim = { .rlim_cur = op->num[0], .rlim_max = op->num[0] }, have;
+
+		if (strcmp(op->src, rlimits[i].name) != 0)
+			continue;
+		/* A limit that the caller is under already is never raised. */
+		if (getrlimit(rlimits[i].resource, &have) < 0)
+			return -errno;
+		if (have.rlim_max < lim.rlim_max)
+			lim.rlim_cur = lim.rlim_max = have.rlim_max;
+		if (rlimits[i].resource == RLIMIT_CPU) /* SIGXCPU first, then SIGKILL */
+			lim.rlim_max = lim.rlim_max == RLIM_INFINITY ? lim.rlim_max : lim.rlim_max + 1;
+		return setrlimit(rlimits[i].resource, &lim) < 0 ? -errno : 0;
+	}
+	return -EINVAL;
+}
+
+static int set_affinity(uint64_t cpus)
+{
+	cpu_set_t have, want;
+	uint64_t n = 0;
+
+	CPU_ZERO(&want);
+	if (sched_getaffinity(0, sizeof(have), &have) < 0)
+		return -errno;
+	for (unsigned int i = 0; i < CPU_SETSIZE && n < cpus; i++) {
+		if (CPU_ISSET(i, &have)) {
+			CPU_SET(i, &want);
+			n++;
+		}
+	}
+	return sched_setaffinity(0, sizeof(want), &want) < 0 ? -errno : 0;
+}
+
+static int stage_rlimits(const struct immure_init *in, struct immure_init_step *step)
+{
+	const struct immure_plan *p = in->plan;
+	int r = 0;
+
+	for (size_t i = 0; i < p->ops_n && r == 0; i++) {
+		step->stage = p->ops[i].stage;
+		step->op = (uint32_t)i;
+		step->subject = p->ops[i].src;
+		if (p->ops[i].kind == IMMURE_OP_RLIMIT)
+			r = set_rlimit(&p->ops[i]);
+		else if (p->ops[i].kind == IMMURE_OP_CPU_AFFINITY)
+			r = set_affinity(p->ops[i].num[0]);
+	}
+	return r;
+}
+
+static int stage_privileges(const struct immure_init *in, struct immure_init_step *step)
+{
+	const struct immure_plan *p = in->plan;
+	int r;
+
+	/* A new session keyring: the caller's keys are not possessed any more.
+	 * ENOSYS is a kernel without keyrings, which has none to leak. */
+	if (step_to(p, IMMURE_OP_KEYRING, step) &&
+	    syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS)
+		return -errno;
+	if (step_to(p, IMMURE_OP_DROP_CAPS, step)) {
+		r = immure_caps_drop_all();
+		if (r < 0)
+			return r;
+	}
+	/* Late, because a process that is not dumpable does not own its files
+	 * in /proc, and the id maps are such files. */
+	step->stage = IMMURE_STAGE_CAPS;
+	step->subject = "dumpable";
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+	if (step_to(p, IMMURE_OP_NO_NEW_PRIVS, step) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Reads back what the kernel now says, instead of believing that calls which
+ * returned 0 did what was meant. */
+static int stage_check(const struct immure_init *in, struct immure_init_step *step)
+{
+	const struct immure_plan *p = in->plan;
+	int r;
+
+	step->stage = IMMURE_STAGE_CHECK;
+	step->subject = "pid namespace";
+	if (getpid() != 1)
+		return -ECHILD;
+	step->subject = "capabilities";
+	if (immure_plan_find(p, IMMURE_OP_DROP_CAPS)) {
+		r = immure_caps_check_none();
+		if (r < 0)
+			return r;
+	}
+	step->subject = "no_new_privs";
+	if (immure_plan_find(p, IMMURE_OP_NO_NEW_PRIVS) && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+		return -EPERM;
+	step->subject = "dumpable";
+	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return -EPERM;
+	return 0;
+}
+
+static int stage_seccomp(const struct immure_init *in, struct immure_init_step *step)
+{
+	int r = 0;
+
+	if (!step_to(in->plan, IMMURE_OP_SECCOMP, step))
+		return in->filter ? -EINVAL : 0;
+	if (!in->filter)
+		return -EINVAL;
+	/* A user's own filter is not written with init in mind: then init runs
+	 * under the guard, and the filter goes on just before exec. */
+	r = immure_filter_install(in->filter_on_init ? in->filter : in->guard, 0);
+	if (r >= 0 && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 2)
+		return -EPERM;
+	return r < 0 ? r : 0;
+}
+
+static void mark(struct immure_serving *s, enum immure_stage stage)
+{
+	if (s->in->trace)
+		s->stage_ns[stage] = now_ns();
+}
+
+int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_init *in = s->in;
+	int r, root_fd;
+
+	step->stage = IMMURE_STAGE_NAMESPACE;
+	step->subject = "parent death";
+	r = bind_to_supervisor(in);
+	mark(s, IMMURE_STAGE_NAMESPACE);
+	if (r == 0)
+		r = stage_cgroup(in, step);
+	if (r == 0)
+		r = start_network(s, step);
+	mark(s, IMMURE_STAGE_CGROUP);
+	if (r == 0)
+		r = stage_ids(in, step);
+	mark(s, IMMURE_STAGE_IDS);
+	if (r < 0)
+		return r;
+	root_fd = immure_init_build_root(in->plan, &s->net, step);
+	mark(s, IMMURE_STAGE_MOUNT);
+	if (root_fd < 0)
+		return root_fd;
+	step->stage = IMMURE_STAGE_NAMESPACE;
+	step->subject = "network namespace";
+	r = immure_init_net_join(&s->net);
+	if (r < 0)
+		return r;
+	r = immure_init_pivot(step, root_fd);
+	mark(s, IMMURE_STAGE_PIVOT);
+	if (r == 0)
+		r = stage_network(in, step);
+	mark(s, IMMURE_STAGE_NETWORK);
+	if (r == 0)
+		r = stage_terminal(s, step);
+	if (r == 0)
+		r = stage_fds(s, step);
+	mark(s, IMMURE_STAGE_FDS);
+	if (r == 0)
+		r = stage_rlimits(in, step);
+	mark(s, IMMURE_STAGE_RLIMIT);
+	if (r == 0)
+		r = stage_privileges(in, step);
+	mark(s, IMMURE_STAGE_NO_NEW_PRIVS);
+	if (r == 0)
+		r = immure_init_landlock(in->plan, step);
+	mark(s, IMMURE_STAGE_LANDLOCK);
+	if (r == 0)
+		r = immure_init_forget(in->plan, step);
+	if (r == 0)
+		r = stage_check(in, step);
+	if (r == 0)
+		r = stage_seccomp(in, step);
+	mark(s, IMMURE_STAGE_SECCOMP);
+	return r;
+}
