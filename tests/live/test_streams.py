@@ -178,8 +178,9 @@ def ready(process):
 def test_signal_is_forwarded(site, name):
     number = getattr(signal, "SIG" + name)
     script = f"import signal,sys\n" \
-             f"signal.signal({int(number)}, lambda *a: sys.exit(42))\n" \
-             "print('ready', flush=True)\nwhile True: signal.pause()\n"
+             f"signal.pthread_sigmask(signal.SIG_BLOCK, [{int(number)}])\n" \
+             "print('ready', flush=True)\n" \
+             f"signal.sigwait([{int(number)}])\nsys.exit(42)\n"
     process = site.spawn(site.immure, "run", "--", "/usr/bin/python3", "-c", script)
     ready(process)
     process.send_signal(number)

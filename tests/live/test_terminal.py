@@ -106,8 +106,10 @@ def test_is_a_terminal_of_its_own(terminal, site):
 def test_size_and_resize(terminal):
     script = "import os,signal\n" \
              "def show(*a): print('size', *os.get_terminal_size(), flush=True)\n" \
-             "signal.signal(signal.SIGWINCH, show); show()\n" \
-             "while True: signal.pause()\n"
+             "both = [signal.SIGWINCH, signal.SIGINT]\n" \
+             "signal.signal(signal.SIGWINCH, show)\n" \
+             "signal.pthread_sigmask(signal.SIG_BLOCK, both); show()\n" \
+             "while signal.sigwait(both) == signal.SIGWINCH: show()\n"
     term = terminal("/usr/bin/python3", "-c", script, rows=31, columns=97)
     term.expect("size 97 31")
     term.resize(40, 120)
