@@ -19,6 +19,7 @@
 #include "base/path.h"
 #include "plan/compile.h"
 
+static const char KEY_TABLE[] = "files.protected";
 static const char OURS[] = ".immure"; /* a workspace's own policy */
 
 struct entry {
@@ -74,8 +75,11 @@ static int32_t readonly(struct immure_compile *b, const struct entry *e, const c
 		(void)immure_compile_refuse(b, e->key,
 					  "%s has %llu hard links: it could be changed through "
 					  "another name", path, (unsigned long long)s->nlink);
-		immure_compile_hint(b, "break the links (copy it over itself), or permit changes: "
-				  "files.created: [\"%s\"]", e->sub);
+		if (strcmp(e->key, KEY_TABLE) == 0)
+			immure_compile_hint(b, "break the links by copying it over itself, or "
+					    "permit changes: files.created: [\"%s\"]", e->sub);
+		else
+			immure_compile_hint(b, "break the links by copying it over itself");
 		return -IMMURE_ERR_POLICY;
 	}
 	return point(b, IMMURE_POINT_READONLY, path, s->type != 'd', false, e->key);
@@ -190,7 +194,7 @@ static int32_t table(struct immure_compile *b, const struct immure_root *root)
 	for (size_t i = 0; i < immure_protected_paths_n; i++) {
 		const struct immure_protected_path *t = &immure_protected_paths[i];
 		struct entry e = {
-			.root = root, .sub = t->path, .key = "files.protected",
+			.root = root, .sub = t->path, .key = KEY_TABLE,
 			.anywhere = t->anywhere,
 			.created = is_created(&b->p->created, t->path),
 		};
