@@ -148,6 +148,8 @@ bool immure_compile_visible(const struct immure_compile *b, const char *path);
 int32_t immure_compile_view(struct immure_compile *b);      /* view.c */
 int32_t immure_compile_files(struct immure_compile *b);     /* files.c */
 int32_t immure_compile_masks(struct immure_compile *b);     /* masks.c */
+/* Whether the mount that a path is on shows the kernel's own objects. */
+bool immure_compile_kernels(const struct immure_compile *b, const char *path);
 int32_t immure_compile_aliases(struct immure_compile *b);   /* alias.c */
 int32_t immure_compile_protect(struct immure_compile *b);   /* protect.c */
 int32_t immure_compile_limits(struct immure_compile *b);    /* limits.c */

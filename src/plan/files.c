@@ -70,7 +70,7 @@ static int32_t workspace(struct immure_compile *b)
 					   s && s->real ? "not a directory" : "does not exist");
 	b->workspace_text = text;
 	b->workspace = s->real;
-	if (is_kernel_place(s->real))
+	if (is_kernel_place(s->real) || immure_compile_kernels(b, s->real))
 		return immure_compile_refuse(b, KEY_WORKSPACE, "%s is the kernel's", s->real);
 	if (is_ours(b, s->real))
 		return immure_compile_refuse(b, KEY_WORKSPACE, "%s holds this program's own state",
@@ -140,8 +140,9 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write)
 		immure_compile_hint(b, "create it first, or take it out of files.write");
 		return -IMMURE_ERR_POLICY;
 	}
-	if (is_kernel_place(s->real) && (write || immure_path_is_under(s->real, "/proc") ||
-					 immure_compile_sys_masked(s->real)))
+	if (is_kernel_place(s->real) ? write || immure_path_is_under(s->real, "/proc") ||
+					       immure_compile_sys_masked(s->real)
+				     : immure_compile_kernels(b, s->real))
 		return immure_compile_refuse(b, key, "%s is the kernel's", s->real);
 	if (!write && is_device_place(s->real)) {
 		(void)immure_compile_refuse(b, key, "%s: devices cannot be shown read-only",

@@ -256,11 +256,65 @@ static int32_t control_plane(struct immure_compile *b)
 	return 0;
 }
 
+/* File systems that are doors to the kernel or to every process on the host. The
+ * usual places have been replaced; a chroot or a container's tree has more. */
+static bool is_kernels(const char *fstype)
+{
+	static const char *const types[] = {
+		"binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "efivarfs",
+		"fusectl", "mqueue", "nfsd", "proc", "pstore", "resctrl", "rpc_pipefs", "securityfs",
+		"selinuxfs", "smackfs", "sysfs", "tracefs",
+	};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (fstype[0] == types[i][0] && strcmp(fstype, types[i]) == 0)
+			return true;
+	return false;
+}
+
+bool immure_compile_kernels(const struct immure_compile *b, const char *path)
+{
+	const struct immure_fact_mount *best = NULL;
+	size_t best_len = 0;
+
+	for (size_t i = 0; i < b->f->mounts_n; i++) {
+		const struct immure_fact_mount *m = &b->f->mounts[i];
+		size_t len = strlen(m->target);
+
+		if ((!best || len >= best_len) && immure_path_is_under(path, m->target)) {
+			best = m;
+			best_len = len;
+		}
+	}
+	return best && is_kernels(best->fstype);
+}
+
+static int32_t kernel_mounts(struct immure_compile *b)
+{
+	static const char *const replaced[] = { "/proc", "/sys", "/dev" };
+
+	for (size_t i = 0; i < b->f->mounts_n; i++) {
+		const struct immure_fact_mount *m = &b->f->mounts[i];
+		bool there = m->fstype && is_kernels(m->fstype) && immure_path_is_normal(m->target) &&
+			     strcmp(m->target, "/") != 0;
+		int32_t r;
+
+		for (size_t k = 0; there && k < sizeof(replaced) / sizeof(replaced[0]); k++)
+			there = !immure_path_is_under(m->target, replaced[k]);
+		r = there ? mask(b, IMMURE_RANK_OURS, m->target, false, true, "(always)") : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int32_t immure_compile_masks(struct immure_compile *b)
 {
 	int32_t r;
 
 	r = control_plane(b); /* first: the others must know these places */
+	if (r == 0)
+		r = kernel_mounts(b);
 	if (r == 0)
 		r = denied(b);
 	if (r == 0 && b->p->sensitive)

@@ -335,6 +335,29 @@ def test_mounts_in_the_tree_are_searched(site):
     assert (result.code, result.out) == (0, b""), result
 
 
+@pytest.mark.parametrize("mode", ["root"], indirect=True)
+@pytest.mark.parametrize("where", ["out", "ws"])
+def test_the_kernels_file_systems_in_a_tree_are_closed(site, where):
+    """A chroot's tree has a procfs of the host's pid namespace: processes, and through
+    core_pattern everything. Mounted in a namespace of the test's own; what the
+    sandbox would write to belongs to that namespace as well."""
+    top = site.path / where / "chroot"
+    script = f"""
+mkdir -p {top}/proc {top}/sys {top}/queue
+mount -t proc none {top}/proc && mount -t sysfs none {top}/sys && mount -t mqueue none {top}/queue
+{site.immure} run -- /bin/sh -c '
+for d in proc sys queue; do ls {top}/$d && echo "open $d"; done
+cat {top}/proc/1/cmdline && echo read
+echo x > {top}/proc/sys/kernel/hostname && echo wrote' || true
+{site.immure} run --write {top}/proc/sys -- /bin/true && echo "given by name" || true
+{site.immure} run --read {top}/sys/kernel -- /bin/true && echo "given by name" || true
+{site.immure} run --workspace {top}/sys -- /bin/true && echo "given as workspace" || true
+true"""
+    result = site.call("/usr/bin/unshare", "-m", "-p", "-u", "-f", "/bin/sh", "-ec", script)
+    assert (result.code, result.out) == (0, b""), result
+    assert result.errors.count("is the kernel's") == 3, result
+
+
 @pytest.fixture
 def elsewhere(site):
     """A place for our state on another file system, where rename(2) cannot reach."""
