@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The view of files while it is assembled (root.c): where its parts are put
+ * (target.c) and its /dev (dev.c). All functions return 0, a descriptor, or
+ * -errno. */
+#ifndef IMMURE_INIT_BUILD_H
+#define IMMURE_INIT_BUILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "init/netns.h"
+#include "plan/plan.h"
+
+enum { IMMURE_BUILD_OWN = 64, IMMURE_BUILD_SEALS = 32 };
+
+struct immure_build {
+	struct immure_init_net *net;
+	int root_fd;
+	int mask_dir_fd, mask_file_fd; /* mode 000, cloned over what is masked */
+	dev_t own[IMMURE_BUILD_OWN];            /* file systems that we made */
+	size_t own_n;
+	int seal[IMMURE_BUILD_SEALS];            /* become read-only when the stage ends */
+	size_t seal_n;
+};
+
+/* ---- target.c ---- */
+
+bool immure_build_is_own(const struct immure_build *b, int fd);
+/* fd is on a file system that we made: things may be created there. */
+int immure_build_own(struct immure_build *b, int fd);
+/* The mount at fd becomes read-only when all mounts are made. */
+int immure_build_seal_later(struct immure_build *b, int fd);
+/* O_PATH descriptor of one component, never through a link. */
+int immure_build_step(int dir, const char *name);
+/* Opens a destination; what is missing is created in file systems of our own. */
+int immure_build_target(const struct immure_build *b, const char *path, bool file);
+/* The directory that path is to be in, and its last component. */
+int immure_build_parent(const struct immure_build *b, const char *path, char name[256]);
+int immure_build_attach(const struct immure_build *b, int tree_fd, const char *dst, bool file);
+int immure_build_empty_file(int dir, const char *name, mode_t mode);
+
+/* ---- dev.c ---- */
+
+int immure_build_dev(struct immure_build *b, const struct immure_op *op);
+/* The names of what masks show go away once every mask is placed. */
+int immure_build_drop_mask_names(struct immure_build *b);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A minimal /dev, and in it, out of reach, the two objects that masks show. */
+#include "init/build.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "kernel/mount.h"
+#include "kernel/sys.h"
+
+/* What is bound must be the device it claims to be: a replaced /dev/null has
+ * been a way out of other runtimes. */
+static int bind_device(int dev_dir, const char *name, unsigned int maj, unsigned int min)
+{
+	char path[32];
+	struct stat st;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/dev/%s", name);
+	IMMURE_CLEANUP_FD int src = immure_mount_open_host(path);
+	if (src < 0)
+		return src;
+	if (fstat(src, &st) < 0)
+		return -errno;
+	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(maj, min))
+		return -ENODEV;
+	IMMURE_CLEANUP_FD int tree = immure_mount_clone(src, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
+	if (tree < 0)
+		return tree;
+	r = immure_build_empty_file(dev_dir, name, 0666);
+	if (r < 0)
+		return r;
+	IMMURE_CLEANUP_FD int target = immure_build_step(dev_dir, name);
+	return target < 0 ? target : immure_mount_attach(tree, target);
+}
+
+static int dev_pts(int dev_dir)
+{
+	static const char *const options[] = { "newinstance", "", "ptmxmode", "0666", "mode", "0620",
+					       NULL };
+
+	IMMURE_CLEANUP_FD int tree = immure_mount_new("devpts", options,
+						      IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
+	if (tree < 0)
+		return tree;
+	if (mkdirat(dev_dir, "pts", 0755) < 0)
+		return -errno;
+	IMMURE_CLEANUP_FD int target = immure_build_step(dev_dir, "pts");
+	return target < 0 ? target : immure_mount_attach(tree, target);
+}
+
+static int dev_shm(struct immure_build *b, int dev_dir, uint64_t size)
+{
+	IMMURE_CLEANUP_FD int tree = immure_mount_tmpfs(size, 01777,
+							IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV);
+	int r;
+
+	if (tree < 0)
+		return tree;
+	if (mkdirat(dev_dir, "shm", 0755) < 0)
+		return -errno;
+	IMMURE_CLEANUP_FD int target = immure_build_step(dev_dir, "shm");
+	if (target < 0)
+		return target;
+	r = immure_mount_attach(tree, target);
+	return r < 0 ? r : immure_build_own(b, tree);
+}
+
+int immure_build_dev(struct immure_build *b, const struct immure_op *op)
+{
+	static const struct {
+		const char *name;
+		unsigned int maj, min;
+	} nodes[] = { { "null", 1, 3 },	  { "zero", 1, 5 },    { "full", 1, 7 },
+		      { "random", 1, 8 }, { "urandom", 1, 9 }, { "tty", 5, 0 } };
+	static const char *const links[][2] = { { "/proc/self/fd", "fd" },
+						{ "/proc/self/fd/0", "stdin" },
+						{ "/proc/self/fd/1", "stdout" },
+						{ "/proc/self/fd/2", "stderr" },
+						{ "pts/ptmx", "ptmx" } };
+	int r;
+
+	/* Mode 0755: with a sticky, world-writable /dev the kernel refuses
+	 * `> /dev/null` when the node's owner is not mapped. */
+	IMMURE_CLEANUP_FD int dev = immure_mount_tmpfs(64 << 10, 0755,
+						       IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
+	if (dev < 0)
+		return dev;
+	r = immure_build_attach(b, dev, op->dst, false);
+	if (r == 0)
+		r = immure_build_own(b, dev);
+	for (size_t i = 0; r == 0 && i < sizeof(nodes) / sizeof(nodes[0]); i++)
+		r = bind_device(dev, nodes[i].name, nodes[i].maj, nodes[i].min);
+	for (size_t i = 0; r == 0 && i < sizeof(links) / sizeof(links[0]); i++)
+		if (symlinkat(links[i][0], dev, links[i][1]) < 0)
+			r = -errno;
+	if (r == 0)
+		r = dev_pts(dev);
+	if (r == 0)
+		r = dev_shm(b, dev, op->num[0]);
+	if (r < 0)
+		return r;
+	/* The two objects that every mask shows, made where nothing can reach
+	 * them by name: their names go away again at the end of the stage. */
+	if (mkdirat(dev, ".mask-dir", 0000) < 0)
+		return -errno;
+	r = immure_build_empty_file(dev, ".mask-file", 0000);
+	if (r < 0)
+		return r;
+	b->mask_dir_fd = immure_build_step(dev, ".mask-dir");
+	b->mask_file_fd = immure_build_step(dev, ".mask-file");
+	if (b->mask_dir_fd < 0 || b->mask_file_fd < 0)
+		return -EIO;
+	return immure_build_seal_later(b, dev);
+}
+
+int immure_build_drop_mask_names(struct immure_build *b)
+{
+	if (b->mask_dir_fd < 0)
+		return 0;
+	IMMURE_CLEANUP_FD int dev = immure_mount_open_in(b->root_fd, "/dev");
+	if (dev < 0)
+		return dev;
+	if (unlinkat(dev, ".mask-dir", AT_REMOVEDIR) < 0 || unlinkat(dev, ".mask-file", 0) < 0)
+		return -errno;
+	immure_close(&b->mask_dir_fd);
+	immure_close(&b->mask_file_fd);
+	return 0;
+}
