@@ -166,18 +166,21 @@ static int gather_mounts(struct immure_facts *f, struct text *t)
 
 	if (r < 0)
 		return r;
-	return immure_facts_parse_mountinfo(&f->arena, t->data, &f->mounts, &f->mounts_n);
+	r = immure_facts_parse_mountinfo(&f->arena, t->data, &f->mounts, &f->mounts_n);
+	return r == 0 && f->mounts_n == 0 ? -EINVAL : r; /* covered by something empty */
 }
 
-/* A kernel without unix sockets has no file and no sockets. Anything else that
- * hides the list would hide sockets that must be masked. */
+/* Whatever hides the list would hide sockets that must be masked: that there is
+ * none, or nothing in it, not even its heading, is no answer. */
 static int gather_sockets(struct immure_facts *f, struct text *t)
 {
 	int r = read_text(t, "/proc/net/unix", MAX_SOCKETS);
 
-	if (r == -ENOENT)
-		return 0;
-	return r < 0 ? r : immure_facts_parse_unix(&f->arena, t->data, &f->sockets);
+	if (r < 0)
+		return r;
+	if (strncmp(t->data, "Num ", 4) != 0)
+		return -EINVAL;
+	return immure_facts_parse_unix(&f->arena, t->data, &f->sockets);
 }
 
 static void gather_cgroup(struct immure_facts *f, struct text *t)
@@ -210,7 +213,7 @@ static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *
 	r = gather_sockets(f, t);
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/net/unix",
-				   "/proc/net/unix: %s", strerror(-r));
+				   "/proc/net/unix: %s", r == -EINVAL ? "malformed" : strerror(-r));
 	if (!(flags & IMMURE_FACTS_NO_CGROUP))
 		gather_cgroup(f, t);
 	if (f->arena.failed)

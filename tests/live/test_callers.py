@@ -117,3 +117,16 @@ def test_supervisor_dies_right_after_making_a_cgroup(site):
     os.kill(int(supervisor), signal.SIGKILL)
     tracer.communicate(timeout=20)
     assert harness.until(lambda: not any(os.path.isdir(p) for p in made()), 2), made()
+
+
+@pytest.mark.modes("root")
+@pytest.mark.parametrize("cover", [
+    "mount --bind /dev/null /proc/$$/net/unix", "mount --bind /dev/null /proc/$$/mountinfo",
+    "mount -t tmpfs none /proc/$$/net", "mount -t tmpfs none /proc",
+    "mount --bind /dev/zero /dev/null", "mount --bind /etc/passwd /dev/null",
+], ids=lambda c: c.split()[-1] + " " + c.split()[-2])
+def test_what_hides_facts_is_a_refusal(site, cover):
+    """In a mount namespace of its own: what must be known is not there, or is not it."""
+    result = site.call("/usr/bin/unshare", "-m", "/bin/sh", "-ec",
+                       f'{cover}; exec "$@"', "sh", site.immure, "run", "--", "/bin/touch", "ran")
+    assert result.code == 125 and not (site.ws / "ran").exists(), result
