@@ -137,7 +137,9 @@ static void found(struct walk *w, int dir, const char *name, const char *path,
 				     "it could not be moved away: %s; remove it", path, strerror(-r));
 	else if (age == AGE_CREATED)
 		immure_result_notice(w->result, "%s: created by the command, the host would obey it; moved "
-				     "to %s (allow it with files.created)", path, to);
+				     "to %s%s", path, to,
+				     strcmp(op->dst, ".immure") == 0 ? "" :
+				     " (allow it with files.created)");
 	else
 		immure_result_notice(w->result, "%s: the host obeys it, and the command may have moved it "
 				     "there", path);
