@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernel/rtnl.h"
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "kernel/netlink.h"
+
+/* In a namespace that was just made the loopback device is always the first. */
+#define LOOPBACK 1
+
+/* A batch and what its messages are for. */
+struct batch {
+	struct immure_netlink nl;
+	const char *what[24];
+	size_t n;
+};
+
+static void begin(struct batch *b, const char *what, uint16_t type, uint16_t flags,
+		  const void *head, size_t len)
+{
+	if (b->n < sizeof(b->what) / sizeof(b->what[0]))
+		b->what[b->n++] = what;
+	immure_netlink_begin(&b->nl, type, flags, head, len);
+}
+
+static size_t width(int family)
+{
+	return family == AF_INET ? 4 : 16;
+}
+
+static void link_up(struct batch *b)
+{
+	struct ifinfomsg m = { .ifi_family = AF_UNSPEC, .ifi_index = LOOPBACK,
+			       .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
+
+	begin(b, "bring lo up", RTM_NEWLINK, 0, &m, sizeof(m));
+}
+
+static void address(struct batch *b, int family, const uint8_t *addr, uint8_t bits)
+{
+	struct ifaddrmsg m = { .ifa_family = (uint8_t)family, .ifa_prefixlen = bits,
+			       .ifa_flags = IFA_F_PERMANENT, .ifa_scope = RT_SCOPE_UNIVERSE,
+			       .ifa_index = LOOPBACK };
+
+	if (family == AF_INET6)
+		m.ifa_flags |= IFA_F_NODAD; /* usable from the first moment */
+	begin(b, family == AF_INET ? "gateway address" : "gateway address (IPv6)", RTM_NEWADDR,
+	      NLM_F_CREATE | NLM_F_EXCL, &m, sizeof(m));
+	immure_netlink_put(&b->nl, IFA_LOCAL, addr, width(family));
+	immure_netlink_put(&b->nl, IFA_ADDRESS, addr, width(family));
+}
+
+/* dst NULL: the default route. */
+static void route(struct batch *b, const char *what, int family, uint8_t type, uint8_t table,
+		  const uint8_t *dst, uint8_t bits)
+{
+	struct rtmsg m = { .rtm_family = (uint8_t)family, .rtm_dst_len = bits, .rtm_table = table,
+			   .rtm_protocol = RTPROT_STATIC, .rtm_type = type };
+
+	m.rtm_scope = type == RTN_LOCAL ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
+	begin(b, what, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof(m));
+	if (dst)
+		immure_netlink_put(&b->nl, RTA_DST, dst, width(family));
+	if (type == RTN_LOCAL || family == AF_INET6)
+		immure_netlink_put_u32(&b->nl, RTA_OIF, LOOPBACK);
+}
+
+/* dst NULL: to anything. protocol 0: any. */
+static void rule(struct batch *b, const char *what, int family, uint16_t type, uint32_t pref,
+		 uint8_t action, const uint8_t *dst, uint8_t bits, uint8_t protocol)
+{
+	struct fib_rule_hdr m = { .family = (uint8_t)family, .action = action };
+
+	if (dst)
+		m.dst_len = bits;
+	if (action == FR_ACT_TO_TBL)
+		m.table = RT_TABLE_LOCAL;
+	begin(b, what, type, type == RTM_NEWRULE ? NLM_F_CREATE | NLM_F_EXCL : 0, &m, sizeof(m));
+	immure_netlink_put_u32(&b->nl, FRA_PRIORITY, pref);
+	if (dst)
+		immure_netlink_put(&b->nl, FRA_DST, dst, width(family));
+	if (protocol)
+		immure_netlink_put(&b->nl, FRA_IP_PROTO, &protocol, 1);
+}
+
+static void rules(struct batch *b, int family, const struct immure_rtnl_range *r)
+{
+	rule(b, "rule for TCP to names", family, RTM_NEWRULE, 10, FR_ACT_TO_TBL, r->names,
+	     r->names_bits, IPPROTO_TCP);
+	rule(b, "rule against all else to names", family, RTM_NEWRULE, 11, FR_ACT_PROHIBIT,
+	     r->names, r->names_bits, 0);
+	rule(b, "rule for what is local", family, RTM_NEWRULE, 100, FR_ACT_TO_TBL, NULL, 0, 0);
+	/* The kernel's own, before all others. Gone last: until then it is in force. */
+	rule(b, "remove the first rule", family, RTM_DELRULE, 0, FR_ACT_TO_TBL, NULL, 0, 0);
+}
+
+void immure_rtnl_setup_default(struct immure_rtnl_setup *s, bool with_v6)
+{
+	static const uint8_t v4[4] = { 198, 18, 0, 0 };
+	static const uint8_t v6[16] = { 0xfd, 0x53, 0x6e, 0x62 };
+
+	memset(s, 0, sizeof(*s));
+	s->with_v6 = with_v6;
+	/* Both are right by construction: nothing to refuse. */
+	(void)immure_rtnl_range_from(false, v4, 15, &s->v4);
+	(void)immure_rtnl_range_from(true, v6, 64, &s->v6);
+}
+
+int immure_rtnl_range_from(bool v6, const uint8_t *prefix, unsigned int bits,
+			   struct immure_rtnl_range *ret)
+{
+	unsigned int size = v6 ? 16 : 4;
+
+	if (bits < (v6 ? 32U : 8U) || bits > (v6 ? 96U : 24U))
+		return -EINVAL;
+	for (unsigned int i = bits; i < size * 8; i++)
+		if (prefix[i / 8] & (0x80U >> (i % 8)))
+			return -EINVAL;
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret->gateway, prefix, size);
+	ret->gateway[size - 1] |= 1;
+	ret->bits = (uint8_t)bits;
+	memcpy(ret->names, prefix, size);
+	if (v6)
+		bits = 96;
+	ret->names[bits / 8] |= (uint8_t)(0x80U >> (bits % 8));
+	ret->names_bits = (uint8_t)(bits + 1);
+	return 0;
+}
+
+int immure_rtnl_apply(const struct immure_rtnl_setup *s, const char **ret_what)
+{
+	IMMURE_CLEANUP_FD int fd = immure_netlink_open(NETLINK_ROUTE);
+	struct batch b;
+	size_t failed = 0;
+	int r;
+
+	if (ret_what)
+		*ret_what = "routing socket";
+	if (fd < 0)
+		return fd;
+	b.n = 0;
+	immure_netlink_init(&b.nl, 1);
+	link_up(&b);
+	/* On a loopback device an address makes its whole v4 prefix local. */
+	address(&b, AF_INET, s->v4.gateway, s->v4.bits);
+	route(&b, "default route", AF_INET, RTN_PROHIBIT, RT_TABLE_MAIN, NULL, 0);
+	rules(&b, AF_INET, &s->v4);
+	if (s->with_v6) {
+		address(&b, AF_INET6, s->v6.gateway, 128);
+		route(&b, "route to names (IPv6)", AF_INET6, RTN_LOCAL, RT_TABLE_LOCAL,
+		      s->v6.names, s->v6.names_bits);
+		route(&b, "default route (IPv6)", AF_INET6, RTN_PROHIBIT, RT_TABLE_MAIN, NULL, 0);
+		rules(&b, AF_INET6, &s->v6);
+	}
+	immure_netlink_want_ack(&b.nl);
+	r = immure_netlink_send(fd, &b.nl, &failed);
+	if (r < 0 && ret_what)
+		*ret_what = failed < b.n ? b.what[failed] : "routing batch";
+	return r;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The routes of a namespace from which nothing leads out: names have addresses
+ * in a range that is local, and every other destination is refused at once.
+ *
+ * The range is in two halves by use: the gateway, where names are looked up,
+ * lies outside `names`; all that a name resolves to lies in `names`. Rules tell
+ * the protocols apart: TCP to `names` is local, anything else to `names` is
+ * prohibited (EACCES, also for a sendto that is not connected and would
+ * otherwise be lost without a word), everything local besides stays local.
+ */
+#ifndef IMMURE_KERNEL_RTNL_H
+#define IMMURE_KERNEL_RTNL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct immure_rtnl_range {
+	uint8_t gateway[16]; /* network order; v4 uses the first four bytes */
+	uint8_t bits;        /* of the whole range, which the gateway is in */
+	uint8_t names[16];
+	uint8_t names_bits;
+};
+
+struct immure_rtnl_setup {
+	struct immure_rtnl_range v4;
+	bool with_v6; /* false, for kernels without it: then nothing in v6 has a route */
+	struct immure_rtnl_range v6;
+};
+
+/* 198.18.0.0/15: gateway 198.18.0.1, names 198.19.0.0/16;
+ * fd53:6e62::/64: gateway fd53:6e62::1, names fd53:6e62::8000:0/97. */
+void immure_rtnl_setup_default(struct immure_rtnl_setup *s, bool with_v6);
+/* From the whole range, whose bits below `bits` must be 0: the gateway is its
+ * first address, the names are its upper half (v4) or that of its first 2^32
+ * addresses (v6). -EINVAL when it has stray bits or another size than
+ * /8 to /24 (v4), /32 to /96 (v6). */
+int immure_rtnl_range_from(bool v6, const uint8_t *prefix, unsigned int bits,
+			   struct immure_rtnl_range *ret);
+/* One sendto, for the network namespace of the calling process. 0, or the
+ * -errno of the first message that failed, and in *ret_what (when not NULL) what
+ * that was, in words. A namespace in which this failed is not to be used. */
+int immure_rtnl_apply(const struct immure_rtnl_setup *s, const char **ret_what);
+
+#endif
