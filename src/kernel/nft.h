@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One nf_tables table that hands connections to a transparent listener: those
+ * to an (address, port) pair in a set. All others the kernel refuses by itself
+ * (ECONNREFUSED), because nothing listens there.
+ *
+ * The socket is opened inside the namespace and may be used from outside by the
+ * process that owns the user namespace. A batch is one transaction: all of it
+ * or nothing, in force when the call returns.
+ */
+#ifndef IMMURE_KERNEL_NFT_H
+#define IMMURE_KERNEL_NFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel/netsock.h"
+
+/* This kernel, or what it lets us load, has no nf_tables with tproxy: not a
+ * fault, the caller listens on every pair by itself instead. */
+#define IMMURE_NFT_MISSING 1
+
+enum { IMMURE_NFT_PAIRS = 64 }; /* in one transaction */
+
+/* 0, IMMURE_NFT_MISSING or -errno. */
+int immure_nft_open(int *ret_fd);
+/* Makes the table, in a namespace where it is not yet. Ports of the transparent
+ * listeners on the loopback addresses; 0: not this family. 0, MISSING, -errno. */
+int immure_nft_setup(int fd, uint16_t port4, uint16_t port6);
+/* Both up to IMMURE_NFT_PAIRS pairs at once (-E2BIG), of any family. Adding
+ * what is there is no error; removing what is not is -ENOENT, and then nothing
+ * was removed. */
+int immure_nft_add(int fd, const struct immure_inet *pairs, size_t n);
+int immure_nft_remove(int fd, const struct immure_inet *pairs, size_t n);
+
+#endif
