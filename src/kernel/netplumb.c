@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernel/netplumb.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "kernel/netsock.h"
+#include "kernel/nft.h"
+
+#define BACKLOG 4096 /* the kernel lowers it to somaxconn */
+
+/* The range is not 127/8, so the kernel would hold every ended connection's port
+ * for a minute; a busy command would run out. Containers mount /proc/sys
+ * read-only: then it stays slower under load, which is no reason to refuse. */
+static void relax_ports(void)
+{
+	(void)immure_write_file_at(AT_FDCWD, "/proc/sys/net/ipv4/tcp_tw_reuse", "1");
+	(void)immure_write_file_at(AT_FDCWD, "/proc/sys/net/ipv4/ip_local_port_range",
+				   "10240 65535");
+}
+
+static struct immure_inet gateway_dns(const struct immure_rtnl_setup *s)
+{
+	struct immure_inet a = { .port = 53 };
+
+	memcpy(a.addr, s->v4.gateway, 4);
+	return a;
+}
+
+/* Stores the descriptor; false: it is an error, kept in *r. */
+static bool keep(struct immure_netplumb *p, enum immure_netplumb_fd which, int fd, int *r)
+{
+	if (fd < 0)
+		*r = fd;
+	else
+		p->fd[which] = fd;
+	return fd >= 0;
+}
+
+static int make_dns(const struct immure_netplumb_config *c, struct immure_netplumb *p)
+{
+	struct immure_inet a = gateway_dns(&c->routes);
+	int r = 0;
+
+	if (keep(p, IMMURE_NETPLUMB_DNS_UDP, immure_netsock_udp(&a), &r))
+		(void)keep(p, IMMURE_NETPLUMB_DNS_TCP, immure_netsock_listen(&a, BACKLOG), &r);
+	return r;
+}
+
+static int make_listeners(const struct immure_netplumb_config *c, struct immure_netplumb *p)
+{
+	struct immure_inet at4 = { 0 }, at6 = { 0 };
+	int r = 0;
+
+	if (!keep(p, IMMURE_NETPLUMB_TCP4, immure_netsock_transparent(false, c->port, BACKLOG), &r))
+		return r;
+	r = immure_netsock_local(p->fd[IMMURE_NETPLUMB_TCP4], &at4);
+	if (r == 0 && p->with_v6 &&
+	    keep(p, IMMURE_NETPLUMB_TCP6, immure_netsock_transparent(true, c->port, BACKLOG), &r))
+		r = immure_netsock_local(p->fd[IMMURE_NETPLUMB_TCP6], &at6);
+	if (r < 0)
+		return r;
+	return immure_nft_setup(p->fd[IMMURE_NETPLUMB_NFT], at4.port, at6.port);
+}
+
+static int make_capture(const struct immure_netplumb_config *c, struct immure_netplumb *p)
+{
+	int r = c->without_nft ? IMMURE_NFT_MISSING : immure_nft_open(&p->fd[IMMURE_NETPLUMB_NFT]);
+
+	if (r == 0)
+		r = make_listeners(c, p);
+	if (r == 0)
+		p->with_nft = true;
+	if (r != IMMURE_NFT_MISSING)
+		return r;
+	immure_close(&p->fd[IMMURE_NETPLUMB_NFT]);
+	immure_close(&p->fd[IMMURE_NETPLUMB_TCP4]);
+	immure_close(&p->fd[IMMURE_NETPLUMB_TCP6]);
+	return 0;
+}
+
+static int make_spare(const struct immure_netplumb_config *c, struct immure_netplumb *p)
+{
+	unsigned int n = c->spare < IMMURE_NETPLUMB_SPARE ? c->spare : IMMURE_NETPLUMB_SPARE;
+	int r = 0;
+
+	for (unsigned int i = 0; i < n && r == 0; i++) {
+		(void)keep(p, IMMURE_NETPLUMB_SPARE4 + i, immure_netsock_tcp(false), &r);
+		if (r == 0 && p->with_v6)
+			(void)keep(p, IMMURE_NETPLUMB_SPARE6 + i, immure_netsock_tcp(true), &r);
+	}
+	return r;
+}
+
+static bool kernel_has_v6(void)
+{
+	IMMURE_CLEANUP_FD int fd = immure_netsock_tcp(true);
+
+	return fd >= 0;
+}
+
+int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_netplumb *ret,
+			 const char **ret_what)
+{
+	struct immure_rtnl_setup routes = c->routes;
+	struct immure_netplumb p;
+	const char *what = NULL;
+	int r;
+
+	memset(&p, 0, sizeof(p));
+	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
+		p.fd[i] = -1;
+	p.with_v6 = routes.with_v6 = routes.with_v6 && kernel_has_v6();
+	r = immure_rtnl_apply(&routes, &what);
+	if (r == 0) {
+		relax_ports();
+		what = "name service sockets";
+		r = make_dns(c, &p);
+	}
+	if (r == 0) {
+		what = "transparent listeners";
+		r = make_capture(c, &p);
+	}
+	if (r == 0) {
+		what = "spare sockets";
+		r = make_spare(c, &p);
+	}
+	if (r < 0) {
+		immure_netplumb_done(&p);
+		if (ret_what)
+			*ret_what = what;
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+void immure_netplumb_done(struct immure_netplumb *p)
+{
+	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
+		immure_close(&p->fd[i]);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All of a network namespace from which only names can be reached: routes,
+ * table and sockets. Called once, inside the namespace, by a process with
+ * CAP_NET_ADMIN over it; what it returns is passed out (SCM_RIGHTS) to the
+ * process that owns the user namespace, and nobody enters the namespace again.
+ */
+#ifndef IMMURE_KERNEL_NETPLUMB_H
+#define IMMURE_KERNEL_NETPLUMB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernel/rtnl.h"
+
+enum { IMMURE_NETPLUMB_SPARE = 8 };
+
+enum immure_netplumb_fd {
+	IMMURE_NETPLUMB_TCP4,    /* transparent listeners, or -1 without nf_tables */
+	IMMURE_NETPLUMB_TCP6,
+	IMMURE_NETPLUMB_DNS_UDP, /* gateway, port 53 */
+	IMMURE_NETPLUMB_DNS_TCP,
+	IMMURE_NETPLUMB_NFT,     /* for immure_nft_add and _remove; -1 without */
+	IMMURE_NETPLUMB_SPARE4,  /* unbound TCP sockets: to dial in, or to listen for a pair */
+	IMMURE_NETPLUMB_SPARE6 = IMMURE_NETPLUMB_SPARE4 + IMMURE_NETPLUMB_SPARE,
+	IMMURE_NETPLUMB_MAX = IMMURE_NETPLUMB_SPARE6 + IMMURE_NETPLUMB_SPARE,
+};
+
+struct immure_netplumb_config {
+	struct immure_rtnl_setup routes; /* with_v6: if the kernel has it */
+	uint16_t port;      /* of the transparent listeners; 0: any that is free */
+	bool without_nft;   /* do as if nf_tables were missing */
+	unsigned int spare; /* sockets a family, up to IMMURE_NETPLUMB_SPARE */
+};
+
+struct immure_netplumb {
+	bool with_v6;
+	bool with_nft; /* false: a listener for each pair is needed */
+	int fd[IMMURE_NETPLUMB_MAX]; /* -1 = none */
+};
+
+/* 0 or -errno, and in *ret_what (when not NULL) what failed. On failure nothing
+ * is left open, but the namespace is not to be used. */
+int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_netplumb *ret,
+			 const char **ret_what);
+void immure_netplumb_done(struct immure_netplumb *p);
+
+#endif
