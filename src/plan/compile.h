@@ -148,6 +148,10 @@ bool immure_compile_visible(const struct immure_compile *b, const char *path);
 int32_t immure_compile_view(struct immure_compile *b);      /* view.c */
 int32_t immure_compile_files(struct immure_compile *b);     /* files.c */
 int32_t immure_compile_masks(struct immure_compile *b);     /* masks.c */
+/* The table's entries are paths in a workspace, or in a home that is one. Where
+ * root is a place inside the home: the part of the entry that is below root, NULL
+ * when the entry is elsewhere. */
+const char *immure_compile_in_home(const char *home, const char *root, const char *entry);
 /* Whether the mount that a path is on shows the kernel's own objects. */
 bool immure_compile_kernels(const struct immure_compile *b, const char *path);
 int32_t immure_compile_aliases(struct immure_compile *b);   /* alias.c */

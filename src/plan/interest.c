@@ -72,8 +72,14 @@ static void add_protected(struct ask *q, const char *dir)
 	for (size_t i = 0; i < immure_protected_paths_n; i++) {
 		const struct immure_protected_path *e = &immure_protected_paths[i];
 
-		if (!e->build && !strchr(e->path, '*'))
-			add_below(q, dir, e->path);
+		const char *sub;
+
+		if (e->build || strchr(e->path, '*'))
+			continue;
+		add_below(q, dir, e->path);
+		sub = immure_compile_in_home(q->f->home, dir, e->path);
+		if (sub)
+			add_below(q, dir, sub);
 	}
 }
 

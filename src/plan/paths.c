@@ -87,3 +87,15 @@ bool immure_compile_vanishes(const struct immure_policy *p, const char *path)
 			return true;
 	return false;
 }
+
+const char *immure_compile_in_home(const char *home, const char *root, const char *entry)
+{
+	size_t n;
+
+	if (!home || strcmp(home, "/") == 0 || strcmp(home, root) == 0 ||
+	    !immure_path_is_under(root, home))
+		return NULL;
+	root += strlen(home) + 1;
+	n = strlen(root);
+	return strncmp(entry, root, n) == 0 && entry[n] == '/' ? entry + n + 1 : NULL;
+}

@@ -210,6 +210,10 @@ static int32_t table(struct immure_compile *b, const struct immure_root *root)
 			r = watch(b, &e, build);
 		if (r == 0 && !pattern && !t->build)
 			r = protect(b, &e);
+		e.sub = immure_compile_in_home(b->f->home, root->text, t->path);
+		e.anywhere = false;
+		if (r == 0 && e.sub && !pattern && !t->build)
+			r = protect(b, &e);
 		if (r < 0)
 			return r;
 	}

@@ -142,8 +142,8 @@ const struct immure_key immure_keys[] = {
 		.help = "protect the built-in table of files the host executes",
 		.doc = "Whether the built-in table of files that some program on the host obeys by "
 		       "itself (hooks, editor tasks, agents' settings) is protected in writable "
-		       "places, and watched where such a file does not exist yet. The table is in "
-		       "the reference.",
+		       "places, and watched where such a file does not exist yet. A writable place "
+		       "inside the home counts as that part of a home. The table is in the reference.",
 		.enforced_by = "file_write", .example = "true",
 	},
 	{

@@ -358,6 +358,24 @@ true"""
     assert result.errors.count("is the kernel's") == 3, result
 
 
+def test_a_writable_place_inside_the_home(site):
+    """What the host obeys in a home is obeyed there too when only a part is writable."""
+    for name in (".config/autostart", ".config/git", ".local/share"):
+        (site.home / name).mkdir(parents=True)
+    (site.home / ".config/git/config").write_text("[user]\n")
+    site.own(site.home)
+    result = site.run("/bin/sh", "-c", "cd .config; echo x > autostart/evil.desktop; "
+                      "echo evil >> git/config; mkdir -p systemd/user; echo x > systemd/user/x.service; "
+                      "mkdir -p ../.local/share/systemd; echo fine > other", cwd=site.home,
+                      flags=["--workspace", site.ws, "--write", site.home / ".config",
+                             "--write", site.home / ".local/share"])
+    assert not list((site.home / ".config/autostart").iterdir()), result
+    assert (site.home / ".config/git/config").read_text() == "[user]\n"
+    assert not (site.home / ".config/systemd").exists(), result
+    assert not (site.home / ".local/share/systemd").exists(), result
+    assert (site.home / ".config/other").read_text() == "fine\n"
+
+
 @pytest.fixture
 def elsewhere(site):
     """A place for our state on another file system, where rename(2) cannot reach."""
