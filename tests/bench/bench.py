@@ -239,11 +239,12 @@ def ratio_text(rows, label):
 
 
 def denied(plan):
-    """The first masked file of the plan that is there: a checker must be refused."""
-    for op in plan["operations"]:
-        if op["op"] == "mask" and "optional" not in op.get("flags", []):
-            return ["denied:" + op["dst"]]
-    return []
+    """A masked path of the plan that is there: a checker must be refused. A
+    directory, since the host may replace a file, and the mount on it goes along."""
+    found = [op for op in plan["operations"]
+             if op["op"] == "mask" and "optional" not in op.get("flags", [])]
+    found.sort(key=lambda op: "file" in op.get("flags", []))
+    return ["denied:" + found[0]["dst"]] if found else []
 
 
 def machine():
