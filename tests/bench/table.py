@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the figures that bench.py --json wrote into docs/PERFORMANCE.md, between
+its two markers: table.py FIGURES.json docs/PERFORMANCE.md"""
+import json
+import pathlib
+import sys
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+TARGETS = {"true": "`/bin/true` (dynamic, glibc)", "static": "a static program that only exits"}
+
+
+def row(*cells):
+    return "| " + " | ".join(str(c) for c in cells) + " |"
+
+
+def head(*cells):
+    return [row(*cells), row(*(["---"] + ["---:"] * (len(cells) - 1)))]
+
+
+def launch(results):
+    for i, (who, tables) in enumerate(results["launch"].items()):
+        person = "root" if who == "root" else "an ordinary user"
+        for target, rows in tables.items():
+            yield from ["", "### Launching %s as %s" % (TARGETS.get(target, target), person), ""]
+            yield from head("", "min", "median", "p90", "over plain: median", "min",
+                            "of bwrap, plain view", "of bwrap, same view")
+            for label, r in rows.items():
+                total, over = r["total_us"], r["over_us"]
+                like = "bwrap-as-" + ("dev" if label.endswith("dev") else "strict")
+                ratios = ["%.2f" % (over["p50"] / rows[o]["over_us"]["p50"])
+                          if o in rows and over["p50"] > 0 else "" for o in ("bwrap-plain", like)]
+                yield row(label, *("%.0f" % total[k] for k in ("min", "p50", "p90")),
+                          "%.0f" % over["p50"], "%.0f" % over["min"], *ratios)
+        if i == 0:
+            yield from ["", "Microseconds from spawn to reaped; each row is as many samples as "
+                        "the bench takes, one of each a round."]
+
+
+def inside(results):
+    if "operations" in results:
+        yield from ["", "### One operation inside, ns", ""]
+        yield from head("", "plain", "dev", "strict", "dev − plain", "strict − plain")
+        for name, r in results["operations"].items():
+            plain, dev, strict = r["plain_ns"], r["dev_ns"], r["strict_ns"]
+            yield row(name, "%.0f" % plain, "%.0f" % dev, "%.0f" % strict,
+                      "%+.0f" % (dev - plain), "%+.0f" % (strict - plain))
+    if "workloads" in results:
+        yield from ["", "### Whole work inside `dev`, ms", ""]
+        yield from head("", "plain", "dev", "ratio of medians", "ratio of least",
+                        "ratio of CPU time")
+        for name, r in results["workloads"].items():
+            yield row(name, "%.1f" % r["plain_ms"], "%.1f" % r["dev_ms"],
+                      *("%.3f" % r[k] for k in ("p50_ratio", "least_ratio", "cpu_ratio")))
+
+
+def stages(results):
+    yield from ["", "### Where a launch spends it, µs", ""]
+    profiles = results["stages"]
+    names = list(dict.fromkeys(n for p in profiles.values() for n in p))
+    yield from head("", *profiles)
+    for name in names:
+        yield row(name, *("%.0f" % p[name] if name in p else "" for p in profiles.values()))
+
+
+def rest(results):
+    yield from ["", "### Beside the command", ""]
+    yield from head("", "")
+    if "memory" in results:
+        m = results["memory"]
+        yield row("private memory of supervisor and init", "%d KB" % m["private_kb"])
+        yield row("proportional memory (Pss)", "%d KB" % m["pss_kb"])
+    for name, r in results.get("parent", {}).items():
+        yield row("session from a program with %s: until started, until ended" % name,
+                  "%.0f, %.0f µs" % (r["start"]["p50"], r["all"]["p50"]))
+    if "teardown" in results:
+        t = results["teardown"]
+        yield row("kill -9 of the supervisor until the last of %d processes is gone" %
+                  t["processes"], "%.0f µs, at most %.0f" % (t["p50_us"], t["most_us"]))
+    for name, r in results.get("many", {}).items():
+        yield row("%d at once, %s: until all run, until all are gone" % (r["count"], name),
+                  "%.0f, %.0f ms" % (r["up_ms"], r["down_ms"]))
+
+
+def judged(results):
+    yield from ["", "### Targets", ""]
+    yield from head("", "measured", "target", "")
+    for t in results["targets"]:
+        what = " ".join("an ordinary user," if w.startswith("imbench") else w
+                        for w in t["what"].split(" "))
+        yield row(what, "%.3g%s" % (t["value"], t["unit"]), "%g%s" % (t["target"], t["unit"]),
+                  "met" if t["pass"] else "missed")
+
+
+def lines(results):
+    m = results["machine"]
+    programs = ", ".join(m["programs"].values())
+    yield "Kernel %s, %s, %d CPUs; %s. Load %.1f before, %.1f after." % (
+        m["kernel"], m["arch"], m["cpus"], programs, results["load_before"][0],
+        results["load_after"][0])
+    yield from judged(results)
+    if "launch" in results:
+        yield from launch(results)
+    if "stages" in results:
+        yield from stages(results)
+    yield from inside(results)
+    yield from rest(results)
+
+
+def main():
+    results = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    path = pathlib.Path(sys.argv[2])
+    text = path.read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    path.write_text(before + BEGIN + "\n" + "\n".join(lines(results)) + "\n" + END + after)
+
+
+if __name__ == "__main__":
+    main()
