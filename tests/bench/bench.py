@@ -137,7 +137,7 @@ class Bench:
         return False
 
     def launch(self):
-        rounds, budget = (8, 3) if self.quick else (300, 35)
+        rounds, budget = (12, 4) if self.quick else (300, 35)
         with rivals.without_v2() as hidden_ns:
             for who in self.people:
                 print("\nlaunch as %s, us" % who.name)
@@ -166,28 +166,25 @@ class Bench:
         table = self.results.setdefault("launch", {})[who.name] = {}
         for target in self.programs:
             floor = [int(v) for v in samples["plain/" + target]]
-            rows = {}
+            rows = table[target] = {}
             for name, values in samples.items():
-                label, of = name.split("/")
-                if of != target:
-                    continue
-                taken = [(int(v), f) for v, f in zip(values, floor) if v != "-"]
-                rows[label] = {"total_us": spread([v / 1000 for v, _ in taken]),
-                               "over_us": spread([(v - f) / 1000 for v, f in taken])}
-            table[target] = rows
-            print("  %-18s %27s   %27s  %s" % (
-                target, "total   min   p50   p90", "over plain   min   p50   p90", "of bwrap-as-*"))
+                if name.endswith("/" + target):
+                    rows[name.split("/")[0]] = costs(values, floor)
+            for row in rows.values():
+                row["over_us"]["least"] = row["total_us"]["min"] - rows["plain"]["total_us"]["min"]
+            print("  %-18s total: min   p50   p90   over plain: p50 least   "
+                  "of bwrap: p50, least" % target)
             for label, row in rows.items():
                 total, over = row["total_us"], row["over_us"]
-                print("  %-18s %15.0f %5.0f %5.0f   %15.0f %5.0f %5.0f  %s" % (
-                    label, total["min"], total["p50"], total["p90"], over["min"], over["p50"],
-                    over["p90"], ratio_text(rows, label)))
+                print("  %-18s %10.0f %5.0f %5.0f   %15.0f %5.0f   %s" % (
+                    label, total["min"], total["p50"], total["p90"], over["p50"], over["least"],
+                    ratio_text(rows, label)))
         for profile, target in (("strict", 0.35), ("dev", 0.5)):
             for name, rows in table.items():
-                ratio = ratios(rows, "immure-" + profile).get("bwrap-as-" + profile)
-                if ratio is not None:
+                against = ratios(rows, "immure-" + profile).get("bwrap-as-" + profile)
+                if against:
                     self.judge("%s as %s, %s, of bwrap's overhead with the same view" % (
-                        profile, who.name, name), ratio, target, "x")
+                        profile, who.name, name), against["p50"], target, "x")
 
     # ---- stages ----
 
@@ -227,15 +224,25 @@ class Bench:
         work.many(self)
 
 
+def costs(values, floor):
+    """One command's samples, against plain's of the same rounds."""
+    taken = [(int(v) / 1000, f / 1000) for v, f in zip(values, floor) if v != "-"]
+    return {"total_us": spread([us for us, _ in taken]),
+            "over_us": {"p50": statistics.median(us - f for us, f in taken)}}
+
+
 def ratios(rows, label):
-    return {other: rows[label]["over_us"]["p50"] / rows[other]["over_us"]["p50"]
-            for other in rows if other.startswith("bwrap") and rows[other]["over_us"]["p50"] > 0}
+    """How label's overhead compares with each bwrap's, by median and by least."""
+    return {other: {k: rows[label]["over_us"][k] / max(1, rows[other]["over_us"][k])
+                    for k in ("p50", "least")}
+            for other in rows if other.startswith("bwrap")}
 
 
 def ratio_text(rows, label):
     if label.startswith("plain"):
         return ""
-    return "  ".join("%s %.2f" % (other[6:], r) for other, r in ratios(rows, label).items())
+    return "  ".join("%s %.2f %.2f" % (other[6:], r["p50"], r["least"])
+                     for other, r in ratios(rows, label).items())
 
 
 def denied(plan):
