@@ -3,21 +3,23 @@
  * mount, because a domain forbids later ones, and after the pivot, because its
  * rules name objects by descriptors opened in the final view. */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
 #include "init/init.h"
 #include "kernel/landlock.h"
+#include "kernel/mount.h"
 
 static int add_rule(int ruleset, const struct immure_op *op)
 {
-	IMMURE_CLEANUP_FD int fd = open(op->dst, O_PATH | O_CLOEXEC);
+	/* No links: the tree may be another session's as well, which could put one
+	 * where the plan saw a directory. */
+	IMMURE_CLEANUP_FD int fd = immure_mount_open_host(op->dst);
 	uint64_t rights = op->num[0];
 	struct stat st;
 
 	if (fd < 0)
-		return errno == ENOENT && (op->flags & IMMURE_OPF_OPTIONAL) ? 0 : -errno;
+		return fd == -ENOENT && (op->flags & IMMURE_OPF_OPTIONAL) ? 0 : fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
