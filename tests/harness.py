@@ -68,7 +68,10 @@ def remove_tree(path):
             os.chmod(name, 0o700)
             function(name)
 
-    shutil.rmtree(path, onerror=again)
+    # rm is faster by far; what it cannot remove, the other can.
+    subprocess.run(["rm", "-rf", "--", path], stderr=subprocess.DEVNULL)
+    if os.path.lexists(path):
+        shutil.rmtree(path, onerror=again)
 
 
 class Result:

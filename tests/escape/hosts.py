@@ -84,6 +84,43 @@ def bind(site):
 
 
 @contextlib.contextmanager
+def submount(site):
+    """A writable mount inside what is visible and read-only."""
+    script = f"mount -t tmpfs -o mode=777 x {site.out}/dir && exec \"$@\""
+    yield {"_wrap": ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]}
+
+
+@contextlib.contextmanager
+def vscode_link(site):
+    (site.ws / "vs").mkdir()
+    (site.ws / "vs/tasks.json").write_text("{}")
+    os.symlink("vs", site.ws / ".vscode")
+    site.own(site.ws)
+    yield {}
+
+
+@contextlib.contextmanager
+def protected_outside(site):
+    for name in (".envrc", ".git/config", ".vscode/tasks.json", ".claude/settings.json"):
+        path = site.out / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("host's\n")
+    site.own(site.out)
+    yield {}
+
+
+@contextlib.contextmanager
+def worktree(site):
+    """The workspace is a linked worktree: .git is a file that says where the rest is."""
+    gitdir = site.path / "main/.git/worktrees/ws"
+    gitdir.mkdir(parents=True)
+    (site.ws / ".git").write_text(f"gitdir: {gitdir}\n")
+    site.own(site.path / "main")
+    site.own(site.ws)
+    yield {}
+
+
+@contextlib.contextmanager
 def deny_link(site):
     os.symlink("../deny", site.out / "to-deny")
     yield {}

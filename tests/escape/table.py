@@ -95,6 +95,7 @@ SYSTEM_FILES = [
     ("/proc/sys/user/max_user_namespaces", "open_write",
      "none: a user namespace shows its own"),
     ("/proc/irq/default_smp_affinity", "open_write", ()),
+    ("/proc/sys/fs/binfmt_misc/register", "open_write", ()),
     ("/sys/kernel/mm/transparent_hugepage/enabled", "open_write", ("--rw", "/sys")),
     ("/sys/power/state", "open_write", ("--rw", "/sys")),
     ("/sys/module/kernel/parameters/panic", "open_write", ("--rw", "/sys")),
@@ -170,6 +171,8 @@ def mask_attacks():
                  needs=("hardlink",), threats="47")
     yield Attack("bind_alias", "path.open", ("{out}/dir/secret",), DENY, (), needs=("bind",),
                  modes=("root",), threats="49")
+    yield Attack("submount_write", "fs.write", ("{out}/dir/new",), (), ("--rw", "{out}/dir"),
+                 needs=("submount",), modes=("root",), threats="44")
     yield Attack("symlinked_deny", "path.open", ("{deny}/secret",), ("--deny", "{out}/to-deny"), (),
                  needs=("deny_link",), threats="40")
     yield Attack("symlinked_name", "path.open", ("{out}/to-deny/secret",),
@@ -207,6 +210,15 @@ def protect_attacks():
                  threats="38")
     yield Attack("protect_symlinked", "fs.write", ("{ws}/real-config",), (), RW,
                  needs=("git", "git_symlink"), threats="40 64")
+    yield Attack("protect_symlinked_dir", "fs.write", ("{ws}/vs/tasks.json",), (), RW,
+                 needs=("vscode_link",), threats="40")
+    for name in (".envrc", ".git/config", ".vscode/tasks.json", ".claude/settings.json"):
+        yield Attack(f"protect_elsewhere_{name}", "fs.write", ("{out}/" + name,),
+                     ("--write", "{out}"), RW, needs=("protected_outside",), threats="38 39")
+    yield Attack("worktree_pointer", "fs.rename_over", ("{ws}/.git", "{ws}/mine"), (), RW,
+                 needs=("worktree",), threats="64")
+    yield Attack("worktree_pointer_write", "fs.write", ("{ws}/.git",), (), RW, needs=("worktree",),
+                 threats="64")
     yield Attack("workspace_ro", "fs.write", ("{ws}/mine",), ("--profile", "readonly"), RW,
                  threats="44")
 
@@ -284,6 +296,9 @@ def net_attacks():
                  needs=("listeners",), threats="72")
     yield Attack("abstract_dgram", "net.abstract_dgram", ("{abstract}d",), (), ("--share-net",),
                  needs=("listeners",), threats="72")
+    # The network namespace is given up on purpose; Landlock's scope remains.
+    yield Attack("abstract_host_net", "net.abstract", ("{abstract}",), ("--net", "host"),
+                 ("--share-net",), needs=("listeners",), threats="72", modes=("root", "user"))
     for act in ("iptables", "transparent", "mark", "link_down"):
         yield Attack(act, f"net.{act}", (), (), ("kernel", "--caps"), threats="82")
     yield Attack("interface", "net.interface", (), (), ("--share-net",), threats="30")

@@ -498,6 +498,24 @@ def test_git_on_the_host_runs_nothing(site, name):
     assert not sprung.exists(), sprung.read_text()
 
 
+def test_git_in_a_linked_worktree(site):
+    """Here .git is a file, and what it points to is outside."""
+    trap, sprung, tree = site.path / "trap", site.path / "sprung", site.path / "tree"
+    trap.write_text(f"#!/bin/sh\necho \"$0 $*\" >> {sprung}\n")
+    trap.chmod(0o755)
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    site.own(site.path)
+    for args in (["init", "-q"], ["add", "mine"], [*identity, "commit", "-qm", "one"],
+                 ["worktree", "add", "-q", str(tree)]):
+        assert site.call("git", *args).code == 0
+    result = site.sh(f"git init -q evil; printf '[core]\\nfsmonitor={trap}\\nworktree=..\\n' >> "
+                     f"evil/.git/config; printf 'gitdir: %s/evil/.git\\n' $PWD > p; mv p .git; "
+                     f"cp p .git; rm .git; mv .git q; git status", cwd=tree)
+    for args in (["status"], ["diff"], ["log", "-1"]):
+        site.call("git", *args, cwd=tree)
+    assert not sprung.exists(), (sprung.read_text(), result)
+
+
 # ---- odd trees ------------------------------------------------------------------
 
 
@@ -559,12 +577,8 @@ def test_a_dangerous_workspace_is_no_way_in(site, place):
 
 
 def test_hundred_thousand_entries(site):
-    for i in range(100):
-        directory = site.ws / f"d{i}"
-        directory.mkdir()
-        for j in range(1000):
-            os.close(os.open(directory / f"f{j}", os.O_CREAT | os.O_WRONLY, 0o644))
-    site.own(site.ws)
+    script = "for i in $(seq 0 99); do mkdir d$i && (cd d$i && seq -f f%g 1000 | xargs touch); done"
+    assert site.call("/bin/sh", "-c", script).code == 0
     result = site.sh("ls d99 | wc -l; echo x > d50/.envrc", record=True)
     assert result.text.strip() == "1000", result
     assert not (site.ws / "d50/.envrc").exists(), "a watched name deep in a large tree"

@@ -250,3 +250,15 @@ def test_output_to_a_slow_terminal_is_whole(terminal):
     term = terminal("/bin/sh", "-c", "seq 1 20000; echo end")
     term.expect("19999\r\n20000\r\nend", seconds=30)
     assert term.wait() == 0
+
+
+def test_callers_terminal_is_out_of_reach(site):
+    """No stream is a terminal, but the caller has one: /dev/tty must not be it."""
+    script = f"exec {site.immure} run -- /bin/sh -c 'echo x > /dev/tty && echo reached || echo no' " \
+             f"< /dev/null > {site.path}/out.txt 2>/dev/null"
+    term = Terminal(site, "/bin/sh", "-c", script)
+    try:
+        term.wait()
+        assert (site.path / "out.txt").read_text() == "no\n"
+    finally:
+        term.close()
