@@ -7,28 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 struct immure_arena_block {
 	struct immure_arena_block *prev;
 	size_t used;
 	size_t cap;
-	size_t mapped; /* bytes to unmap, 0 = from malloc() */
 	alignas(max_align_t) char data[];
 };
 
-/* The sanitizers watch what malloc() gives. */
-#if defined(__SANITIZE_ADDRESS__)
-#define MAP_BLOCKS 0
-#elif defined(__has_feature)
-#define MAP_BLOCKS (!__has_feature(address_sanitizer))
-#else
-#define MAP_BLOCKS 1
-#endif
-
 /* Small first, so that a short-lived arena costs no page of its own. */
-enum { ARENA_FIRST = 4096 - 64, ARENA_MAP = 8 * 1024 - 64,
-       ARENA_LARGEST = 32 * 1024 - 64 };
+enum { ARENA_FIRST = 4096 - 64, ARENA_LARGEST = 32 * 1024 - 64 };
 
 void immure_arena_done(struct immure_arena *a)
 {
@@ -37,34 +25,10 @@ void immure_arena_done(struct immure_arena *a)
 	while (b) {
 		struct immure_arena_block *prev = b->prev;
 
-		if (b->mapped)
-			(void)munmap(b, b->mapped); /* ours, so it cannot fail */
-		else
-			free(b);
+		free(b);
 		b = prev;
 	}
 	*a = (struct immure_arena)IMMURE_ARENA_INIT;
-}
-
-/* A large block comes with its pages in place: touching them one by one costs a
- * trap each, which was a good part of what planning a launch took. */
-static struct immure_arena_block *new_block(size_t cap)
-{
-	struct immure_arena_block *b;
-	size_t size = sizeof(*b) + cap;
-
-	if (!MAP_BLOCKS || cap < ARENA_MAP) {
-		b = malloc(size);
-		if (b)
-			b->mapped = 0;
-		return b;
-	}
-	b = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
-		 0);
-	if (b == MAP_FAILED)
-		return NULL;
-	b->mapped = size;
-	return b;
 }
 
 void *immure_arena_alloc(struct immure_arena *a, size_t size)
@@ -84,7 +48,7 @@ void *immure_arena_alloc(struct immure_arena *a, size_t size)
 		if (cap < size)
 			cap = size;
 
-		b = new_block(cap);
+		b = malloc(sizeof(*b) + cap);
 		if (!b)
 			goto failed;
 		b->prev = a->last;
@@ -94,8 +58,7 @@ void *immure_arena_alloc(struct immure_arena *a, size_t size)
 	}
 	p = b->data + b->used;
 	b->used += size;
-	if (!b->mapped) /* fresh pages are zero */
-		memset(p, 0, size);
+	memset(p, 0, size);
 	return p;
 failed:
 	a->failed = true;

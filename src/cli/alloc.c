@@ -6,8 +6,9 @@
  *
  * A block is a power of two of bytes, cut from one region in the program's own
  * zeroed memory, then from mapped chunks; freed blocks wait in a list per size.
- * Nothing goes back to the kernel except large blocks, which are mappings of
- * their own. Sizes are checked, a block's size is in the 16 bytes before it. */
+ * Pages come a few at a time before they are touched, since a trap for each costs
+ * more than the page. Nothing goes back to the kernel except large blocks, which
+ * are mappings of their own. Sizes are checked, a block's size is in the 16 bytes before it. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,12 +16,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 enum {
 	LEAST_SHIFT = 5,   /* 32 bytes, the header included */
 	MOST_SHIFT = 17,   /* larger blocks are mapped one by one */
 	HEADER = 16,
 	FIRST_REGION = 512 << 10,
 	CHUNK = 1 << 20,
+	AHEAD = 48 << 10,
+	PAGE = 4096,
 };
 
 struct header {
@@ -37,6 +44,7 @@ struct freed {
 /* The process's heap is state by nature; nothing else here is. */
 static struct {
 	char *at, *end;
+	char *there; /* pages up to here are in place */
 	struct freed *lists[MOST_SHIFT + 1];
 	_Alignas(16) char first[FIRST_REGION];
 } heap;
@@ -59,6 +67,21 @@ static void *map(size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* Asks for the pages of what was just handed out and some more. */
+static void bring_pages(void)
+{
+	char *from = heap.there, *to = heap.at + AHEAD;
+
+	if (to > heap.end)
+		to = heap.end;
+	from = (char *)(((uintptr_t)from + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+	to = (char *)((uintptr_t)to & ~(uintptr_t)(PAGE - 1));
+	/* Before Linux 5.14, or out of memory: then each page traps, as ever. */
+	if (to > from)
+		(void)madvise(from, (size_t)(to - from), MADV_POPULATE_WRITE);
+	heap.there = heap.end - heap.at > AHEAD ? to : heap.end;
+}
+
 /* Zeroed when it comes from the kernel for the first time: *ret_fresh. */
 static struct header *block(size_t size, int *ret_fresh)
 {
@@ -75,6 +98,7 @@ static struct header *block(size_t size, int *ret_fresh)
 	if (!heap.at) {
 		heap.at = heap.first;
 		heap.end = heap.first + FIRST_REGION;
+		heap.there = heap.first;
 	}
 	if ((size_t)(heap.end - heap.at) < size) {
 		p = map(CHUNK);
@@ -82,9 +106,14 @@ static struct header *block(size_t size, int *ret_fresh)
 			return NULL;
 		heap.at = p;
 		heap.end = p + CHUNK;
+		heap.there = p;
 	}
 	p = heap.at;
 	heap.at += size;
+	if (size > AHEAD) /* room for the worst case, of which little is used */
+		heap.there = heap.at;
+	else if (heap.at > heap.there)
+		bring_pages();
 	((struct header *)p)->size = size;
 	return (struct header *)p;
 }
