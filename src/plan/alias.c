@@ -173,6 +173,7 @@ static int32_t own_binds(struct immure_compile *b)
 			r = at ? add_like(b, &pt, at) : -IMMURE_ERR_NOMEM;
 			if (r < 0)
 				return r;
+			b->points[b->points_n - 1].through = dst;
 			if (pt.rank == IMMURE_RANK_ALLOW)
 				b->points[b->points_n - 1].src = pt.path;
 		}

@@ -40,6 +40,7 @@ enum immure_rank {
 struct immure_point {
 	const char *path;
 	const char *src;  /* host path, link text or contents; NULL = path */
+	const char *through; /* the bind in a link's place that this belongs to */
 	const char *key;
 	uint32_t mode;
 	uint32_t seq;     /* order of adding, ties only */

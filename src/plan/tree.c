@@ -350,11 +350,27 @@ static int32_t put_kernel(struct walk *w, struct place *in, const struct immure_
 	}
 }
 
+/* No bind was needed in a link's place, because the link is seen there as it is:
+ * nothing can be mounted on it, and where it leads everything is settled. */
+static bool link_leads_there(const struct walk *w, const struct place *in,
+			     const struct immure_point *pt)
+{
+	const struct immure_fact_path *s;
+
+	if (!pt->through || in->state == EMPTY || in->state == MASKED ||
+	    in->len >= strlen(pt->through))
+		return false;
+	s = immure_facts_path(w->b->f, pt->through);
+	return s && s->real && strcmp(s->real, pt->through) != 0;
+}
+
 static int32_t put(struct walk *w, const struct immure_point *pt)
 {
 	struct place *in = parent_of(w, pt->path);
 	struct immure_op *op;
 
+	if (link_leads_there(w, in, pt))
+		return 0;
 	switch ((enum immure_point_kind)pt->kind) {
 	case IMMURE_POINT_PIN:
 	case IMMURE_POINT_READONLY:

@@ -376,6 +376,27 @@ def test_a_writable_place_inside_the_home(site):
     assert (site.home / ".config/other").read_text() == "fine\n"
 
 
+@pytest.mark.parametrize("profile", ["dev", "strict"])
+@pytest.mark.parametrize("where", ["ws", "out"])
+def test_denied_and_shown_through_a_link(site, where, profile):
+    """A link to what is denied, or to what holds it, is named to be read."""
+    top = getattr(site, where)
+    (top / "place").mkdir()
+    (top / "place/secret").write_bytes(harness.SECRET)
+    (top / "place/other").write_bytes(b"other\n")
+    (top / "to-place").symlink_to("place")
+    (top / "to-secret").symlink_to("place/secret")
+    site.own(top)
+    script = f"cd {top}; cat place/secret to-place/secret to-secret; cat to-place/other"
+    for link, deny, seen in (("to-secret", "place/secret", None), ("to-place", "place", b""),
+                             ("to-place", "place/secret", b"other\n")):
+        result = site.sh(script, flags=["--profile", profile, "--deny", top / deny,
+                                        "--read", top / link])
+        assert result.code != 125, (link, deny, result)
+        assert harness.SECRET not in result.out, (link, deny, result)
+        assert seen is None or result.out == seen, (link, deny, result)
+
+
 @pytest.fixture
 def elsewhere(site):
     """A place for our state on another file system, where rename(2) cannot reach."""
