@@ -12,7 +12,7 @@ import re
 import sys
 
 LAYERS = ["base", "kernel", "facts", "policy", "plan", "backend", "init", "session",
-          "evidence", "lib"]
+          "egress", "evidence", "lib"]
 # A dependency is wrapped by one file; its header appears nowhere else.
 WRAPPED = {"jansson.h": {"base/json.c"}}
 PUBLIC_MAY = {"stddef.h", "stdint.h"}

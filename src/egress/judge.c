@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/judge.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/checks.h"
+
+/* ---- rules ---- */
+
+static int parse_rules(struct immure_arena *a, const struct immure_strv *l,
+		       struct immure_judge_rule **ret, struct immure_complaint *c)
+{
+	struct immure_judge_rule *rules = NULL;
+
+	if (l->n)
+		rules = immure_arena_alloc(a, l->n * sizeof(*rules));
+	if (l->n && !rules)
+		return -ENOMEM;
+	for (size_t i = 0; i < l->n; i++) {
+		int r = immure_netrule_parse(a, l->v[i], &rules[i].rule, c);
+
+		if (r < 0)
+			return r;
+		rules[i].text = immure_netrule_print(a, &rules[i].rule);
+		if (!rules[i].text)
+			return -ENOMEM;
+	}
+	*ret = rules;
+	return 0;
+}
+
+int immure_judge_init(struct immure_arena *a, const struct immure_strv *allow,
+		      const struct immure_strv *deny, struct immure_judge *ret,
+		      struct immure_complaint *c)
+{
+	struct immure_judge j = { .allow_n = allow->n, .deny_n = deny->n };
+	int r = parse_rules(a, allow, &j.allow, c);
+
+	if (r == 0)
+		r = parse_rules(a, deny, &j.deny, c);
+	if (r == 0)
+		*ret = j;
+	return r;
+}
+
+/* What must be seen before a rule can be decided. */
+enum needs { NEEDS_NOTHING, NEEDS_TLS, NEEDS_HTTP, NEEDS_INTERCEPTION };
+
+static enum needs needs_of(const struct immure_netrule *r)
+{
+	switch (r->protocol) {
+	case IMMURE_PROTO_TLS:
+		return NEEDS_TLS;
+	case IMMURE_PROTO_HTTP:
+		return NEEDS_HTTP;
+	case IMMURE_PROTO_HTTPS:
+		return r->path || r->methods ? NEEDS_INTERCEPTION : NEEDS_TLS;
+	case IMMURE_PROTO_ANY:
+	case IMMURE_PROTO_TCP:
+	case IMMURE_PROTO_SSH:
+		return NEEDS_NOTHING;
+	}
+	return NEEDS_INTERCEPTION;
+}
+
+/* A deny rule about some requests only. */
+static bool conditional(const struct immure_netrule *r)
+{
+	return needs_of(r) == NEEDS_HTTP && (r->path || r->methods);
+}
+
+static bool covers_host(const struct immure_netrule *r, const struct immure_endpoint *to)
+{
+	return to->kind == IMMURE_HOST_NAME ?
+		       immure_netrule_has_name(r, to->name) :
+		       immure_netrule_has_address(r, to->kind, to->address);
+}
+
+bool immure_judge_covers(const struct immure_netrule *r, const struct immure_endpoint *to)
+{
+	return immure_netrule_has_port(r, to->port) && covers_host(r, to);
+}
+
+/* ---- verdicts ---- */
+
+static enum immure_verdict_kind allow(struct immure_verdict *v, const char *rule)
+{
+	*v = (struct immure_verdict){ .kind = IMMURE_VERDICT_ALLOW, .rule = rule };
+	return v->kind;
+}
+
+enum immure_verdict_kind immure_verdict_deny(struct immure_verdict *v, const char *rule,
+					     const char *fmt, ...)
+{
+	va_list ap;
+
+	*v = (struct immure_verdict){ .kind = IMMURE_VERDICT_DENY, .rule = rule };
+	va_start(ap, fmt);
+	(void)vsnprintf(v->why, sizeof(v->why), fmt, ap);
+	va_end(ap);
+	return v->kind;
+}
+
+static enum immure_verdict_kind deny_by(struct immure_verdict *v, const char *rule)
+{
+	(void)immure_verdict_deny(v, rule, "network.deny has \"%s\"", rule);
+	(void)snprintf(v->add, sizeof(v->add), "nothing; take \"%.250s\" out of network.deny", rule);
+	return v->kind;
+}
+
+static enum immure_verdict_kind deny_unlisted(struct immure_verdict *v,
+					      const struct immure_endpoint *to)
+{
+	char text[IMMURE_ENDPOINT_TEXT];
+
+	(void)immure_endpoint_print(to, text);
+	(void)immure_verdict_deny(v, NULL, "%s is not in network.allow", text);
+	(void)snprintf(v->add, sizeof(v->add), "\"%s\" in network.allow", text);
+	return v->kind;
+}
+
+/* ---- lookup ---- */
+
+/* The first port from lo to hi that no unconditional deny rule takes away; 0 =
+ * none is left. */
+static unsigned int port_left(const struct immure_judge *j, const struct immure_endpoint *to,
+			      struct immure_port_range range, const char **ret_denied_by)
+{
+	unsigned int port = range.lo;
+
+	while (port <= range.hi) {
+		unsigned int past = 0;
+
+		for (size_t i = 0; i < j->deny_n && !past; i++) {
+			const struct immure_netrule *r = &j->deny[i].rule;
+
+			if (conditional(r) || !covers_host(r, to))
+				continue;
+			for (unsigned int k = 0; k < r->ports_n; k++)
+				if (port >= r->ports[k].lo && port <= r->ports[k].hi)
+					past = r->ports[k].hi + 1U;
+			if (past)
+				*ret_denied_by = j->deny[i].text;
+		}
+		if (!past)
+			return port;
+		port = past;
+	}
+	return 0;
+}
+
+enum immure_verdict_kind immure_judge_name(const struct immure_judge *j, const char *name,
+					   size_t *ret_wild_bytes, struct immure_verdict *ret)
+{
+	struct immure_endpoint to = { .kind = IMMURE_HOST_NAME };
+	const char *rule = NULL, *denied_by = NULL;
+	size_t len = strlen(name), wild = len;
+
+	if (len == 0 || len > IMMURE_HOST_NAME_MAX)
+		return immure_verdict_deny(ret, NULL, "no host name");
+	memcpy(to.name, name, len + 1);
+	for (size_t i = 0; i < j->allow_n; i++) {
+		const struct immure_netrule *r = &j->allow[i].rule;
+		size_t free_bytes = 0;
+		bool left = false;
+
+		if (!covers_host(r, &to) || needs_of(r) == NEEDS_INTERCEPTION)
+			continue;
+		for (unsigned int k = 0; k < r->ports_n; k++)
+			left |= port_left(j, &to, r->ports[k], &denied_by) != 0;
+		if (!left)
+			continue;
+		if (r->kind == IMMURE_HOST_WILDCARD)
+			free_bytes = len - strlen(r->name) - 1;
+		if (!rule || free_bytes < wild) {
+			wild = free_bytes;
+			rule = j->allow[i].text;
+		}
+	}
+	if (!rule)
+		return denied_by ? deny_by(ret, denied_by) : deny_unlisted(ret, &to);
+	*ret_wild_bytes = wild;
+	return allow(ret, rule);
+}
+
+/* ---- connection and first bytes ---- */
+
+/* What has been seen of a connection; both NULL = nothing yet. */
+struct seen {
+	const struct immure_tls_hello *tls;
+	const struct immure_http_head *http;
+	bool no_path;       /* the request's path has no one reading */
+	const char *path;   /* in the rules' form, when any rule asks */
+	const char *why;    /* the last reason why a rule did not fit */
+};
+
+static bool host_agrees(const struct immure_endpoint *to, const struct immure_http_head *h)
+{
+	return immure_endpoint_same_host(to, &h->host) &&
+	       (h->host.port == 0 || h->host.port == to->port);
+}
+
+static bool tls_fits(const struct immure_judge *j, const struct immure_endpoint *to,
+		     struct seen *s)
+{
+	if (!s->tls) {
+		s->why = "the rule asks for TLS";
+		return false;
+	}
+	/* RFC 6066: addresses are never in the SNI. */
+	if (strcmp(s->tls->sni, to->kind == IMMURE_HOST_NAME ? to->name : "") != 0) {
+		s->why = s->tls->sni[0] ? "the SNI names another host" : "there is no SNI";
+		return false;
+	}
+	if (s->tls->ech && j->refuse_ech) {
+		s->why = "the SNI may be hidden by ECH";
+		return false;
+	}
+	return true;
+}
+
+/* Method and path; overridden ones cannot be told. */
+static bool request_matches(const struct immure_netrule *r, const struct seen *s)
+{
+	if (r->methods && !(s->http->method_bit & r->methods))
+		return false;
+	return !r->path || (s->path && immure_http_rule_has_path(r, s->path));
+}
+
+static bool http_fits(const struct immure_netrule *r, const struct immure_endpoint *to,
+		      struct seen *s)
+{
+	const char *why = NULL;
+
+	if (!s->http)
+		why = "the rule asks for HTTP";
+	else if (!host_agrees(to, s->http))
+		why = "Host names another host";
+	else if (s->http->websocket)
+		why = "what follows an upgrade cannot be judged";
+	else if ((r->path || r->methods) && s->http->overrides)
+		why = "a field that servers may take for method or path";
+	else if (r->path && s->no_path)
+		why = "the path can be read in two ways";
+	else if (!request_matches(r, s))
+		why = "no rule has this method and path";
+	if (why)
+		s->why = why;
+	return !why;
+}
+
+/* For conditional deny rules: nothing may be in doubt. */
+static bool surely_other(const struct immure_netrule *r, const struct immure_endpoint *to,
+			 const struct seen *s)
+{
+	return s->http && host_agrees(to, s->http) && !s->http->overrides &&
+	       !s->http->websocket && !(r->path && s->no_path) && !request_matches(r, s);
+}
+
+static enum immure_verdict_kind deny_mismatch(struct immure_verdict *v, const char *rule,
+					      const struct immure_endpoint *to, const char *why)
+{
+	char text[IMMURE_ENDPOINT_TEXT];
+
+	(void)immure_verdict_deny(v, rule, "%s: %s", immure_endpoint_print(to, text), why);
+	(void)snprintf(v->add, sizeof(v->add), "\"tcp://%s\" in network.allow, for any content", text);
+	return v->kind;
+}
+
+/* Before any byte: can some allow rule decide, or what must be seen? */
+static enum immure_verdict_kind judge_early(const struct immure_judge *j,
+					    const struct immure_endpoint *to, unsigned int look,
+					    struct immure_verdict *v)
+{
+	const char *rule = NULL, *unable = NULL;
+	unsigned int could = 0;
+
+	for (size_t i = 0; i < j->allow_n; i++) {
+		const struct immure_judge_rule *r = &j->allow[i];
+		enum needs needs;
+
+		if (!immure_judge_covers(&r->rule, to))
+			continue;
+		needs = needs_of(&r->rule);
+		if (needs == NEEDS_INTERCEPTION) {
+			unable = r->text;
+			continue;
+		}
+		if (needs == NEEDS_NOTHING) {
+			(void)allow(v, r->text);
+			if (look) {
+				v->kind = IMMURE_VERDICT_LOOK;
+				v->look = look;
+			}
+			return v->kind;
+		}
+		could |= needs == NEEDS_TLS ? IMMURE_LOOK_TLS : IMMURE_LOOK_HTTP;
+		rule = r->text;
+	}
+	if (look) /* a conditional denial: only HTTP can be told apart from it */
+		could &= look;
+	if (could) {
+		*v = (struct immure_verdict){ .kind = IMMURE_VERDICT_LOOK, .look = could,
+					      .rule = rule };
+		return v->kind;
+	}
+	if (rule || unable)
+		return deny_mismatch(v, rule ? rule : unable, to,
+				     "the rule cannot be enforced without interception");
+	return deny_unlisted(v, to);
+}
+
+static enum immure_verdict_kind judge_seen(const struct immure_judge *j,
+					   const struct immure_endpoint *to, struct seen *s,
+					   struct immure_verdict *v)
+{
+	const char *rule = NULL;
+
+	for (size_t i = 0; i < j->allow_n; i++) {
+		const struct immure_judge_rule *r = &j->allow[i];
+		bool fits = false;
+
+		if (!immure_judge_covers(&r->rule, to))
+			continue;
+		switch (needs_of(&r->rule)) {
+		case NEEDS_NOTHING:
+			fits = true;
+			break;
+		case NEEDS_TLS:
+			fits = tls_fits(j, to, s);
+			break;
+		case NEEDS_HTTP:
+			fits = http_fits(&r->rule, to, s);
+			break;
+		case NEEDS_INTERCEPTION:
+			s->why = "the rule cannot be enforced without interception";
+			break;
+		}
+		if (fits)
+			return allow(v, r->text);
+		rule = r->text;
+	}
+	return rule ? deny_mismatch(v, rule, to, s->why) : deny_unlisted(v, to);
+}
+
+static enum immure_verdict_kind judge(const struct immure_judge *j,
+				      const struct immure_endpoint *to, struct seen *s,
+				      struct immure_verdict *v)
+{
+	bool early = !s->tls && !s->http;
+	unsigned int look = 0;
+
+	if (to->kind != IMMURE_HOST_NAME &&
+	    immure_vet_address(j, to, to->kind, to->address, v) == IMMURE_VERDICT_DENY)
+		return v->kind;
+	for (size_t i = 0; i < j->deny_n; i++) {
+		const struct immure_judge_rule *r = &j->deny[i];
+
+		if (!immure_judge_covers(&r->rule, to))
+			continue;
+		if (conditional(&r->rule) && early)
+			look = IMMURE_LOOK_HTTP;
+		else if (!conditional(&r->rule) || !surely_other(&r->rule, to, s))
+			return deny_by(v, r->text);
+	}
+	return early ? judge_early(j, to, look, v) : judge_seen(j, to, s, v);
+}
+
+enum immure_verdict_kind immure_judge_connect(const struct immure_judge *j,
+					      const struct immure_endpoint *to,
+					      struct immure_verdict *ret)
+{
+	struct seen s = { 0 };
+
+	return judge(j, to, &s, ret);
+}
+
+enum immure_verdict_kind immure_judge_tls(const struct immure_judge *j,
+					  const struct immure_endpoint *to,
+					  const struct immure_tls_hello *hello,
+					  struct immure_verdict *ret)
+{
+	struct seen s = { .tls = hello };
+
+	return judge(j, to, &s, ret);
+}
+
+enum immure_verdict_kind immure_judge_http(const struct immure_judge *j,
+					   const struct immure_endpoint *to,
+					   const struct immure_http_head *head,
+					   struct immure_verdict *ret)
+{
+	char path[IMMURE_HTTP_LINE_MAX + 1];
+	const char *why;
+	struct seen s = { .http = head };
+
+	if (head->form == IMMURE_HTTP_ASTERISK || head->form == IMMURE_HTTP_AUTHORITY ||
+	    head->path_len > IMMURE_HTTP_LINE_MAX ||
+	    immure_http_path(head->target, head->path_len, path, &why) < 0)
+		s.no_path = true;
+	else
+		s.path = path;
+	return judge(j, to, &s, ret);
+}
