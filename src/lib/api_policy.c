@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "lib/options.h"
 #include "policy/build.h"
 #include "policy/describe.h"
 #include "policy/file.h"
@@ -27,18 +28,14 @@ const char *immure_policy_version(const immure_policy *policy)
 static int32_t take_options(const struct immure_policy_options *options,
 			    struct immure_policy_options *ret, struct immure_error **err)
 {
-	const char *bytes = (const char *)options;
-	size_t n;
+	int32_t r;
 
 	*ret = (struct immure_policy_options){ .size = sizeof(*ret) };
 	if (!options)
 		return 0;
-	n = options->size < sizeof(*ret) ? options->size : sizeof(*ret);
-	for (size_t i = n; i < options->size; i++)
-		if (bytes[i])
-			return immure_fail(err, IMMURE_ERR_INVALID, E2BIG, "policy", "options",
-					   "options: a field this version does not know is set");
-	memcpy(ret, options, n);
+	r = immure_options_copy(ret, sizeof(*ret), options, "policy", err);
+	if (r < 0)
+		return r;
 	if ((ret->flags & ~(uint32_t)IMMURE_POLICY_NO_DISCOVERY) || ret->reserved ||
 	    (ret->settings_n && !ret->settings))
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "policy", "options",

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-PAGES = ["immure.1", "immure-run.1", "immure-doctor.1", "immure-policy.5",
-         "libimmure.3"]
+PAGES = ["immure.1", "immure-run.1", "immure-plan.1", "immure-prove.1", "immure-doctor.1",
+         "immure-policy.5", "libimmure.3"]
 
 
 def exported(root):
