@@ -121,6 +121,17 @@ static int act_memory(char **a)
 	return at == MAP_FAILED ? denied(errno) : touch(at, size);
 }
 
+/* Whoever watches may be our equal: take its descriptors away first. */
+static int act_memory_blind(char **a)
+{
+	struct rlimit none = {0, 0};
+
+	(void)prlimit(1, RLIMIT_NOFILE, &none, NULL); /* refused where it is not our equal */
+	(void)setpriority(PRIO_PROCESS, 1, 19);
+	(void)kill(1, SIGSTOP);
+	return act_memory(a);
+}
+
 static int act_memfd(char **a)
 {
 	size_t size = strtoul(a[0], NULL, 10);
@@ -269,6 +280,7 @@ static const struct attack attacks[] = {
 	{"daemons", "limit", act_daemons},
 	{"threads", "limit", act_threads},
 	{"memory", "limit", act_memory},
+	{"memory_blind", "limit", act_memory_blind},
 	{"memfd", "limit", act_memfd},
 	{"memory_family", "limit", act_memory_family},
 	{"file", "limit", act_file},

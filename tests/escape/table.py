@@ -397,6 +397,7 @@ def bomb_attacks():
         ("fork", "fork", ("60",), PROCESSES, ()), ("zombies", "zombies", ("60",), PROCESSES, ()),
         ("threads", "threads", ("60",), PROCESSES, ()), ("daemons", "daemons", ("60",), PROCESSES, ()),
         ("memory", "memory", (str(200 << 20),), MEMORY, ()),
+        ("memory_blind", "memory_blind", (str(200 << 20),), MEMORY, ()),
         ("memfd", "memfd", (str(200 << 20),), MEMORY, ()),
         ("memory_family", "memory_family", (str(30 << 20), "8"), MEMORY, ()),
         ("shm", "file", ("/dev/shm/immure-bomb", str(200 << 20)), ("--disk", "16M"), None),
