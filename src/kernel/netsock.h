@@ -32,7 +32,8 @@ int immure_netsock_listen_on(int fd, const struct immure_inet *a, int backlog);
 /* A TCP listener there; port 0: one that is free. */
 int immure_netsock_listen(const struct immure_inet *a, int backlog);
 /* The same as the target of a tproxy rule (IP_TRANSPARENT). Bound to a loopback
- * address, so that nothing but the rule and that one address leads to it. */
+ * address, so that nothing but the rule and that one address leads to it: what
+ * was meant for that address is no name and must be refused. */
 int immure_netsock_transparent(bool v6, uint16_t port, int backlog);
 /* A UDP socket bound there. */
 int immure_netsock_udp(const struct immure_inet *a);
