@@ -345,8 +345,8 @@ const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, c
 	}
 }
 
-int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *paths,
-			     struct immure_error **err)
+static int32_t examine(struct immure_facts *f, const struct immure_strv *paths, bool own,
+		       struct immure_error **err)
 {
 	struct immure_fact_path *all;
 	struct batch batch = { .a = &f->arena };
@@ -378,7 +378,7 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 			all[out++] = *known;
 			continue;
 		}
-		all[out].path = immure_arena_strdup(&f->arena, sorted[i]);
+		all[out].path = own ? sorted[i] : immure_arena_strdup(&f->arena, sorted[i]);
 		if (!all[out].path)
 			goto oom;
 		batch.v[fresh++] = &all[out++];
@@ -394,4 +394,16 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 	return 0;
 oom:
 	return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "", "facts: out of memory");
+}
+
+int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *paths,
+			     struct immure_error **err)
+{
+	return examine(f, paths, false, err);
+}
+
+int32_t immure_facts_examine_own(struct immure_facts *f, const struct immure_strv *paths,
+				 struct immure_error **err)
+{
+	return examine(f, paths, true, err);
 }

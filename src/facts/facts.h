@@ -100,6 +100,8 @@ struct immure_facts {
 
 /* With QUICK: leaves facts.cgroup empty, for a policy that asks nothing of it. */
 #define IMMURE_FACTS_NO_CGROUP (1U << 16)
+/* With QUICK: leaves out what planning does not look at (boot_id, notifications). */
+#define IMMURE_FACTS_FOR_PLAN (1U << 17)
 
 /* Gathers facts. IMMURE_FACTS_QUICK does only what costs microseconds and is
  * what a launch uses; what it leaves UNTRIED is found out by the launch itself,
@@ -114,6 +116,9 @@ void immure_facts_destroy(struct immure_facts *f);
  * gathering: must happen before the facts are handed to planning. */
 int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *paths,
 			     struct immure_error **err);
+/* The same for strings that live as long as f: they are not copied. */
+int32_t immure_facts_examine_own(struct immure_facts *f, const struct immure_strv *paths,
+				 struct immure_error **err);
 const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, const char *path);
 
 /* Parses mountinfo text; -EINVAL on a malformed line: callers fail closed. */

@@ -62,24 +62,32 @@ static int read_text(struct text *t, const char *path, size_t max)
 	return 0;
 }
 
-static int gather_kernel(struct immure_facts *f)
+static void gather_boot(struct immure_facts *f)
 {
 	char id[64];
-	struct utsname u;
-	int n;
+	int n = immure_cgroup_real_fs.read(NULL, "/proc/sys/kernel/random", "boot_id", id, sizeof(id));
 
-	if (uname(&u) < 0)
-		return -errno;
-	f->kernel = immure_arena_strdup(&f->arena, u.release);
-	f->machine = immure_arena_strdup(&f->arena, u.machine);
-	n = immure_cgroup_real_fs.read(NULL, "/proc/sys/kernel/random", "boot_id", id, sizeof(id));
 	if (n < 0)
 		id[0] = '\0';
 	id[strcspn(id, "\n")] = '\0';
 	f->boot_id = immure_arena_strdup(&f->arena, id);
+}
+
+static int gather_kernel(struct immure_facts *f, bool for_plan)
+{
+	struct utsname u;
+
+	if (uname(&u) < 0)
+		return -errno;
+	f->boot_id = "";
+	f->kernel = immure_arena_strdup(&f->arena, u.release);
+	f->machine = immure_arena_strdup(&f->arena, u.machine);
 	f->landlock_abi = immure_probe_landlock_abi();
 	f->seccomp = immure_probe_seccomp(NULL);
-	f->seccomp_notify = immure_probe_notify();
+	if (!for_plan) {
+		gather_boot(f);
+		f->seccomp_notify = immure_probe_notify();
+	}
 	return f->arena.failed ? -ENOMEM : 0;
 }
 
@@ -194,7 +202,7 @@ static void gather_cgroup(struct immure_facts *f, struct text *t)
 static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *const *env,
 			    struct text *t, struct immure_error **err)
 {
-	int r = gather_kernel(f);
+	int r = gather_kernel(f, flags & IMMURE_FACTS_FOR_PLAN);
 
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "kernel",
@@ -237,7 +245,7 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 	struct text *t;
 	int32_t r;
 
-	if (flags & ~(IMMURE_FACTS_FULL | IMMURE_FACTS_NO_CGROUP))
+	if (flags & ~(IMMURE_FACTS_FULL | IMMURE_FACTS_NO_CGROUP | IMMURE_FACTS_FOR_PLAN))
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", "flags",
 				   "facts: unknown flags 0x%x", flags);
 	f = calloc(1, sizeof(*f));

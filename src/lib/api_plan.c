@@ -9,22 +9,22 @@
 static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o,
 		    struct immure_facts **ret, struct immure_error **err)
 {
-	struct immure_arena a = IMMURE_ARENA_INIT;
 	struct immure_strv paths = { 0 };
 	struct immure_facts *f;
 	uint32_t flags = o->facts;
 	int32_t r;
 
-	if (flags == IMMURE_FACTS_QUICK && !p->limits.memory && !p->limits.processes && !p->limits.cpus)
-		flags |= IMMURE_FACTS_NO_CGROUP;
+	if (o->facts == IMMURE_FACTS_QUICK) {
+		flags |= IMMURE_FACTS_FOR_PLAN;
+		if (!p->limits.memory && !p->limits.processes && !p->limits.cpus)
+			flags |= IMMURE_FACTS_NO_CGROUP;
+	}
 	r = immure_facts_gather(flags, o->env, &f, err);
-
 	if (r < 0)
 		return r;
-	r = immure_plan_interest(p, f, &a, &paths, err);
+	r = immure_plan_interest(p, f, &f->arena, &paths, err);
 	if (r == 0)
-		r = immure_facts_examine(f, &paths, err);
-	immure_arena_done(&a);
+		r = immure_facts_examine_own(f, &paths, err);
 	if (r < 0)
 		immure_facts_destroy(f);
 	else
