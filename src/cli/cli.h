@@ -76,6 +76,9 @@ int immure_cli_generate_completions(const char *shell);
  * IMMURE_CLI_PATH_MAX bytes. */
 enum { IMMURE_CLI_PATH_MAX = 4096 + 64 };
 bool immure_cli_own_program(const char *name, char *ret_path);
+/* The directory of our own executable, without a slash at the end; false
+ * without /proc. ret has PATH_MAX bytes. */
+bool immure_cli_own_directory(char *ret);
 
 /* The lean program has no JSON reader: what needs one is done by immure-full,
  * which takes the place of this process. argv[0] is the command's name. Returns

@@ -22,8 +22,7 @@ static bool same_file(const char *path, const char *other)
 	return !stat(path, &a) && !stat(other, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/* The directory of our own executable, without the slash; false without /proc. */
-static bool own_directory(char ret[PATH_MAX])
+bool immure_cli_own_directory(char *ret)
 {
 	ssize_t len = readlink("/proc/self/exe", ret, PATH_MAX - 1);
 	char *slash;
@@ -45,7 +44,7 @@ bool immure_cli_own_program(const char *name, char *ret_path)
 {
 	char self[PATH_MAX];
 
-	if (!own_directory(self))
+	if (!immure_cli_own_directory(self))
 		return false;
 	for (size_t i = 0; i < BESIDE_N; i++) {
 		int n = snprintf(ret_path, IMMURE_CLI_PATH_MAX, "%s/%s%s", self, beside[i], name);

@@ -2,6 +2,7 @@
 #include "cli/runflags.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,8 @@ static const struct {
 	{ UINT32_MAX, { "help", 'h', NULL, "print this and exit", NULL, OPT_HELP } },
 };
 #define OWN_N (sizeof(own) / sizeof(own[0]))
+
+enum { SELF_MAX = 3 }; /* programs of ours */
 
 static bool is_own(const char *name)
 {
@@ -166,6 +169,41 @@ static int print_help(const struct immure_cli_command *c, const struct immure_op
 	return status;
 }
 
+static bool is_below(const char *path, const char *top)
+{
+	size_t len = strlen(top);
+
+	return !strncmp(path, top, len) && (!path[len] || path[len] == '/' || len == 1);
+}
+
+/* When we run from inside the workspace (a build tree, a tool kept in the
+ * repository), the command must not be able to change what runs next time. */
+static int protect_self(struct immure_runflags *f)
+{
+	static const char *const names[] = { "immure", "immure-full", "immure-attack" };
+	const char *given = f->policy.workspace;
+	char top[PATH_MAX], path[IMMURE_CLI_PATH_MAX], real[PATH_MAX];
+
+	/* No workspace: loading the policy says so. */
+	if (!(given ? realpath(given, top) : getcwd(top, sizeof(top))) ||
+	    !immure_cli_own_directory(path) || !is_below(path, top))
+		return 0;
+	for (size_t i = 0; i < SELF_MAX; i++) {
+		struct immure_setting *s = &f->settings[f->policy.settings_n];
+
+		if (!immure_cli_own_program(names[i], path) || !realpath(path, real) ||
+		    !is_below(real, top))
+			continue;
+		s->key = "+files.protect";
+		s->value = immure_arena_strdup(&f->arena, real);
+		s->source = "(the program itself)";
+		if (!s->value)
+			return -ENOMEM;
+		f->policy.settings_n++;
+	}
+	return 0;
+}
+
 int immure_runflags_parse(const char *command, int argc, char **argv, struct immure_runflags *ret)
 {
 	const struct immure_cli_command *c = immure_cli_command_find(command);
@@ -178,7 +216,7 @@ int immure_runflags_parse(const char *command, int argc, char **argv, struct imm
 	f.policy.size = sizeof(f.policy);
 	f.policy.env = (const char *const *)environ;
 	table = immure_runflags_table(c ? c->bit : 0, &n);
-	f.settings = calloc((size_t)argc + 1, sizeof(*f.settings));
+	f.settings = calloc((size_t)argc + SELF_MAX, sizeof(*f.settings));
 	if (!table || !f.settings) {
 		immure_cli_say("out of memory");
 		status = IMMURE_EXIT_FAILED;
@@ -193,6 +231,11 @@ int immure_runflags_parse(const char *command, int argc, char **argv, struct imm
 	}
 	f.first = r;
 	f.policy.settings = f.settings;
+	if (status == IMMURE_CLI_GO_ON && c && c->bit & IMMURE_CLI_WITH_POLICY &&
+	    protect_self(&f) < 0) {
+		immure_cli_say("out of memory");
+		status = IMMURE_EXIT_FAILED;
+	}
 out:
 	free(error);
 	free(table);

@@ -224,3 +224,20 @@ def test_record_lists_the_build_inputs_that_were_touched(program, run, tmp_path,
     got = json.loads(record.read_text())["found"]
     assert [os.path.basename(f["path"]) for f in got] == found
     assert {f["action"] for f in got} <= {"reported"}
+
+
+@pytest.mark.parametrize("act", [
+    "echo x > bin/%s", "rm -f bin/%s", "mv bin/%s aside", "ln -f other bin/%s", "mv other bin/%s",
+    "mv bin gone; mkdir bin; echo x > bin/%s",
+])
+def test_programs_in_the_workspace_are_protected(build, run, tmp_path, act):
+    """What runs the next sandbox must not be the last one's work."""
+    (tmp_path / "bin").mkdir()
+    programs = [p for p in ("immure", "immure-full", "immure-attack") if (build / p).exists()]
+    for name in programs:
+        shutil.copy(build / name, tmp_path / "bin" / name)
+    (tmp_path / "other").write_text("#!/bin/sh\n")
+    for name in programs:
+        run(tmp_path / "bin/immure", "run", "--no-policy", "--", "sh", "-c", act % name,
+            cwd=tmp_path)
+        assert (tmp_path / "bin" / name).read_bytes() == (build / name).read_bytes()
