@@ -3,6 +3,7 @@
 that lacks the protection."""
 
 import contextlib
+import dataclasses
 import os
 import pwd
 import subprocess
@@ -119,6 +120,35 @@ def test_denied(attack, site):
             denied_in(attack, site)
         pytest.xfail(weak)
     judge(attack, denied_in(attack, site), site.mode.name)
+
+
+# Other ways to be sealed in must hold as well: a sample of every family.
+VARIANTS = [("--identity", "root"), ("--identity", "nobody"), ("--profile", "strict"),
+            ("--profile", "ci"), ("--profile", "readonly"), ("--net", "host"),
+            ("--syscalls", "strict"), ("--home", "empty"), ("--workspace-mode", "ro"),
+            ("--id-range", "subid", "--identity", "root"), ("--sensitive", "false"),
+            ("--protected", "false"), ("--output", "1M"), ("--backend", "native")]
+SAMPLE = ["path.open-masked", "path.open-wsmasked", "path.open-file", "path.chmod-readonly",
+          "path.fd_reopen_write-readonly", "path.rename_exchange-wsmasked", "rename_parent_read",
+          "umount_mask", "remount_rw", "mount_tmpfs", "chroot_walk", "mknod_char",
+          "open_write:/proc/sys/kernel/core_pattern", "open_read:/dev/loop-control",
+          "open_write:/proc/sysrq-trigger", "process.attach-init", "process.mem-init",
+          "process.kill-host", "process.find", "socket_alg", "socket_vsock", "abstract",
+          "sysv_shm", "request_key", "runtime_bus", "workspace_socket", "kernel.unshare_user",
+          "kernel.clone3_newuser", "kernel.io_uring_setup", "kernel.bpf", "kernel.tiocsti_high_bits",
+          "kernel.int80_unshare", "setuid", "setgroups", "capset", "any_capability", "new_privs",
+          "cgroup_move_pids_tasks", "environment_of_others", "descriptors", "cwd"]
+BY_NAME = {a.name: a for a in ATTACKS}
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(v).replace("--", ""))
+@pytest.mark.parametrize("name", SAMPLE)
+def test_denied_in_variant(name, variant, site):
+    attack = dataclasses.replace(BY_NAME[name], flags=(*BY_NAME[name].flags, *variant))
+    result = denied_in(attack, site)
+    if result.code == REFUSED and "subid" in variant:
+        return  # this account has no ranges, or nobody maps them here
+    judge(attack, result, site.mode.name)
 
 
 @pytest.fixture
