@@ -128,7 +128,9 @@ def run_pytest(suite, build, extra):
         junit = pathlib.Path(scratch) / "junit.xml"
         status = subprocess.run(
             [python, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-o", "junit_family=xunit1",
-             "--junitxml", str(junit), "--rootdir", str(ROOT / "tests"), str(folder)] + extra,
+             "--junitxml", str(junit),
+             "--basetemp", str(pathlib.Path(scratch) / "pytest"),
+             "--rootdir", str(ROOT / "tests"), str(folder)] + extra,
             stdin=subprocess.DEVNULL, env=env, cwd=ROOT, check=False).returncode
         if junit.exists():
             read_junit(total, suite, junit)
