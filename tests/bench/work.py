@@ -142,7 +142,7 @@ def workloads(bench):
     for name, script in WORK.items():
         argv = [probe, "time", "sh", "-c", script]
         plain, dev = interleave(
-            2 if bench.quick else 9,
+            2 if bench.quick else 17,
             lambda argv=argv: numbers(bench, argv),
             lambda argv=argv: numbers(bench, bench.immure("dev", *argv, flags=["-q"])))
         figures = [(statistics.median(p), min(p), statistics.median(d), min(d))
