@@ -241,3 +241,14 @@ def test_programs_in_the_workspace_are_protected(build, run, tmp_path, act):
         run(tmp_path / "bin/immure", "run", "--no-policy", "--", "sh", "-c", act % name,
             cwd=tmp_path)
         assert (tmp_path / "bin" / name).read_bytes() == (build / name).read_bytes()
+
+
+def test_proof_holds_where_the_programs_themselves_are_protected(build, run, tmp_path):
+    """A program that is being executed refuses to be written for another reason."""
+    (tmp_path / "bin").mkdir()
+    for name in ("immure", "immure-full", "immure-attack"):
+        if (build / name).exists():
+            shutil.copy(build / name, tmp_path / "bin" / name)
+    result = run(tmp_path / "bin/immure", "run", "--no-policy", "--prove", "--", "true",
+                 cwd=tmp_path)
+    assert result.status == 0, result.err

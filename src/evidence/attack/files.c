@@ -205,11 +205,19 @@ static void protected_write(const struct attack_ctx *ctx, struct attack_result *
 
 	while ((path = attack_next(ctx, "protect", &i))) {
 		struct stat st;
+		long got;
 
-		if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 			make_directory(r, path);
-		else
-			attack_try(r, open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW), path);
+			continue;
+		}
+		got = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+		/* A program that is being executed refuses this before its mount is
+		 * asked, which proves nothing; truncate(2) asks the mount first. The
+		 * size stays what it is, should it be let through. */
+		if (got < 0 && errno == ETXTBSY)
+			got = truncate(path, st.st_size);
+		attack_try(r, got, path);
 	}
 	if (i == 0 || r->outcome == ATTACK_NONE)
 		attack_unsupported(r, "no protected file");
