@@ -11,8 +11,8 @@ import pathlib
 import re
 import sys
 
-LAYERS = ["base", "kernel", "facts", "policy", "plan", "backend", "init", "session",
-          "egress", "evidence", "lib"]
+LAYERS = ["base", "kernel", "facts", "policy", "plan", "backend", "init", "egress",
+          "session", "evidence", "lib"]
 # A dependency is wrapped by one file; its header appears nowhere else.
 WRAPPED = {"jansson.h": {"base/json.c"}}
 PUBLIC_MAY = {"stddef.h", "stdint.h"}

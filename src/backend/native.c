@@ -30,7 +30,9 @@ static bool has_other_groups(void)
 	return false;
 }
 
-bool immure_native_maps_outside(const struct immure_plan *p)
+/* Another identity than the caller's own, sub-id ranges, or groups that only root
+ * can take away. */
+static bool maps_outside(const struct immure_plan *p)
 {
 	const struct immure_op *op = id_op(p);
 
@@ -62,8 +64,9 @@ static const char *spawn_hint(int errnum)
 	}
 }
 
-int32_t immure_native_spawn(const struct immure_plan *p, const struct immure_cgroup *cgroup,
-			    void (*entry)(void *ctx), void *ctx, struct immure_native_child *ret,
+/* clone3 with the plan's namespaces (and into the v2 cgroup). */
+static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cgroup,
+			    void (*entry)(void *ctx), void *ctx, struct immure_backend_child *ret,
 			    struct immure_error **err)
 {
 	const struct immure_op *ns = immure_plan_find(p, IMMURE_OP_NAMESPACES);
@@ -107,7 +110,7 @@ int32_t immure_native_spawn(const struct immure_plan *p, const struct immure_cgr
 	return 0;
 }
 
-int32_t immure_native_write_maps(const struct immure_plan *p, int pid, struct immure_error **err)
+static int32_t write_maps(const struct immure_plan *p, int pid, struct immure_error **err)
 {
 	const struct immure_op *op = id_op(p);
 	int r;
@@ -121,3 +124,10 @@ int32_t immure_native_write_maps(const struct immure_plan *p, int pid, struct im
 				   "cannot write the id maps: %s", strerror(-r));
 	return 0;
 }
+
+const struct immure_backend immure_native = {
+	.name = "native",
+	.maps_outside = maps_outside,
+	.write_maps = write_maps,
+	.spawn = spawn,
+};

@@ -31,35 +31,8 @@ uint64_t immure_run_now(void)
 
 void immure_run_kill(struct immure_run *run)
 {
-	if (run->child.pidfd >= 0) /* ESRCH: it is dead, which is the aim */
-		(void)syscall(SYS_pidfd_send_signal, run->child.pidfd, SIGKILL, NULL, 0);
+	immure_sealed_kill(&run->sealed);
 	run->killed = true;
-}
-
-int32_t immure_run_send(struct immure_run *run, uint32_t type, int32_t status, const int fds[3])
-{
-	struct immure_init_msg m = { .type = type, .status = status };
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(3 * sizeof(int))];
-	} control = { .space = { 0 } };
-	struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (fds) {
-		struct cmsghdr *c;
-
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(3 * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, 3 * sizeof(int));
-	}
-	if (sendmsg(run->sock_fd, &msg, MSG_NOSIGNAL) == sizeof(m))
-		return 0;
-	return -IMMURE_ERR_IO; /* init is gone; its end is noticed by the loop */
 }
 
 static void arm(struct immure_run *run, uint64_t ms)
@@ -83,7 +56,7 @@ static void start_command(struct immure_run *run)
 {
 	start_clock(run);
 	run->started = true;
-	(void)immure_run_send(run, IMMURE_INIT_EXEC, 0, NULL); /* failure: init's end comes next */
+	(void)immure_sealed_send(&run->sealed, IMMURE_INIT_EXEC, 0, NULL); /* failure: init's end comes next */
 }
 
 static int32_t start_attack(struct immure_run *run)
@@ -94,7 +67,7 @@ static int32_t start_attack(struct immure_run *run)
 	run->attacking = true;
 	run->attack_status = -1;
 	arm(run, (uint64_t)b->timeout_ms);
-	return immure_run_send(run, IMMURE_INIT_EXEC_FD, 0, fds);
+	return immure_sealed_send(&run->sealed, IMMURE_INIT_EXEC_FD, 0, fds);
 }
 
 static int32_t after_attack(struct immure_run *run)
@@ -103,8 +76,8 @@ static int32_t after_attack(struct immure_run *run)
 
 	run->attacking = false;
 	arm(run, 0);
-	if (run->init.cgroup)
-		immure_cgroup_stats(&run->cgroup, &run->before);
+	if (run->sealed.init.cgroup)
+		immure_cgroup_stats(&run->sealed.cgroup, &run->before);
 	r = run->o->before->judge(run->o->before->ctx, run->attack_status, run->result, run->err);
 	if (r != 0) {
 		immure_run_kill(run);
@@ -125,16 +98,16 @@ static void adopt_terminal(struct immure_run *run, int fd)
 	run->terminal.master_fd = fd;
 	(void)ioctl(fd, FIONBIO, &on); /* a blocking one would only be slower */
 	for (int i = 0; i < 3 && run->terminal.tty_fd < 0; i++)
-		if (run->init.tty[i])
+		if (run->sealed.init.tty[i])
 			run->terminal.tty_fd = run->stdio[i];
 	immure_terminal_resize(&run->terminal);
-	if (run->init.tty[0]) {
+	if (run->sealed.init.tty[0]) {
 		run->terminal.tty_fd = run->stdio[0];
 		immure_terminal_enter(&run->terminal);
 		immure_relay_init(&run->relay[RELAY_TTY_IN], run->stdio[0], fd, NULL);
 	}
 	for (int i = 1; i < 3; i++)
-		if (run->init.tty[i] && run->relay[RELAY_OUT].from_fd < 0)
+		if (run->sealed.init.tty[i] && run->relay[RELAY_OUT].from_fd < 0)
 			immure_relay_init(&run->relay[RELAY_OUT], fd, run->stdio[i], &run->count);
 	if (run->relay[RELAY_OUT].from_fd < 0) /* only stdin: its echo goes back to it */
 		immure_relay_init(&run->relay[RELAY_OUT], fd, run->stdio[0], &run->count);
@@ -152,7 +125,7 @@ static int32_t on_message(struct immure_run *run)
 			      .msg_iovlen = 1,
 			      .msg_control = control.space,
 			      .msg_controllen = sizeof(control.space) };
-	ssize_t n = recvmsg(run->sock_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	ssize_t n = recvmsg(run->sealed.sock_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	struct cmsghdr *c;
 	int fd = -1;
 
@@ -186,7 +159,7 @@ static int32_t on_message(struct immure_run *run)
 			adopt_terminal(run, immure_take_fd(&fd));
 		if (run->o->before)
 			return start_attack(run);
-		if (!run->init.one_shot)
+		if (!run->sealed.init.one_shot)
 			start_command(run);
 		break;
 	case IMMURE_INIT_EXITED:
@@ -217,7 +190,7 @@ static void forward(struct immure_run *run, int signo)
 		immure_run_kill(run);
 		return;
 	}
-	(void)immure_run_send(run, IMMURE_INIT_SIGNAL, signo, NULL); /* gone: noticed next */
+	(void)immure_sealed_send(&run->sealed, IMMURE_INIT_SIGNAL, signo, NULL); /* gone: noticed next */
 }
 
 static void on_signal(struct immure_run *run)
@@ -251,7 +224,7 @@ static void on_timer(struct immure_run *run)
 		return;
 	}
 	run->timed_out = true;
-	(void)immure_run_send(run, IMMURE_INIT_SIGNAL, SIGTERM, NULL); /* gone: noticed next */
+	(void)immure_sealed_send(&run->sealed, IMMURE_INIT_SIGNAL, SIGTERM, NULL); /* gone: noticed next */
 	if (op->num[1] == 0)
 		immure_run_kill(run);
 	else
@@ -267,7 +240,7 @@ static void on_control(struct immure_run *run)
 		if (m.value == SIGKILL)
 			immure_run_kill(run);
 		else
-			(void)immure_run_send(run, IMMURE_INIT_SIGNAL, m.value, NULL); /* as above */
+			(void)immure_sealed_send(&run->sealed, IMMURE_INIT_SIGNAL, m.value, NULL); /* as above */
 	} else if (n == 0) { /* whoever asked for this session is gone */
 		run->interrupted = true;
 		immure_run_kill(run);
@@ -312,13 +285,13 @@ int32_t immure_run_loop(struct immure_run *run)
 	struct pollfd p[P_MAX];
 	int32_t r = 0;
 
-	if (run->init.one_shot) {
+	if (run->sealed.init.one_shot) {
 		run->started = true;
 		start_clock(run);
 	}
 	while (r == 0 && !run->exited && !run->init_gone) {
-		p[P_SOCK] = (struct pollfd){ .fd = run->sock_fd, .events = POLLIN };
-		p[P_PIDFD] = (struct pollfd){ .fd = run->child.pidfd, .events = POLLIN };
+		p[P_SOCK] = (struct pollfd){ .fd = run->sealed.sock_fd, .events = POLLIN };
+		p[P_PIDFD] = (struct pollfd){ .fd = run->sealed.child.pidfd, .events = POLLIN };
 		p[P_SIGNAL] = (struct pollfd){ .fd = run->signal_fd, .events = POLLIN };
 		p[P_TIMER] = (struct pollfd){ .fd = run->timer_fd, .events = POLLIN };
 		p[P_CONTROL] = (struct pollfd){ .fd = run->o->control_fd, .events = POLLIN };

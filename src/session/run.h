@@ -7,10 +7,8 @@
 #include <signal.h>
 #include <time.h>
 
-#include "backend/native.h"
-#include "init/init.h"
-#include "session/janitor.h"
 #include "session/relay.h"
+#include "session/sealed.h"
 #include "session/supervise.h"
 #include "session/terminal.h"
 
@@ -22,12 +20,7 @@ struct immure_run {
 	struct immure_result *result;
 	struct immure_error **err;
 
-	struct immure_cgroup cgroup;
-	struct immure_janitor janitor;
-	struct immure_filter user_filter; /* loaded, freed at the end */
-	struct immure_init init;
-	struct immure_native_child child;
-	int sock_fd;       /* our end of the pair */
+	struct immure_sealed sealed;
 	int signal_fd, timer_fd;
 	sigset_t saved_mask;
 	struct sigaction saved_chld;
@@ -38,7 +31,6 @@ struct immure_run {
 	struct immure_terminal terminal;
 	struct immure_relay relay[RELAY_MAX];
 	struct immure_output_count count;
-	struct timespec since;
 
 	bool ready, started, exited, init_gone;
 	int status;        /* wait status of the command */
@@ -54,7 +46,6 @@ struct immure_run {
 int32_t immure_run_loop(struct immure_run *run);
 /* Copies what is still in the pipes after everything inside is gone. */
 void immure_run_drain(struct immure_run *run);
-int32_t immure_run_send(struct immure_run *run, uint32_t type, int32_t status, const int fds[3]);
 /* SIGKILL to init, and so to everything inside. */
 void immure_run_kill(struct immure_run *run);
 uint64_t immure_run_now(void);

@@ -2,8 +2,8 @@
 /*
  * One run, from the plan to the result:
  *
- *   prepare   filter, cgroup, streams, signals      (nothing exists yet)
- *   start     init in its namespaces; maps
+ *   prepare   streams, signals, what sealing in needs (nothing exists yet)
+ *   start     init in its place (sealed.c)
  *   loop      loop.c
  *   end       init dead, so everything inside dead; streams drained
  *   account   usage and verdict
@@ -28,7 +28,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "session/quarantine.h"
 #include "session/run.h"
 #include "session/watch.h"
 
@@ -39,111 +38,6 @@ static int32_t failed(struct immure_run *run, int errnum, const char *stage, con
 }
 
 /* ---- prepare ---- */
-
-static int32_t prepare_filter(struct immure_run *run)
-{
-	const struct immure_op *op = immure_plan_find(run->plan, IMMURE_OP_SECCOMP);
-	const char *why = "";
-	int r;
-
-	if (!op)
-		return 0;
-	if (op->src[0] != '/') {
-		run->init.filter = immure_filter_builtin(op->src, op->num[0]);
-		run->init.filter_on_init = true;
-		if (!run->init.filter)
-			return immure_fail(run->err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
-					   "no built-in filter %s for these socket families", op->src);
-		return 0;
-	}
-	r = immure_filter_load(op->src, geteuid(), &run->user_filter, NULL, &why);
-	if (r < 0)
-		return immure_fail(run->err, IMMURE_ERR_LAUNCH, r, "seccomp", op->key,
-				   "%s: %s", op->src, why && why[0] ? why : strerror(-r));
-	run->init.filter = &run->user_filter;
-	run->init.guard = immure_filter_builtin("guard", op->num[0]);
-	if (!run->init.guard)
-		return immure_fail(run->err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
-				   "no guard filter for these socket families");
-	return 0;
-}
-
-static int32_t cgroup_limit(struct immure_run *run, const struct immure_op *op)
-{
-	int r = 0;
-
-	if (op->kind == IMMURE_OP_CGROUP_MEMORY)
-		r = immure_cgroup_set_memory(&run->cgroup, op->num[0]);
-	else if (op->kind == IMMURE_OP_CGROUP_PIDS)
-		r = immure_cgroup_set_pids(&run->cgroup, op->num[0]);
-	else if (op->kind == IMMURE_OP_CGROUP_CPU)
-		r = immure_cgroup_set_cpu(&run->cgroup, op->num[0]);
-	if (r < 0)
-		return immure_fail(run->err, IMMURE_ERR_LAUNCH, r, "cgroup", op->key,
-				   "cannot set the limit: %s", strerror(-r));
-	return 0;
-}
-
-static int enable_controllers(const struct immure_run *run, const struct immure_op *leaf)
-{
-	const struct immure_plan *p = run->plan;
-	char list[64];
-
-	(void)snprintf(list, sizeof(list), "%s%s%s",
-		       immure_plan_find(p, IMMURE_OP_CGROUP_MEMORY) ? "+memory " : "",
-		       immure_plan_find(p, IMMURE_OP_CGROUP_PIDS) ? "+pids " : "",
-		       immure_plan_find(p, IMMURE_OP_CGROUP_CPU) ? "+cpu " : "");
-	return immure_cgroup_enable(leaf->src, list);
-}
-
-static int32_t prepare_cgroup(struct immure_run *run)
-{
-	const struct immure_op *leaf = immure_plan_find(run->plan, IMMURE_OP_CGROUP_LEAF);
-	struct timespec now;
-	char name[64];
-	int32_t r = 0;
-
-	if (!leaf)
-		return 0;
-	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-	(void)snprintf(name, sizeof(name), "immure-%d-%llx", (int)getpid(),
-		       (unsigned long long)now.tv_sec * 1000000000U + (unsigned long long)now.tv_nsec);
-	if (leaf->num[1]) {
-		r = enable_controllers(run, leaf);
-		if (r < 0)
-			return failed(run, r, "cgroup", "cannot hand controllers down");
-	}
-	r = immure_cgroup_name(&run->cgroup, leaf->num[0] == 2, leaf->src, name);
-	if (r < 0)
-		return failed(run, r, "cgroup", "cannot make a cgroup");
-	/* Before there is anything to remove: else a kill in between leaves it. */
-	r = immure_janitor_start(&run->janitor, &run->cgroup);
-	if (r < 0)
-		return failed(run, r, "cgroup", "cannot start the process that outlives this one");
-	r = immure_cgroup_make(&run->cgroup);
-	if (r < 0)
-		return failed(run, r, "cgroup", "cannot make a cgroup");
-	r = 0;
-	for (size_t i = 0; i < run->plan->ops_n && r == 0; i++)
-		if (run->plan->ops[i].stage == IMMURE_STAGE_CGROUP)
-			r = cgroup_limit(run, &run->plan->ops[i]);
-	run->init.cgroup = &run->cgroup;
-	return r;
-}
-
-/* What a command must find masked has to be there first. */
-static int32_t prepare_own_dirs(struct immure_run *run)
-{
-	for (size_t i = 0; i < run->plan->ops_n; i++) {
-		const struct immure_op *op = &run->plan->ops[i];
-		int r = op->kind == IMMURE_OP_OWN_DIR ? immure_make_dirs(op->dst) : 0;
-
-		if (r < 0)
-			return immure_fail(run->err, IMMURE_ERR_LAUNCH, -r, "state", op->dst,
-					   "%s: cannot be made: %s", op->dst, strerror(-r));
-	}
-	return 0;
-}
 
 /* A directory as a standard stream would be a way back into the host's tree. */
 static int32_t check_stream(struct immure_run *run, int i)
@@ -197,10 +91,10 @@ static int32_t prepare_streams(struct immure_run *run)
 		r = check_stream(run, i);
 		if (r < 0)
 			return r;
-		run->init.tty[i] = isatty(run->stdio[i]) == 1;
+		run->sealed.init.tty[i] = isatty(run->stdio[i]) == 1;
 	}
 	for (int i = 0; i < 2 && r == 0 && cap; i++)
-		if (!run->init.tty[1 + i])
+		if (!run->sealed.init.tty[1 + i])
 			r = prepare_pipe(run, i);
 	return r;
 }
@@ -244,68 +138,21 @@ static int32_t prepare_signals(struct immure_run *run)
 
 /* ---- start ---- */
 
-/* In the child: the streams take their places, then init takes over. */
-__attribute__((noreturn)) static void become_init(void *ctx)
-{
-	struct immure_run *run = ctx;
-	struct immure_init_msg m = { .type = IMMURE_INIT_FAILED, .stage = IMMURE_STAGE_FDS };
-	int fds[3];
-
-	/* The supervisor's end of the pair: as long as we held it as well, its end
-	 * would not be seen, and one before PDEATHSIG is set would leave us alone. */
-	immure_close(&run->sock_fd);
-	/* Out of the way first: a source may be one of the numbers to be taken. */
-	for (int i = 0; i < 3; i++) {
-		int from = run->stdio[i];
-
-		if (i > 0 && run->pipe_fd[i - 1][1] >= 0)
-			from = run->pipe_fd[i - 1][1];
-		fds[i] = fcntl(from, F_DUPFD_CLOEXEC, 10);
-		if (fds[i] < 0)
-			goto bad;
-	}
-	for (int i = 0; i < 3; i++)
-		if (dup2(fds[i], i) < 0)
-			goto bad;
-	immure_init_main(&run->init);
-bad:
-	m.errnum = errno;
-	(void)send(run->init.report_fd, &m, sizeof(m), MSG_NOSIGNAL); /* or our end says it */
-	_exit(1);
-}
-
 static int32_t start(struct immure_run *run)
 {
-	const struct immure_op *memory = immure_plan_find(run->plan, IMMURE_OP_MEMORY_WATCH);
-	int pair[2];
+	int stdio[3];
 	int32_t r;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return failed(run, errno, "start", "socketpair");
-	run->sock_fd = pair[0];
-	run->init.report_fd = pair[1];
-	if (immure_fd_raise(&run->sock_fd, 10) < 0 || immure_fd_raise(&run->init.report_fd, 10) < 0)
-		return failed(run, errno, "start", "descriptors");
-	run->init.plan = run->plan;
-	run->init.wait_for_maps = immure_native_maps_outside(run->plan);
-	run->init.one_shot = !run->o->before;
-	run->init.count_forks = run->o->count;
-	run->init.trace = run->o->trace;
-	run->init.memory_watch = memory ? memory->num[0] : 0;
-	(void)clock_gettime(CLOCK_REALTIME_COARSE, &run->since); /* cannot fail */
+	for (int i = 0; i < 3; i++)
+		stdio[i] = i > 0 && run->pipe_fd[i - 1][1] >= 0 ? run->pipe_fd[i - 1][1] : run->stdio[i];
+	run->sealed.init.one_shot = !run->o->before;
+	run->sealed.init.count_forks = run->o->count;
+	run->sealed.init.trace = run->o->trace;
 	if (run->o->trace)
 		run->result->trace_ns[IMMURE_TRACE_PREPARED] = immure_run_now();
-	r = immure_native_spawn(run->plan, run->init.cgroup, become_init, run, &run->child, run->err);
+	r = immure_sealed_start(&run->sealed, stdio, run->err);
 	if (run->o->trace)
 		run->result->trace_ns[IMMURE_TRACE_CLONED] = immure_run_now();
-	immure_close(&run->init.report_fd);
-	if (r < 0)
-		return r;
-	if (run->init.wait_for_maps) {
-		r = immure_native_write_maps(run->plan, run->child.pid, run->err);
-		if (r == 0)
-			(void)immure_run_send(run, IMMURE_INIT_MAPPED, 0, NULL); /* gone: the loop sees */
-	}
 	return r;
 }
 
@@ -313,27 +160,21 @@ static int32_t start(struct immure_run *run)
 
 static void end_init(struct immure_run *run)
 {
-	struct rusage usage;
-	siginfo_t si;
+	struct rusage usage = { 0 };
 
-	if (run->child.pidfd < 0)
+	if (run->sealed.child.pidfd < 0)
 		return;
 	/* One shot: init ends by itself once the command has; its end kills what
 	 * the command left behind. In every other case we see to it. */
-	if (!run->exited || !run->init.one_shot)
+	if (!run->exited || !run->sealed.init.one_shot)
 		immure_run_kill(run);
-	memset(&si, 0, sizeof(si));
-	memset(&usage, 0, sizeof(usage));
-	while (syscall(SYS_waitid, 3 /* P_PIDFD */, run->child.pidfd, &si, WEXITED, &usage) < 0)
-		if (errno != EINTR)
-			break;
+	immure_sealed_end(&run->sealed, &usage);
 	run->result->cpu_user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000U +
 				   (uint64_t)usage.ru_utime.tv_usec;
 	run->result->cpu_system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000U +
 				     (uint64_t)usage.ru_stime.tv_usec;
 	run->result->peak_memory = (uint64_t)usage.ru_maxrss * 1024;
 	run->result->peak_memory_of = "largest process";
-	immure_close(&run->child.pidfd);
 }
 
 static int32_t refusal(struct immure_run *run)
@@ -380,8 +221,8 @@ static void judge(struct immure_run *run)
 	struct immure_result *res = run->result;
 	bool signaled = run->exited ? WIFSIGNALED(run->status) : true;
 
-	if (run->init.cgroup) {
-		immure_cgroup_stats(&run->cgroup, &stats);
+	if (run->sealed.init.cgroup) {
+		immure_cgroup_stats(&run->sealed.cgroup, &stats);
 		if (stats.memory_peak) {
 			res->peak_memory = stats.memory_peak;
 			res->peak_memory_of = "session";
@@ -404,7 +245,7 @@ static void judge(struct immure_run *run)
 	else if (run->count.cut)
 		res->verdict = IMMURE_VERDICT_OUTPUT_CAP;
 	res->bytes_out = run->count.bytes;
-	res->bytes_out_known = run->count.cap != 0 || (run->init.tty[1] && run->init.tty[2]);
+	res->bytes_out_known = run->count.cap != 0 || (run->sealed.init.tty[1] && run->sealed.init.tty[2]);
 	if (run->count.cut)
 		immure_result_notice(res, "output limit reached after %llu bytes; the rest was discarded",
 				     (unsigned long long)run->count.bytes);
@@ -412,29 +253,13 @@ static void judge(struct immure_run *run)
 
 /* ---- tidy ---- */
 
-static void remove_cgroup(struct immure_run *run)
-{
-	struct timespec pause = { .tv_nsec = 1000000 };
-	int r = 0;
-
-	/* The last member leaves the leaf just after it was reaped. */
-	for (int i = 0; i < 1000 && run->cgroup.n > 0; i++) {
-		r = immure_cgroup_remove(&run->cgroup);
-		if (r == 0 || (r != -EBUSY && i > 2)) /* other errors get a second try */
-			break;
-		immure_cgroup_kill(&run->cgroup);
-		(void)nanosleep(&pause, NULL); /* cut short: tried once more */
-	}
-	if (r < 0)
-		immure_result_notice(run->result, "%s: could not be removed: %s", run->cgroup.path[0],
-				     strerror(-r));
-	immure_janitor_dismiss(&run->janitor);
-	immure_cgroup_done(&run->cgroup);
-}
-
 static void tidy(struct immure_run *run)
 {
-	remove_cgroup(run);
+	char left[4096];
+	int r = immure_sealed_done(&run->sealed, left, sizeof(left));
+
+	if (r < 0)
+		immure_result_notice(run->result, "%s: could not be removed: %s", left, strerror(-r));
 	immure_terminal_leave(&run->terminal);
 	immure_close(&run->terminal.master_fd);
 	for (int i = 0; i < 2; i++) {
@@ -442,11 +267,8 @@ static void tidy(struct immure_run *run)
 		immure_close(&run->pipe_fd[i][1]);
 	}
 	immure_close(&run->null_fd);
-	immure_close(&run->sock_fd);
-	immure_close(&run->init.report_fd);
 	immure_close(&run->timer_fd);
 	immure_close(&run->signal_fd);
-	immure_filter_free(&run->user_filter);
 	if (run->chld_changed)
 		(void)sigaction(SIGCHLD, &run->saved_chld, NULL); /* what it was, so valid */
 	(void)sigprocmask(SIG_SETMASK, &run->saved_mask, NULL); /* what it was, so valid */
@@ -459,15 +281,11 @@ static int32_t carry_out(struct immure_run *run)
 
 	if (run->o->trace)
 		run->result->trace_ns[IMMURE_TRACE_START] = begun;
-	r = prepare_filter(run);
-	if (r == 0)
-		r = prepare_signals(run);
+	r = prepare_signals(run);
 	if (r == 0)
 		r = prepare_streams(run);
 	if (r == 0)
-		r = prepare_own_dirs(run);
-	if (r == 0)
-		r = prepare_cgroup(run);
+		r = immure_sealed_prepare(&run->sealed, run->err);
 	if (r == 0)
 		r = start(run);
 	if (r == 0)
@@ -495,7 +313,7 @@ static int32_t carry_out(struct immure_run *run)
 	if (r == 0 && !run->rejected)
 		judge(run);
 	if (run->ready || run->started)
-		immure_watch_collect(run->plan, &run->since, run->o->state_dir, run->result);
+		immure_watch_collect(run->plan, &run->sealed.since, run->o->state_dir, run->result);
 	return r;
 }
 
@@ -507,15 +325,11 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 		.plan = plan,
 		.o = options,
 		.err = err,
-		.janitor = IMMURE_JANITOR_INIT,
-		.child = { .pid = -1, .pidfd = -1 },
-		.sock_fd = -1,
 		.signal_fd = -1,
 		.timer_fd = -1,
 		.null_fd = -1,
 		.pipe_fd = { { -1, -1 }, { -1, -1 } },
 		.terminal = { .tty_fd = -1, .master_fd = -1 },
-		.init = { .report_fd = -1 },
 	};
 	int32_t r = immure_plan_startable(plan, err);
 
@@ -524,7 +338,7 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 	run.result = immure_result_new();
 	if (!run.result)
 		return immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
-	immure_cgroup_init(&run.cgroup);
+	immure_sealed_init(&run.sealed, plan);
 	(void)sigprocmask(SIG_SETMASK, NULL, &run.saved_mask); /* only asks */
 	run.result->backend = immure_arena_strdup(&run.result->arena, plan->backend);
 	run.result->profile = immure_arena_strdup(&run.result->arena, plan->profile);

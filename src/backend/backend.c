@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/backend.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "backend/native.h"
+
+const struct immure_backend *immure_backend_by_name(const char *name)
+{
+	static const struct immure_backend *const all[] = { &immure_native };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(all[i]->name, name) == 0)
+			return all[i];
+	return NULL;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session/sealed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "session/quarantine.h"
+
+static int32_t failed(struct immure_error **err, int errnum, const char *stage, const char *what)
+{
+	return immure_fail(err, IMMURE_ERR_LAUNCH, errnum, stage, "", "%s: %s", what,
+			   strerror(errnum < 0 ? -errnum : errnum));
+}
+
+void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
+{
+	*s = (struct immure_sealed){
+		.plan = plan,
+		.janitor = IMMURE_JANITOR_INIT,
+		.child = { .pid = -1, .pidfd = -1 },
+		.sock_fd = -1,
+		.init = { .plan = plan, .report_fd = -1 },
+	};
+	immure_cgroup_init(&s->cgroup);
+}
+
+/* ---- prepare ---- */
+
+static int32_t prepare_filter(struct immure_sealed *s, struct immure_error **err)
+{
+	const struct immure_op *op = immure_plan_find(s->plan, IMMURE_OP_SECCOMP);
+	const char *why = "";
+	int r;
+
+	if (!op)
+		return 0;
+	if (op->src[0] != '/') {
+		s->init.filter = immure_filter_builtin(op->src, op->num[0]);
+		s->init.filter_on_init = true;
+		if (!s->init.filter)
+			return immure_fail(err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
+					   "no built-in filter %s for these socket families", op->src);
+		return 0;
+	}
+	r = immure_filter_load(op->src, geteuid(), &s->user_filter, NULL, &why);
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, r, "seccomp", op->key,
+				   "%s: %s", op->src, why && why[0] ? why : strerror(-r));
+	s->init.filter = &s->user_filter;
+	s->init.guard = immure_filter_builtin("guard", op->num[0]);
+	if (!s->init.guard)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
+				   "no guard filter for these socket families");
+	return 0;
+}
+
+
+static int32_t cgroup_limit(struct immure_sealed *s, const struct immure_op *op,
+			    struct immure_error **err)
+{
+	int r = 0;
+
+	if (op->kind == IMMURE_OP_CGROUP_MEMORY)
+		r = immure_cgroup_set_memory(&s->cgroup, op->num[0]);
+	else if (op->kind == IMMURE_OP_CGROUP_PIDS)
+		r = immure_cgroup_set_pids(&s->cgroup, op->num[0]);
+	else if (op->kind == IMMURE_OP_CGROUP_CPU)
+		r = immure_cgroup_set_cpu(&s->cgroup, op->num[0]);
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, r, "cgroup", op->key,
+				   "cannot set the limit: %s", strerror(-r));
+	return 0;
+}
+
+static int enable_controllers(const struct immure_sealed *s, const struct immure_op *leaf)
+{
+	const struct immure_plan *p = s->plan;
+	char list[64];
+
+	(void)snprintf(list, sizeof(list), "%s%s%s",
+		       immure_plan_find(p, IMMURE_OP_CGROUP_MEMORY) ? "+memory " : "",
+		       immure_plan_find(p, IMMURE_OP_CGROUP_PIDS) ? "+pids " : "",
+		       immure_plan_find(p, IMMURE_OP_CGROUP_CPU) ? "+cpu " : "");
+	return immure_cgroup_enable(leaf->src, list);
+}
+
+static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err)
+{
+	const struct immure_op *leaf = immure_plan_find(s->plan, IMMURE_OP_CGROUP_LEAF);
+	struct timespec now;
+	char name[64];
+	int32_t r = 0;
+
+	if (!leaf)
+		return 0;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
+	(void)snprintf(name, sizeof(name), "immure-%d-%llx", (int)getpid(),
+		       (unsigned long long)now.tv_sec * 1000000000U + (unsigned long long)now.tv_nsec);
+	if (leaf->num[1]) {
+		r = enable_controllers(s, leaf);
+		if (r < 0)
+			return failed(err, r, "cgroup", "cannot hand controllers down");
+	}
+	r = immure_cgroup_name(&s->cgroup, leaf->num[0] == 2, leaf->src, name);
+	if (r < 0)
+		return failed(err, r, "cgroup", "cannot make a cgroup");
+	/* Before there is anything to remove: else a kill in between leaves it. */
+	r = immure_janitor_start(&s->janitor, &s->cgroup);
+	if (r < 0)
+		return failed(err, r, "cgroup", "cannot start the process that outlives this one");
+	r = immure_cgroup_make(&s->cgroup);
+	if (r < 0)
+		return failed(err, r, "cgroup", "cannot make a cgroup");
+	r = 0;
+	for (size_t i = 0; i < s->plan->ops_n && r == 0; i++)
+		if (s->plan->ops[i].stage == IMMURE_STAGE_CGROUP)
+			r = cgroup_limit(s, &s->plan->ops[i], err);
+	s->init.cgroup = &s->cgroup;
+	return r;
+}
+
+
+/* What a command must find masked has to be there first. */
+static int32_t prepare_own_dirs(const struct immure_sealed *s, struct immure_error **err)
+{
+	for (size_t i = 0; i < s->plan->ops_n; i++) {
+		const struct immure_op *op = &s->plan->ops[i];
+		int r = op->kind == IMMURE_OP_OWN_DIR ? immure_make_dirs(op->dst) : 0;
+
+		if (r < 0)
+			return immure_fail(err, IMMURE_ERR_LAUNCH, -r, "state", op->dst,
+					   "%s: cannot be made: %s", op->dst, strerror(-r));
+	}
+	return 0;
+}
+
+
+int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err)
+{
+	int32_t r;
+
+	s->backend = immure_backend_by_name(s->plan->backend);
+	if (!s->backend)
+		return immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "backend", s->plan->backend,
+				   "this build cannot start the backend %s", s->plan->backend);
+	r = prepare_filter(s, err);
+	if (r == 0)
+		r = prepare_own_dirs(s, err);
+	if (r == 0)
+		r = prepare_cgroup(s, err);
+	return r;
+}
+
+/* ---- start ---- */
+
+struct newborn {
+	struct immure_sealed *s;
+	const int *stdio;
+};
+
+/* In the child: the streams take their places, then init takes over. */
+__attribute__((noreturn)) static void become_init(void *ctx)
+{
+	struct newborn *b = ctx;
+	struct immure_sealed *s = b->s;
+	struct immure_init_msg m = { .type = IMMURE_INIT_FAILED, .stage = IMMURE_STAGE_FDS };
+	const char *what = "";
+	int fds[3], r = 0;
+
+	/* The supervisor's end of the pair: as long as we held it as well, its end
+	 * would not be seen, and one before PDEATHSIG is set would leave us alone. */
+	immure_close(&s->sock_fd);
+	/* Out of the way first: a source may be one of the numbers to be taken. */
+	for (int i = 0; i < 3 && r == 0; i++) {
+		fds[i] = fcntl(b->stdio[i], F_DUPFD_CLOEXEC, 10);
+		r = fds[i] < 0 ? -errno : 0;
+	}
+	for (int i = 0; i < 3 && r == 0; i++)
+		r = dup2(fds[i], i) < 0 ? -errno : 0;
+	if (r == 0 && !s->backend->become)
+		immure_init_main(&s->init);
+	if (r == 0) {
+		m.stage = IMMURE_STAGE_NAMESPACE;
+		r = s->backend->become(s->plan, s->init.report_fd, &what);
+		(void)snprintf(m.subject, sizeof(m.subject), "%s", what);
+	}
+	m.errnum = -r;
+	(void)send(s->init.report_fd, &m, sizeof(m), MSG_NOSIGNAL); /* or our end says it */
+	_exit(1);
+}
+
+int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct immure_error **err)
+{
+	const struct immure_op *memory = immure_plan_find(s->plan, IMMURE_OP_MEMORY_WATCH);
+	struct newborn b = { .s = s, .stdio = stdio };
+	int pair[2];
+	int32_t r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return failed(err, errno, "start", "socketpair");
+	s->sock_fd = pair[0];
+	s->init.report_fd = pair[1];
+	if (immure_fd_raise(&s->sock_fd, 10) < 0 || immure_fd_raise(&s->init.report_fd, 10) < 0)
+		return failed(err, errno, "start", "descriptors");
+	s->init.wait_for_maps = s->backend->maps_outside && s->backend->maps_outside(s->plan);
+	s->init.memory_watch = memory ? memory->num[0] : 0;
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &s->since); /* cannot fail */
+	r = s->backend->spawn(s->plan, s->init.cgroup, become_init, &b, &s->child, err);
+	immure_close(&s->init.report_fd);
+	if (r < 0)
+		return r;
+	if (s->init.wait_for_maps) {
+		r = s->backend->write_maps(s->plan, s->child.pid, err);
+		if (r == 0) /* gone: its end is seen */
+			(void)immure_sealed_send(s, IMMURE_INIT_MAPPED, 0, NULL);
+	}
+	return r;
+}
+
+int32_t immure_sealed_send(struct immure_sealed *s, uint32_t type, int32_t status, const int fds[3])
+{
+	struct immure_init_msg m = { .type = type, .status = status };
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(3 * sizeof(int))];
+	} control = { .space = { 0 } };
+	struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fds) {
+		struct cmsghdr *c;
+
+		msg.msg_control = control.space;
+		msg.msg_controllen = sizeof(control.space);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(3 * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, 3 * sizeof(int));
+	}
+	return sendmsg(s->sock_fd, &msg, MSG_NOSIGNAL) == sizeof(m) ? 0 : -IMMURE_ERR_IO;
+}
+
+/* ---- end ---- */
+
+void immure_sealed_kill(struct immure_sealed *s)
+{
+	if (s->child.pidfd >= 0) /* ESRCH: it is dead, which is the aim */
+		(void)syscall(SYS_pidfd_send_signal, s->child.pidfd, SIGKILL, NULL, 0);
+}
+
+void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)
+{
+	siginfo_t si;
+
+	if (s->child.pidfd < 0)
+		return;
+	memset(&si, 0, sizeof(si));
+	while (syscall(SYS_waitid, 3 /* P_PIDFD */, s->child.pidfd, &si, WEXITED, usage) < 0)
+		if (errno != EINTR)
+			break;
+	immure_close(&s->child.pidfd);
+}
+
+static int remove_cgroup(struct immure_sealed *s, char *left, size_t len)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+	int r = 0;
+
+	/* The last member leaves the leaf just after it was reaped. */
+	for (int i = 0; i < 1000 && s->cgroup.n > 0; i++) {
+		r = immure_cgroup_remove(&s->cgroup);
+		if (r == 0 || (r != -EBUSY && i > 2)) /* other errors get a second try */
+			break;
+		immure_cgroup_kill(&s->cgroup);
+		(void)nanosleep(&pause, NULL); /* cut short: tried once more */
+	}
+	if (r < 0)
+		(void)snprintf(left, len, "%s", s->cgroup.path[0]);
+	immure_janitor_dismiss(&s->janitor);
+	immure_cgroup_done(&s->cgroup);
+	return r;
+}
+
+int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
+{
+	int r = remove_cgroup(s, left, len);
+
+	immure_close(&s->sock_fd);
+	immure_close(&s->init.report_fd);
+	immure_filter_free(&s->user_filter);
+	return r;
+}

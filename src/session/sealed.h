@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A place that is sealed in: its cgroup, its init, and the line to init. What
+ * runs in it, and for whom, is the business of its owner: one command for the
+ * length of a call (supervise.c), or many over a long time.
+ *
+ *   prepare   own directories, filter, cgroup   (nothing of the payload exists)
+ *   start     init, in whatever the plan's backend makes; id maps
+ *   end       init is dead, so everything inside is
+ *   done      cgroup removed, all closed; from any state, more than once
+ */
+#ifndef IMMURE_SESSION_SEALED_H
+#define IMMURE_SESSION_SEALED_H
+
+#include <sys/resource.h>
+#include <time.h>
+
+#include "backend/backend.h"
+#include "init/init.h"
+#include "session/janitor.h"
+
+struct immure_sealed {
+	const struct immure_plan *plan;
+	const struct immure_backend *backend;
+	struct immure_cgroup cgroup;
+	struct immure_janitor janitor;
+	struct immure_filter user_filter; /* loaded, freed at the end */
+	/* The owner sets one_shot, count_forks, trace and tty before start. */
+	struct immure_init init;
+	struct immure_backend_child child;
+	int sock_fd;           /* our end of the pair to init */
+	struct timespec since; /* CLOCK_REALTIME_COARSE just before start */
+};
+
+void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan);
+int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err);
+/* stdio: what init gets as 0..2, >= 0, borrowed. */
+int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct immure_error **err);
+/* One message to init, with 0..3 descriptors when fds is not NULL. When init is
+ * gone -IMMURE_ERR_IO; its end is noticed by whoever watches child.pidfd. */
+int32_t immure_sealed_send(struct immure_sealed *s, uint32_t type, int32_t status, const int fds[3]);
+/* SIGKILL to init, and so to everything inside. */
+void immure_sealed_kill(struct immure_sealed *s);
+/* Waits for init's end. usage: of init and all it waited for; may be NULL. */
+void immure_sealed_end(struct immure_sealed *s, struct rusage *usage);
+/* 0, or -errno, with the path of the cgroup that could not be removed in left. */
+int immure_sealed_done(struct immure_sealed *s, char *left, size_t len);
+
+#endif
