@@ -228,7 +228,7 @@ enum {
 	IMMURE_RUN_PROVE = 1,      /* attack from inside first; start only if all holds */
 	IMMURE_RUN_TRACE_TIME = 2, /* record when each stage ended */
 	IMMURE_RUN_CONTROL = 4,    /* immure_supervise() on behalf of immure_session_start() */
-	IMMURE_RUN_COUNT = 8,      /* also count what costs microseconds to count (processes) */
+	IMMURE_RUN_COUNT = 8,      /* also what costs microseconds: processes counted, the plan's hash */
 };
 
 /* Starts the plan under a supervisor process of its own (posix_spawn: the cost

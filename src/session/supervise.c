@@ -288,7 +288,7 @@ static int32_t carry_out(struct immure_run *run)
 		r = immure_sealed_prepare(&run->sealed, run->err);
 	if (r == 0)
 		r = start(run);
-	if (r == 0)
+	if (r == 0 && run->o->count)
 		(void)immure_plan_hash_of(run->plan); /* while init works: it costs, and is kept */
 	/* The writing ends are the command's alone, or they never end. */
 	for (int i = 0; i < 2; i++)
@@ -347,7 +347,9 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 		r = immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
 	if (r == 0)
 		r = carry_out(&run);
-	run.result->plan_hash = immure_arena_strdup(&run.result->arena, immure_plan_hash_of(plan));
+	if (options->count)
+		run.result->plan_hash =
+			immure_arena_strdup(&run.result->arena, immure_plan_hash_of(plan));
 	tidy(&run);
 	if (options->trace)
 		run.result->trace_ns[IMMURE_TRACE_DONE] = immure_run_now();

@@ -28,7 +28,7 @@ struct immure_supervise_options {
 	int stdio[3];           /* borrowed; -1 = /dev/null */
 	int control_fd;         /* -1, or where requests come from: its end ends the session */
 	bool trace;
-	bool count;             /* also count what costs something to count */
+	bool count;             /* also record what costs something: processes, plan hash */
 	const char *state_dir;  /* for the quarantine, may be NULL */
 	const struct immure_before *before; /* may be NULL */
 };
