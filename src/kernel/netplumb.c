@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <string.h>
 
 #include "base/fd.h"
+#include "kernel/netlink.h"
 #include "kernel/netsock.h"
 #include "kernel/nft.h"
 
@@ -21,9 +23,9 @@ static void relax_ports(void)
 				   "10240 65535");
 }
 
-static struct immure_inet gateway_dns(const struct immure_rtnl_setup *s)
+static struct immure_inet gateway(const struct immure_rtnl_setup *s, uint16_t port)
 {
-	struct immure_inet a = { .port = 53 };
+	struct immure_inet a = { .port = port };
 
 	memcpy(a.addr, s->v4.gateway, 4);
 	return a;
@@ -41,11 +43,21 @@ static bool keep(struct immure_netplumb *p, enum immure_netplumb_fd which, int f
 
 static int make_dns(const struct immure_netplumb_config *c, struct immure_netplumb *p)
 {
-	struct immure_inet a = gateway_dns(&c->routes);
+	struct immure_inet a = gateway(&c->routes, 53);
 	int r = 0;
 
 	if (keep(p, IMMURE_NETPLUMB_DNS_UDP, immure_netsock_udp(&a), &r))
 		(void)keep(p, IMMURE_NETPLUMB_DNS_TCP, immure_netsock_listen(&a, BACKLOG), &r);
+	return r;
+}
+
+static int make_proxy(const struct immure_netplumb_config *c, struct immure_netplumb *p)
+{
+	struct immure_inet a = gateway(&c->routes, IMMURE_NETPLUMB_PROXY_PORT);
+	int r = 0;
+
+	if (c->proxy)
+		(void)keep(p, IMMURE_NETPLUMB_PROXY, immure_netsock_listen(&a, BACKLOG), &r);
 	return r;
 }
 
@@ -94,6 +106,45 @@ static int make_spare(const struct immure_netplumb_config *c, struct immure_netp
 	return r;
 }
 
+static int make_nets(const struct immure_netplumb_config *c, struct immure_netplumb *p)
+{
+	int r = 0;
+
+	if (!keep(p, IMMURE_NETPLUMB_ROUTE, immure_netlink_open(NETLINK_ROUTE), &r))
+		return r;
+	return c->nets_n ? immure_netplumb_set_nets(p, &c->routes, c->nets, c->nets_n) : 0;
+}
+
+static int port_of(int fd, uint16_t *ret)
+{
+	struct immure_inet a;
+	int r = fd < 0 ? 0 : immure_netsock_local(fd, &a);
+
+	*ret = fd < 0 || r < 0 ? 0 : a.port;
+	return r;
+}
+
+int immure_netplumb_set_nets(const struct immure_netplumb *p,
+			     const struct immure_rtnl_setup *routes,
+			     const struct immure_rtnl_net *nets, size_t n)
+{
+	uint16_t port4, port6;
+	int r;
+
+	if (!p->with_nft)
+		return n ? -EOPNOTSUPP : 0;
+	r = port_of(p->fd[IMMURE_NETPLUMB_TCP4], &port4);
+	if (r == 0)
+		r = port_of(p->fd[IMMURE_NETPLUMB_TCP6], &port6);
+	/* The rules first: what is routed but in no rule is refused, not lost. */
+	if (r == 0)
+		r = immure_nft_set_nets(p->fd[IMMURE_NETPLUMB_NFT], nets, n, routes, port4, port6);
+	for (size_t i = 0; i < n && r == 0; i++)
+		if (!nets[i].v6 || p->with_v6)
+			r = immure_rtnl_add(p->fd[IMMURE_NETPLUMB_ROUTE], routes, &nets[i], 1);
+	return r;
+}
+
 static bool kernel_has_v6(void)
 {
 	IMMURE_CLEANUP_FD int fd = immure_netsock_tcp(true);
@@ -120,8 +171,16 @@ int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_n
 		r = make_dns(c, &p);
 	}
 	if (r == 0) {
+		what = "proxy listener";
+		r = make_proxy(c, &p);
+	}
+	if (r == 0) {
 		what = "transparent listeners";
 		r = make_capture(c, &p);
+	}
+	if (r == 0) {
+		what = "networks by address";
+		r = make_nets(c, &p);
 	}
 	if (r == 0) {
 		what = "spare sockets";

@@ -13,13 +13,15 @@
 
 #include "kernel/rtnl.h"
 
-enum { IMMURE_NETPLUMB_SPARE = 8 };
+enum { IMMURE_NETPLUMB_SPARE = 8, IMMURE_NETPLUMB_PROXY_PORT = 3128 };
 
 enum immure_netplumb_fd {
 	IMMURE_NETPLUMB_TCP4,    /* transparent listeners, or -1 without nf_tables */
 	IMMURE_NETPLUMB_TCP6,
 	IMMURE_NETPLUMB_DNS_UDP, /* gateway, port 53 */
 	IMMURE_NETPLUMB_DNS_TCP,
+	IMMURE_NETPLUMB_PROXY,   /* gateway, PROXY_PORT: for programs that want a proxy */
+	IMMURE_NETPLUMB_ROUTE,   /* for immure_rtnl_add */
 	IMMURE_NETPLUMB_NFT,     /* for immure_nft_add and _remove; -1 without */
 	IMMURE_NETPLUMB_SPARE4,  /* unbound TCP sockets: to dial in, or to listen for a pair */
 	IMMURE_NETPLUMB_SPARE6 = IMMURE_NETPLUMB_SPARE4 + IMMURE_NETPLUMB_SPARE,
@@ -31,6 +33,10 @@ struct immure_netplumb_config {
 	uint16_t port;      /* of the transparent listeners; 0: any that is free */
 	bool without_nft;   /* do as if nf_tables were missing */
 	unsigned int spare; /* sockets a family, up to IMMURE_NETPLUMB_SPARE */
+	bool proxy;
+	/* Destinations that rules name by address; they need nf_tables (-EOPNOTSUPP). */
+	const struct immure_rtnl_net *nets;
+	size_t nets_n;
 };
 
 struct immure_netplumb {
@@ -43,6 +49,10 @@ struct immure_netplumb {
  * is left open, but the namespace is not to be used. */
 int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_netplumb *ret,
 			 const char **ret_what);
+/* Other destinations by address than before; may be called from outside. */
+int immure_netplumb_set_nets(const struct immure_netplumb *p,
+			     const struct immure_rtnl_setup *routes,
+			     const struct immure_rtnl_net *nets, size_t n);
 void immure_netplumb_done(struct immure_netplumb *p);
 
 #endif

@@ -15,6 +15,7 @@
 
 #define TABLE "immure"
 #define CHAIN "names"
+#define CHAIN_NETS "networks"
 
 /* Before anything that a hook of the default priorities would see. */
 #define PRIORITY (-150)
@@ -141,7 +142,7 @@ static void immediate(struct immure_netlink *b, uint32_t reg, const void *data, 
 	expr_end(b, e);
 }
 
-static void accept_packet(struct immure_netlink *b)
+static void give_verdict(struct immure_netlink *b, uint32_t code)
 {
 	struct expr e = expr_begin(b, "immediate");
 	size_t data, verdict;
@@ -149,7 +150,7 @@ static void accept_packet(struct immure_netlink *b)
 	immure_netlink_put_be32(b, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
 	data = immure_netlink_nest(b, NFTA_IMMEDIATE_DATA);
 	verdict = immure_netlink_nest(b, NFTA_DATA_VERDICT);
-	immure_netlink_put_be32(b, NFTA_VERDICT_CODE, NF_ACCEPT);
+	immure_netlink_put_be32(b, NFTA_VERDICT_CODE, code);
 	immure_netlink_nest_end(b, verdict);
 	immure_netlink_nest_end(b, data);
 	expr_end(b, e);
@@ -164,16 +165,16 @@ static void put_table(struct immure_netlink *b)
 	immure_netlink_put_be32(b, NFTA_TABLE_FLAGS, 0);
 }
 
-static void put_chain(struct immure_netlink *b)
+static void put_chain(struct immure_netlink *b, const char *name, int priority)
 {
 	size_t hook;
 
 	begin(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL);
 	immure_netlink_put_str(b, NFTA_CHAIN_TABLE, TABLE);
-	immure_netlink_put_str(b, NFTA_CHAIN_NAME, CHAIN);
+	immure_netlink_put_str(b, NFTA_CHAIN_NAME, name);
 	hook = immure_netlink_nest(b, NFTA_CHAIN_HOOK);
 	immure_netlink_put_be32(b, NFTA_HOOK_HOOKNUM, NF_INET_PRE_ROUTING);
-	immure_netlink_put_be32(b, NFTA_HOOK_PRIORITY, (uint32_t)PRIORITY);
+	immure_netlink_put_be32(b, NFTA_HOOK_PRIORITY, (uint32_t)priority);
 	immure_netlink_nest_end(b, hook);
 	immure_netlink_put_be32(b, NFTA_CHAIN_POLICY, NF_ACCEPT);
 	immure_netlink_put_str(b, NFTA_CHAIN_TYPE, "filter");
@@ -190,11 +191,25 @@ static void put_set(struct immure_netlink *b, const struct family *f)
 	immure_netlink_put_be32(b, NFTA_SET_ID, f->set_id);
 }
 
+static void hand_over(struct immure_netlink *b, const struct family *f, uint16_t port)
+{
+	uint16_t be_port = htons(port);
+	struct expr e;
+
+	immediate(b, NFT_REG_1, f->loopback, f->addr_len);
+	immediate(b, f->port_reg, &be_port, 2);
+	e = expr_begin(b, "tproxy");
+	immure_netlink_put_be32(b, NFTA_TPROXY_FAMILY, f->nfproto);
+	immure_netlink_put_be32(b, NFTA_TPROXY_REG_ADDR, NFT_REG_1);
+	immure_netlink_put_be32(b, NFTA_TPROXY_REG_PORT, f->port_reg);
+	expr_end(b, e);
+	give_verdict(b, NF_ACCEPT);
+}
+
 /* meta nfproto F meta l4proto tcp ip daddr . tcp dport @okF
  * tproxy to LOOPBACK:PORT accept */
 static void put_rule(struct immure_netlink *b, const struct family *f, uint16_t port)
 {
-	uint16_t be_port = htons(port);
 	struct expr e;
 	size_t list;
 
@@ -211,14 +226,7 @@ static void put_rule(struct immure_netlink *b, const struct family *f, uint16_t 
 	immure_netlink_put_be32(b, NFTA_LOOKUP_SET_ID, f->set_id);
 	immure_netlink_put_be32(b, NFTA_LOOKUP_SREG, NFT_REG_1);
 	expr_end(b, e);
-	immediate(b, NFT_REG_1, f->loopback, f->addr_len);
-	immediate(b, f->port_reg, &be_port, 2);
-	e = expr_begin(b, "tproxy");
-	immure_netlink_put_be32(b, NFTA_TPROXY_FAMILY, f->nfproto);
-	immure_netlink_put_be32(b, NFTA_TPROXY_REG_ADDR, NFT_REG_1);
-	immure_netlink_put_be32(b, NFTA_TPROXY_REG_PORT, f->port_reg);
-	expr_end(b, e);
-	accept_packet(b);
+	hand_over(b, f, port);
 	immure_netlink_nest_end(b, list);
 }
 
@@ -240,7 +248,8 @@ int immure_nft_setup(int fd, uint16_t port4, uint16_t port6)
 
 	batch_begin(&b);
 	put_table(&b);
-	put_chain(&b);
+	put_chain(&b, CHAIN, PRIORITY);
+	put_chain(&b, CHAIN_NETS, PRIORITY + 1);
 	for (size_t i = 0; i < 2; i++) {
 		if (!ports[i])
 			continue;
@@ -249,6 +258,135 @@ int immure_nft_setup(int fd, uint16_t port4, uint16_t port6)
 	}
 	r = batch_send(fd, &b);
 	return is_missing(r) ? IMMURE_NFT_MISSING : r;
+}
+
+/* ---- networks ---- */
+
+static void compare(struct immure_netlink *b, uint32_t op, const void *data, size_t len)
+{
+	struct expr e = expr_begin(b, "cmp");
+
+	immure_netlink_put_be32(b, NFTA_CMP_SREG, NFT_REG_1);
+	immure_netlink_put_be32(b, NFTA_CMP_OP, op);
+	put_value(b, NFTA_CMP_DATA, data, len);
+	expr_end(b, e);
+}
+
+/* ip daddr ADDR/BITS */
+static void in_network(struct immure_netlink *b, const struct family *f, const uint8_t *addr,
+		       unsigned int bits)
+{
+	uint8_t mask[16] = { 0 }, none[16] = { 0 }, want[16];
+	struct expr e;
+
+	for (unsigned int i = 0; i < bits && i < 128; i++)
+		mask[i / 8] |= (uint8_t)(0x80U >> (i % 8));
+	load(b, NFT_PAYLOAD_NETWORK_HEADER, f->daddr_at, f->addr_len, NFT_REG_1);
+	e = expr_begin(b, "bitwise");
+	immure_netlink_put_be32(b, NFTA_BITWISE_SREG, NFT_REG_1);
+	immure_netlink_put_be32(b, NFTA_BITWISE_DREG, NFT_REG_1);
+	immure_netlink_put_be32(b, NFTA_BITWISE_LEN, f->addr_len);
+	put_value(b, NFTA_BITWISE_MASK, mask, f->addr_len);
+	put_value(b, NFTA_BITWISE_XOR, none, f->addr_len);
+	expr_end(b, e);
+	for (size_t i = 0; i < f->addr_len; i++)
+		want[i] = addr[i] & mask[i];
+	compare(b, NFT_CMP_EQ, want, f->addr_len);
+}
+
+static size_t nets_rule(struct immure_netlink *b, const struct family *f, const uint8_t *addr,
+			unsigned int bits)
+{
+	size_t list;
+
+	begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+	immure_netlink_put_str(b, NFTA_RULE_TABLE, TABLE);
+	immure_netlink_put_str(b, NFTA_RULE_CHAIN, CHAIN_NETS);
+	list = immure_netlink_nest(b, NFTA_RULE_EXPRESSIONS);
+	meta_is(b, NFT_META_NFPROTO, f->nfproto);
+	meta_is(b, NFT_META_L4PROTO, IPPROTO_TCP);
+	in_network(b, f, addr, bits);
+	return list;
+}
+
+static void put_net(struct immure_netlink *b, const struct immure_rtnl_net *n, uint16_t port)
+{
+	const struct family *f = &families[n->v6];
+	uint16_t lo = htons(n->lo), hi = htons(n->hi);
+	size_t list = nets_rule(b, f, n->addr, n->bits);
+
+	load(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, NFT_REG_1);
+	compare(b, NFT_CMP_GTE, &lo, 2);
+	compare(b, NFT_CMP_LTE, &hi, 2);
+	hand_over(b, f, port);
+	immure_netlink_nest_end(b, list);
+}
+
+/* Here ends what is not inside loopback: servers of the sandbox's own and names
+ * are not taken by a rule for 0.0.0.0/0. */
+static void put_spared(struct immure_netlink *b, const struct family *f, const uint8_t *addr,
+		       unsigned int bits)
+{
+	size_t list = nets_rule(b, f, addr, bits);
+
+	give_verdict(b, NF_ACCEPT);
+	immure_netlink_nest_end(b, list);
+}
+
+static bool is_loopback(const struct immure_rtnl_net *n)
+{
+	if (n->v6)
+		return n->bits == 128 && memcmp(n->addr, families[1].loopback, 16) == 0;
+	return n->bits >= 8 && n->addr[0] == 127;
+}
+
+enum { NETS_IN_BATCH = 8 };
+
+static int put_nets(int fd, const struct immure_rtnl_net *nets, size_t n, bool loopback,
+		    const uint16_t ports[2])
+{
+	for (size_t at = 0; at < n;) {
+		struct immure_netlink b;
+		size_t k = 0;
+		int r;
+
+		batch_begin(&b);
+		for (; at < n && k < NETS_IN_BATCH; at++) {
+			if (is_loopback(&nets[at]) != loopback || !ports[nets[at].v6])
+				continue;
+			put_net(&b, &nets[at], ports[nets[at].v6]);
+			k++;
+		}
+		r = k ? batch_send(fd, &b) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int immure_nft_set_nets(int fd, const struct immure_rtnl_net *nets, size_t n,
+			const struct immure_rtnl_setup *spared, uint16_t port4, uint16_t port6)
+{
+	const uint16_t ports[2] = { port4, port6 };
+	struct immure_netlink b;
+	int r;
+
+	batch_begin(&b);
+	begin(&b, NFT_MSG_DELRULE, 0);
+	immure_netlink_put_str(&b, NFTA_RULE_TABLE, TABLE);
+	immure_netlink_put_str(&b, NFTA_RULE_CHAIN, CHAIN_NETS);
+	r = batch_send(fd, &b);
+	if (r == 0)
+		r = put_nets(fd, nets, n, true, ports);
+	if (r < 0 || n == 0)
+		return r;
+	batch_begin(&b);
+	put_spared(&b, &families[0], families[0].loopback, 8);
+	put_spared(&b, &families[0], spared->v4.gateway, spared->v4.bits);
+	put_spared(&b, &families[1], families[1].loopback, 128);
+	put_spared(&b, &families[1], spared->v6.gateway, spared->v6.bits);
+	r = batch_send(fd, &b);
+	return r < 0 ? r : put_nets(fd, nets, n, false, ports);
 }
 
 /* ---- elements ---- */

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "kernel/netsock.h"
+#include "kernel/rtnl.h"
 
 /* This kernel, or what it lets us load, has no nf_tables with tproxy: not a
  * fault, the caller listens on every pair by itself instead. */
@@ -33,5 +34,12 @@ int immure_nft_setup(int fd, uint16_t port4, uint16_t port6);
  * was removed. */
 int immure_nft_add(int fd, const struct immure_inet *pairs, size_t n);
 int immure_nft_remove(int fd, const struct immure_inet *pairs, size_t n);
+
+/* Replaces what is handed over besides pairs: TCP to the ports of networks. What
+ * is in `spared` (the range of names) and on loopback is so only where a network
+ * lies inside loopback itself. Not one transaction: between two calls of the
+ * kernel some of it may be missing, and is refused then. */
+int immure_nft_set_nets(int fd, const struct immure_rtnl_net *nets, size_t n,
+			const struct immure_rtnl_setup *spared, uint16_t port4, uint16_t port6);
 
 #endif

@@ -16,10 +16,12 @@
 /* In a namespace that was just made the loopback device is always the first. */
 #define LOOPBACK 1
 
+enum { PREF_NAMES = 10, PREF_NOT_TCP, PREF_TCP = 20, PREF_RANGE, PREF_LOOPBACK };
+
 /* A batch and what its messages are for. */
 struct batch {
 	struct immure_netlink nl;
-	const char *what[24];
+	const char *what[32];
 	size_t n;
 };
 
@@ -93,11 +95,20 @@ static void rule(struct batch *b, const char *what, int family, uint16_t type, u
 
 static void rules(struct batch *b, int family, const struct immure_rtnl_range *r)
 {
-	rule(b, "rule for TCP to names", family, RTM_NEWRULE, 10, FR_ACT_TO_TBL, r->names,
+	static const uint8_t loopback4[4] = { 127 }, loopback6[16] = { [15] = 1 };
+
+	rule(b, "rule for TCP to names", family, RTM_NEWRULE, PREF_NAMES, FR_ACT_TO_TBL, r->names,
 	     r->names_bits, IPPROTO_TCP);
-	rule(b, "rule against all else to names", family, RTM_NEWRULE, 11, FR_ACT_PROHIBIT,
+	rule(b, "rule against all else to names", family, RTM_NEWRULE, PREF_NOT_TCP, FR_ACT_PROHIBIT,
 	     r->names, r->names_bits, 0);
-	rule(b, "rule for what is local", family, RTM_NEWRULE, 100, FR_ACT_TO_TBL, NULL, 0, 0);
+	rule(b, "rule for TCP to what is local", family, RTM_NEWRULE, PREF_TCP, FR_ACT_TO_TBL, NULL,
+	     0, IPPROTO_TCP);
+	/* Other protocols: not to the networks that rules name by address, which are
+	 * in the same table, because only what is there may answer. */
+	rule(b, "rule for the gateway", family, RTM_NEWRULE, PREF_RANGE, FR_ACT_TO_TBL, r->gateway,
+	     r->bits, 0);
+	rule(b, "rule for loopback", family, RTM_NEWRULE, PREF_LOOPBACK, FR_ACT_TO_TBL,
+	     family == AF_INET ? loopback4 : loopback6, family == AF_INET ? 8 : 128, 0);
 	/* The kernel's own, before all others. Gone last: until then it is in force. */
 	rule(b, "remove the first rule", family, RTM_DELRULE, 0, FR_ACT_TO_TBL, NULL, 0, 0);
 }
@@ -166,4 +177,38 @@ int immure_rtnl_apply(const struct immure_rtnl_setup *s, const char **ret_what)
 	if (r < 0 && ret_what)
 		*ret_what = failed < b.n ? b.what[failed] : "routing batch";
 	return r;
+}
+
+enum { NETS_IN_BATCH = 64 };
+
+int immure_rtnl_add(int fd, const struct immure_rtnl_setup *s, const struct immure_rtnl_net *nets,
+		    size_t n)
+{
+	for (size_t at = 0; at < n;) {
+		struct immure_netlink b;
+		int r;
+
+		immure_netlink_init(&b, 1);
+		for (size_t i = 0; i < NETS_IN_BATCH && at < n; i++, at++) {
+			int family = nets[at].v6 ? AF_INET6 : AF_INET;
+			struct rtmsg m = { .rtm_family = (uint8_t)family,
+					   .rtm_dst_len = nets[at].bits, .rtm_table = RT_TABLE_LOCAL,
+					   .rtm_protocol = RTPROT_STATIC, .rtm_type = RTN_LOCAL,
+					   .rtm_scope = RT_SCOPE_HOST };
+
+			immure_netlink_begin(&b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &m,
+					     sizeof(m));
+			if (nets[at].bits)
+				immure_netlink_put(&b, RTA_DST, nets[at].addr, width(family));
+			immure_netlink_put_u32(&b, RTA_OIF, LOOPBACK);
+			immure_netlink_put(&b, RTA_PREFSRC,
+					   nets[at].v6 ? s->v6.gateway : s->v4.gateway,
+					   width(family));
+		}
+		immure_netlink_want_ack(&b);
+		r = immure_netlink_send(fd, &b, NULL);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }

@@ -7,7 +7,8 @@
  * lies outside `names`; all that a name resolves to lies in `names`. Rules tell
  * the protocols apart: TCP to `names` is local, anything else to `names` is
  * prohibited (EACCES, also for a sendto that is not connected and would
- * otherwise be lost without a word), everything local besides stays local.
+ * otherwise be lost without a word). Loopback and the gateway stay local for
+ * every protocol; networks that rules name by address become so for TCP.
  */
 #ifndef IMMURE_KERNEL_RTNL_H
 #define IMMURE_KERNEL_RTNL_H
@@ -38,6 +39,19 @@ void immure_rtnl_setup_default(struct immure_rtnl_setup *s, bool with_v6);
  * /8 to /24 (v4), /32 to /96 (v6). */
 int immure_rtnl_range_from(bool v6, const uint8_t *prefix, unsigned int bits,
 			   struct immure_rtnl_range *ret);
+/* A destination that is no name: an address or a network, on ports lo to hi. */
+struct immure_rtnl_net {
+	bool v6;
+	uint8_t addr[16]; /* network order; bits below `bits` are 0 */
+	uint8_t bits;
+	uint16_t lo, hi;
+};
+
+/* Makes TCP to these networks local as well; what they lead to is then decided
+ * like everything local. Adding what is there is no error. fd: a routing socket
+ * of the namespace, which may be used from outside it (see nft.h). */
+int immure_rtnl_add(int fd, const struct immure_rtnl_setup *s, const struct immure_rtnl_net *nets,
+		    size_t n);
 /* One sendto, for the network namespace of the calling process. 0, or the
  * -errno of the first message that failed, and in *ret_what (when not NULL) what
  * that was, in words. A namespace in which this failed is not to be used. */

@@ -484,6 +484,105 @@ static void all_else_is_refused_at_once(void **unused)
 	stop(&s);
 }
 
+static struct immure_rtnl_net net(const char *text, unsigned int bits, uint16_t lo, uint16_t hi)
+{
+	struct immure_inet a = at(text, 0);
+	struct immure_rtnl_net n = { .v6 = a.v6, .bits = (uint8_t)bits, .lo = lo, .hi = hi };
+
+	memcpy(n.addr, a.addr, sizeof(n.addr));
+	return n;
+}
+
+static void networks_are_reached_by_address(void **unused)
+{
+	struct immure_netplumb_config c = config();
+	const struct immure_rtnl_net nets[] = {
+		net("192.0.2.0", 27, 80, 90), net("203.0.113.9", 32, 443, 443),
+		net("2001:db8::", 61, 443, 443), net("127.0.0.1", 32, 5432, 5432),
+	};
+	const struct immure_rtnl_net all = net("0.0.0.0", 0, 1, 65535);
+	struct session s;
+	int tcp4, tcp6;
+
+	(void)unused;
+	need_namespaces(start(&s));
+	c.nets = nets;
+	c.nets_n = sizeof(nets) / sizeof(nets[0]);
+	assert_int_equal(build(&s, &c, false, NULL, 0), 0);
+	need(s.p.with_nft && s.p.with_v6, "nf_tables with tproxy, or IPv6");
+	tcp4 = s.p.fd[IMMURE_NETPLUMB_TCP4];
+	tcp6 = s.p.fd[IMMURE_NETPLUMB_TCP6];
+	arrives(&s, tcp4, "192.0.2.1", 80);
+	arrives(&s, tcp4, "192.0.2.31", 90);
+	assert_int_equal(result(&s, ACT_TCP, "192.0.2.1", 79), ECONNREFUSED);
+	assert_int_equal(result(&s, ACT_TCP, "192.0.2.1", 91), ECONNREFUSED);
+	assert_int_equal(result(&s, ACT_TCP, "192.0.2.32", 80), EACCES);
+	arrives(&s, tcp4, "203.0.113.9", 443);
+	assert_int_equal(result(&s, ACT_TCP, "203.0.113.8", 443), EACCES);
+	arrives(&s, tcp6, "2001:db8:0:7::1", 443);
+	assert_int_equal(result(&s, ACT_TCP, "2001:db8:0:8::1", 443), EACCES);
+	/* A service of the host's own loopback, by its own rule only. */
+	arrives(&s, tcp4, "127.0.0.1", 5432);
+	assert_int_equal(result(&s, ACT_TCP, "127.0.0.1", 5433), ECONNREFUSED);
+	assert_int_equal(result(&s, ACT_UDP, "192.0.2.1", 80), EACCES);
+	assert_int_equal(result(&s, ACT_ICMP, "192.0.2.1", 0), EACCES);
+	assert_int_equal(result(&s, ACT_UDP, "2001:db8::1", 443), EACCES);
+
+	/* Everything, from outside; what is the sandbox's own stays so. */
+	assert_int_equal(immure_netplumb_set_nets(&s.p, &c.routes, &all, 1), 0);
+	arrives(&s, tcp4, "192.0.2.32", 7);
+	assert_int_equal(result(&s, ACT_TCP, "127.0.0.1", 5432), ECONNREFUSED);
+	assert_int_equal(result(&s, ACT_TCP, "198.19.0.7", 443), ECONNREFUSED);
+	assert_int_equal(result(&s, ACT_TCP, "198.18.0.1", 443), ECONNREFUSED);
+	assert_int_equal(result(&s, ACT_TCP, "2001:db8:0:7::1", 443), ECONNREFUSED);
+	assert_int_equal(result(&s, ACT_UDP, "192.0.2.1", 80), EACCES);
+	/* And nothing. */
+	assert_int_equal(immure_netplumb_set_nets(&s.p, &c.routes, NULL, 0), 0);
+	assert_int_equal(result(&s, ACT_TCP, "192.0.2.32", 7), ECONNREFUSED);
+	stop(&s);
+}
+
+/* More rules than fit into one message to the kernel. */
+static void many_networks(void **unused)
+{
+	struct immure_netplumb_config c = config();
+	struct immure_rtnl_net nets[100];
+	struct session s;
+
+	(void)unused;
+	for (size_t i = 0; i < 100; i++) {
+		nets[i] = net(i % 2 ? "2001:db8::" : "192.0.2.0", i % 2 ? 128 : 32, 1, 9);
+		nets[i].addr[i % 2 ? 15 : 3] = (uint8_t)i;
+	}
+	need_namespaces(start(&s));
+	c.nets = nets;
+	c.nets_n = 100;
+	assert_int_equal(build(&s, &c, false, NULL, 0), 0);
+	need(s.p.with_nft && s.p.with_v6, "nf_tables with tproxy, or IPv6");
+	arrives(&s, s.p.fd[IMMURE_NETPLUMB_TCP4], "192.0.2.98", 9);
+	arrives(&s, s.p.fd[IMMURE_NETPLUMB_TCP6], "2001:db8::63", 9);
+	assert_int_equal(result(&s, ACT_TCP, "192.0.2.99", 9), EACCES);
+	stop(&s);
+}
+
+static void the_proxy_has_a_listener(void **unused)
+{
+	struct immure_netplumb_config c = config();
+	struct session s;
+
+	(void)unused;
+	need_namespaces(start(&s));
+	c.proxy = true;
+	assert_int_equal(build(&s, &c, false, NULL, 0), 0);
+	arrives(&s, s.p.fd[IMMURE_NETPLUMB_PROXY], "198.18.0.1", IMMURE_NETPLUMB_PROXY_PORT);
+	stop(&s);
+	start_caught(&s);
+	assert_int_equal(s.p.fd[IMMURE_NETPLUMB_PROXY], -1);
+	assert_int_equal(result(&s, ACT_TCP, "198.18.0.1", IMMURE_NETPLUMB_PROXY_PORT),
+			 ECONNREFUSED);
+	stop(&s);
+}
+
 static void a_mapped_address_is_the_plain_one(void **unused)
 {
 	struct immure_inet pair = at("198.19.0.7", 443), meant, from;
@@ -550,6 +649,12 @@ static void without_nf_tables_pairs_have_listeners(void **unused)
 	assert_int_equal(s.p.fd[IMMURE_NETPLUMB_NFT], -1);
 	assert_int_equal(s.p.fd[IMMURE_NETPLUMB_TCP4], -1);
 	assert_int_equal(s.p.fd[IMMURE_NETPLUMB_TCP6], -1);
+	{
+		const struct immure_rtnl_net one = net("192.0.2.1", 32, 80, 80);
+
+		assert_int_equal(immure_netplumb_set_nets(&s.p, &c.routes, &one, 1), -EOPNOTSUPP);
+		assert_int_equal(immure_netplumb_set_nets(&s.p, &c.routes, NULL, 0), 0);
+	}
 	for (size_t i = 0; i < (s.p.with_v6 ? 2U : 1U); i++) {
 		int spare = i ? IMMURE_NETPLUMB_SPARE6 : IMMURE_NETPLUMB_SPARE4;
 		struct immure_inet pair = at(families[i].name, 443);
@@ -661,6 +766,9 @@ int main(void)
 		cmocka_unit_test(pairs_that_are_allowed_arrive),
 		cmocka_unit_test(many_pairs_in_one_call),
 		cmocka_unit_test(all_else_is_refused_at_once),
+		cmocka_unit_test(networks_are_reached_by_address),
+		cmocka_unit_test(many_networks),
+		cmocka_unit_test(the_proxy_has_a_listener),
 		cmocka_unit_test(a_mapped_address_is_the_plain_one),
 		cmocka_unit_test(the_name_service_is_reached),
 		cmocka_unit_test(when_all_is_closed_nothing_answers),
