@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing to build and test, after saying what and why.
 #   deps.sh          install with apt-get (NO_INSTALL=1: do not)
+#   CI=true deps.sh  also the large programs that tests of egress drive
 #   deps.sh --check  only say what the build cannot do without
 set -u
 
@@ -49,6 +50,24 @@ if [ "${1-}" != --check ]; then
 	need libcmocka-dev 'unit tests' no pkg-config --exists cmocka
 	need python3-jsonschema 'tests of the published policy schema' no python_with jsonschema
 	need python3-pytest 'tests of the built program' no python_with pytest
+	# The lab of tests/live: its servers come without services of their own.
+	need iproute2 'tests of egress: network namespaces' no command -v ip
+	need openssl 'tests of egress: certificates' no command -v openssl
+	need curl 'tests of egress: a client' no command -v curl
+	need git 'tests of egress: a client and a server' no command -v git
+	need netcat-openbsd 'tests of egress: a client' no command -v nc
+	need openssh-client 'tests of egress: a client' no command -v ssh
+	need dropbear-bin 'tests of egress: a server for ssh' no command -v dropbear
+	need redis-tools 'tests of egress: a client and a server' no command -v redis-cli
+fi
+if [ "${1-}" != --check ] && [ "${CI-}" = true ]; then
+	need wget 'tests of egress: a client' no command -v wget
+	need bind9-dnsutils 'tests of egress: a client' no command -v dig
+	need nodejs 'tests of egress: a client' no command -v node
+	need golang-go 'tests of egress: a client' no command -v go
+	need default-jdk-headless 'tests of egress: a client' no command -v javac
+	need cargo 'tests of egress: a client' no command -v cargo
+	need postgresql 'tests of egress: a client and a server' no command -v psql
 fi
 
 if [ "${1-}" = --check ]; then
