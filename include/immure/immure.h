@@ -58,6 +58,7 @@ enum {
 	IMMURE_ERR_NOT_EXECUTABLE = 10, /* the command cannot be executed (126) */
 	IMMURE_ERR_NOT_FOUND = 11,  /* the command was not found (127) */
 	IMMURE_ERR_PROOF = 12,      /* a point of the proof fell short */
+	IMMURE_ERR_NO_SESSION = 13, /* no session of that name or id, or no such ticket */
 };
 
 /* ---- errors ---- */
