@@ -114,9 +114,7 @@ const char *immure_egress_config_check(const struct immure_egress_config *c)
 	for (uint32_t i = 0; i < c->publish_n; i++)
 		if (c->publish[i].port == 0)
 			return "a published port is 0";
-	if (c->connect_port && (c->connect_port == c->socks_port || c->connect_port == 53))
-		return "two services on one port";
-	return c->socks_port == 53 ? "two services on one port" : NULL;
+	return NULL;
 }
 
 bool immure_egress_config_can_replace(const struct immure_egress_config *a,
@@ -131,8 +129,7 @@ bool immure_egress_config_can_replace(const struct immure_egress_config *a,
 		    x->wild_bytes_per_s == y->wild_bytes_per_s &&
 		    x->wild_names_max == y->wild_names_max && x->seed == y->seed;
 
-	same = same && a->generation == b->generation && a->connect_port == b->connect_port &&
-	       a->socks_port == b->socks_port && a->publish_n == b->publish_n;
+	same = same && a->generation == b->generation && a->publish_n == b->publish_n;
 	for (uint32_t i = 0; same && i < a->publish_n; i++)
 		same = a->publish[i].port == b->publish[i].port;
 	return same;
@@ -188,7 +185,6 @@ int immure_egress_config_encode(const struct immure_egress_config *c, unsigned c
 				       (c->refuse_ech ? FLAG_REFUSE_ECH : 0U));
 	put_synth(&b, &c->synth);
 	immure_buf_put_u32(&b, c->generation);
-	immure_buf_put_u32(&b, (uint32_t)c->connect_port << 16 | c->socks_port);
 	put_limits(&b, &c->limits);
 	immure_buf_put_u32(&b, c->publish_n);
 	for (uint32_t i = 0; i < c->publish_n; i++)
@@ -296,7 +292,7 @@ static void get_limits(struct in *i, struct immure_egress_limits *l)
 
 static int get_all(struct in *i, struct immure_arena *a, struct immure_egress_config *c)
 {
-	uint32_t flags = get32(i), ports;
+	uint32_t flags = get32(i);
 	int r;
 
 	if (flags & ~(uint32_t)FLAGS_ALL)
@@ -305,9 +301,6 @@ static int get_all(struct in *i, struct immure_arena *a, struct immure_egress_co
 	c->refuse_ech = flags & FLAG_REFUSE_ECH;
 	get_synth(i, &c->synth);
 	c->generation = get32(i);
-	ports = get32(i);
-	c->connect_port = (uint16_t)(ports >> 16);
-	c->socks_port = (uint16_t)ports;
 	get_limits(i, &c->limits);
 	c->publish_n = get32(i);
 	if (c->publish_n > IMMURE_EGRESS_PUBLISH_MAX)

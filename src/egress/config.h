@@ -49,14 +49,13 @@ struct immure_egress_config {
 	/* What follows cannot change while the worker runs. */
 	struct immure_synth_config synth; /* prefixes, name limits, seed; see defaults() */
 	uint32_t generation;        /* 0 for the session's first worker, +1 each restart */
-	uint16_t connect_port, socks_port; /* proxies on the gateway address; 0 = off */
 	struct immure_egress_publish publish[IMMURE_EGRESS_PUBLISH_MAX];
 	uint32_t publish_n;
 	struct immure_egress_limits limits; /* may change; connections only downwards counts
 					     * for new ones */
 };
 
-/* No rules (deny all), the default prefixes and limits, no proxies, seed 0: the
+/* No rules (deny all), the default prefixes and limits, seed 0: the
  * caller sets a random one. */
 void immure_egress_config_defaults(struct immure_egress_config *c);
 /* NULL, or what is wrong with it (static). Rules are only measured here. */

@@ -15,6 +15,7 @@
 
 #define TABLE "immure"
 #define CHAIN "names"
+#define CHAIN_RANGES "ranges"
 #define CHAIN_NETS "networks"
 
 /* Before anything that a hook of the default priorities would see. */
@@ -142,7 +143,8 @@ static void immediate(struct immure_netlink *b, uint32_t reg, const void *data, 
 	expr_end(b, e);
 }
 
-static void give_verdict(struct immure_netlink *b, uint32_t code)
+/* chain: where to go on, of a jump. */
+static void give_verdict(struct immure_netlink *b, uint32_t code, const char *chain)
 {
 	struct expr e = expr_begin(b, "immediate");
 	size_t data, verdict;
@@ -151,6 +153,8 @@ static void give_verdict(struct immure_netlink *b, uint32_t code)
 	data = immure_netlink_nest(b, NFTA_IMMEDIATE_DATA);
 	verdict = immure_netlink_nest(b, NFTA_DATA_VERDICT);
 	immure_netlink_put_be32(b, NFTA_VERDICT_CODE, code);
+	if (chain)
+		immure_netlink_put_str(b, NFTA_VERDICT_CHAIN, chain);
 	immure_netlink_nest_end(b, verdict);
 	immure_netlink_nest_end(b, data);
 	expr_end(b, e);
@@ -203,7 +207,7 @@ static void hand_over(struct immure_netlink *b, const struct family *f, uint16_t
 	immure_netlink_put_be32(b, NFTA_TPROXY_REG_ADDR, NFT_REG_1);
 	immure_netlink_put_be32(b, NFTA_TPROXY_REG_PORT, f->port_reg);
 	expr_end(b, e);
-	give_verdict(b, NF_ACCEPT);
+	give_verdict(b, NF_ACCEPT, NULL);
 }
 
 /* meta nfproto F meta l4proto tcp ip daddr . tcp dport @okF
@@ -230,6 +234,27 @@ static void put_rule(struct immure_netlink *b, const struct family *f, uint16_t 
 	immure_netlink_nest_end(b, list);
 }
 
+/* A chain that only a jump leads to: what is rare and long does not stand in the
+ * way of what is common. */
+static void put_ranges(struct immure_netlink *b)
+{
+	begin(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL);
+	immure_netlink_put_str(b, NFTA_CHAIN_TABLE, TABLE);
+	immure_netlink_put_str(b, NFTA_CHAIN_NAME, CHAIN_RANGES);
+}
+
+static void put_jump(struct immure_netlink *b)
+{
+	size_t list;
+
+	begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+	immure_netlink_put_str(b, NFTA_RULE_TABLE, TABLE);
+	immure_netlink_put_str(b, NFTA_RULE_CHAIN, CHAIN);
+	list = immure_netlink_nest(b, NFTA_RULE_EXPRESSIONS);
+	give_verdict(b, (uint32_t)NFT_JUMP, CHAIN_RANGES);
+	immure_netlink_nest_end(b, list);
+}
+
 int immure_nft_open(int *ret_fd)
 {
 	int fd = immure_netlink_open(NETLINK_NETFILTER);
@@ -249,6 +274,7 @@ int immure_nft_setup(int fd, uint16_t port4, uint16_t port6)
 	batch_begin(&b);
 	put_table(&b);
 	put_chain(&b, CHAIN, PRIORITY);
+	put_ranges(&b);
 	put_chain(&b, CHAIN_NETS, PRIORITY + 1);
 	for (size_t i = 0; i < 2; i++) {
 		if (!ports[i])
@@ -256,6 +282,7 @@ int immure_nft_setup(int fd, uint16_t port4, uint16_t port6)
 		put_set(&b, &families[i]);
 		put_rule(&b, &families[i], ports[i]);
 	}
+	put_jump(&b);
 	r = batch_send(fd, &b);
 	return is_missing(r) ? IMMURE_NFT_MISSING : r;
 }
@@ -294,14 +321,14 @@ static void in_network(struct immure_netlink *b, const struct family *f, const u
 	compare(b, NFT_CMP_EQ, want, f->addr_len);
 }
 
-static size_t nets_rule(struct immure_netlink *b, const struct family *f, const uint8_t *addr,
-			unsigned int bits)
+static size_t nets_rule(struct immure_netlink *b, const char *chain, const struct family *f,
+			const uint8_t *addr, unsigned int bits)
 {
 	size_t list;
 
 	begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
 	immure_netlink_put_str(b, NFTA_RULE_TABLE, TABLE);
-	immure_netlink_put_str(b, NFTA_RULE_CHAIN, CHAIN_NETS);
+	immure_netlink_put_str(b, NFTA_RULE_CHAIN, chain);
 	list = immure_netlink_nest(b, NFTA_RULE_EXPRESSIONS);
 	meta_is(b, NFT_META_NFPROTO, f->nfproto);
 	meta_is(b, NFT_META_L4PROTO, IPPROTO_TCP);
@@ -309,11 +336,12 @@ static size_t nets_rule(struct immure_netlink *b, const struct family *f, const 
 	return list;
 }
 
-static void put_net(struct immure_netlink *b, const struct immure_rtnl_net *n, uint16_t port)
+static void put_net(struct immure_netlink *b, const char *chain, const struct immure_rtnl_net *n,
+		    uint16_t port)
 {
 	const struct family *f = &families[n->v6];
 	uint16_t lo = htons(n->lo), hi = htons(n->hi);
-	size_t list = nets_rule(b, f, n->addr, n->bits);
+	size_t list = nets_rule(b, chain, f, n->addr, n->bits);
 
 	load(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, NFT_REG_1);
 	compare(b, NFT_CMP_GTE, &lo, 2);
@@ -327,9 +355,9 @@ static void put_net(struct immure_netlink *b, const struct immure_rtnl_net *n, u
 static void put_spared(struct immure_netlink *b, const struct family *f, const uint8_t *addr,
 		       unsigned int bits)
 {
-	size_t list = nets_rule(b, f, addr, bits);
+	size_t list = nets_rule(b, CHAIN_NETS, f, addr, bits);
 
-	give_verdict(b, NF_ACCEPT);
+	give_verdict(b, NF_ACCEPT, NULL);
 	immure_netlink_nest_end(b, list);
 }
 
@@ -354,7 +382,7 @@ static int put_nets(int fd, const struct immure_rtnl_net *nets, size_t n, bool l
 		for (; at < n && k < NETS_IN_BATCH; at++) {
 			if (is_loopback(&nets[at]) != loopback || !ports[nets[at].v6])
 				continue;
-			put_net(&b, &nets[at], ports[nets[at].v6]);
+			put_net(&b, CHAIN_NETS, &nets[at], ports[nets[at].v6]);
 			k++;
 		}
 		r = k ? batch_send(fd, &b) : 0;
@@ -387,6 +415,47 @@ int immure_nft_set_nets(int fd, const struct immure_rtnl_net *nets, size_t n,
 	put_spared(&b, &families[1], spared->v6.gateway, spared->v6.bits);
 	r = batch_send(fd, &b);
 	return r < 0 ? r : put_nets(fd, nets, n, false, ports);
+}
+
+/* ---- ranges ---- */
+
+int immure_nft_range_add(int fd, uint16_t port4, uint16_t port6, const struct immure_nft_range *l,
+			 size_t n)
+{
+	struct immure_netlink b;
+
+	if (n == 0)
+		return 0;
+	if (n > IMMURE_NFT_RANGES)
+		return -E2BIG;
+	batch_begin(&b);
+	for (size_t i = 0; i < n; i++) {
+		struct immure_rtnl_net one = { .v6 = l[i].at.v6, .bits = l[i].at.v6 ? 128 : 32,
+					       .lo = l[i].lo, .hi = l[i].hi };
+		uint16_t port = one.v6 ? port6 : port4;
+
+		if (port == 0)
+			return -EAFNOSUPPORT;
+		memcpy(one.addr, l[i].at.addr, sizeof(one.addr));
+		put_net(&b, CHAIN_RANGES, &one, port);
+	}
+	return batch_send(fd, &b);
+}
+
+int immure_nft_clear(int fd, bool pairs, bool with_v6)
+{
+	struct immure_netlink b;
+
+	batch_begin(&b);
+	for (size_t i = 0; pairs && i < (with_v6 ? 2U : 1U); i++) {
+		begin(&b, NFT_MSG_DELSETELEM, 0);
+		immure_netlink_put_str(&b, NFTA_SET_ELEM_LIST_TABLE, TABLE);
+		immure_netlink_put_str(&b, NFTA_SET_ELEM_LIST_SET, families[i].set);
+	}
+	begin(&b, NFT_MSG_DELRULE, 0);
+	immure_netlink_put_str(&b, NFTA_RULE_TABLE, TABLE);
+	immure_netlink_put_str(&b, NFTA_RULE_CHAIN, CHAIN_RANGES);
+	return batch_send(fd, &b);
 }
 
 /* ---- elements ---- */

@@ -35,6 +35,19 @@ int immure_nft_setup(int fd, uint16_t port4, uint16_t port6);
 int immure_nft_add(int fd, const struct immure_inet *pairs, size_t n);
 int immure_nft_remove(int fd, const struct immure_inet *pairs, size_t n);
 
+/* For names with more ports than pairs are good for: the ports lo to hi of one
+ * address. Looked at after the pairs. */
+struct immure_nft_range {
+	struct immure_inet at; /* its port does not count */
+	uint16_t lo, hi;
+};
+enum { IMMURE_NFT_RANGES = 8 }; /* in one transaction */
+/* port4, port6: those of the setup. Adding twice makes two rules. */
+int immure_nft_range_add(int fd, uint16_t port4, uint16_t port6, const struct immure_nft_range *l,
+			 size_t n);
+/* All ranges are gone; and, with pairs, all pairs too. */
+int immure_nft_clear(int fd, bool pairs, bool with_v6);
+
 /* Replaces what is handed over besides pairs: TCP to the ports of networks. What
  * is in `spared` (the range of names) and on loopback is so only where a network
  * lies inside loopback itself. Not one transaction: between two calls of the

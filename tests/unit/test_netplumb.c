@@ -603,6 +603,34 @@ static void a_mapped_address_is_the_plain_one(void **unused)
 	stop(&s);
 }
 
+static void ranges_stand_beside_pairs(void **unused)
+{
+	struct session s;
+
+	(void)unused;
+	start_caught(&s);
+	for (size_t i = 0; i < 2; i++) {
+		struct immure_nft_range r = { .at = at(families[i].name, 0), .lo = 8000,
+					      .hi = 8100 };
+		int nft = s.p.fd[IMMURE_NETPLUMB_NFT], listener = s.p.fd[families[i].listener];
+		struct immure_inet pair = at(families[i].name, 443);
+
+		assert_int_equal(immure_nft_range_add(nft, 41000, 41000, &r, 1), 0);
+		arrives(&s, listener, families[i].name, 8000);
+		arrives(&s, listener, families[i].name, 8100);
+		assert_int_equal(result(&s, ACT_TCP, families[i].name, 7999), ECONNREFUSED);
+		assert_int_equal(result(&s, ACT_TCP, families[i].name, 8101), ECONNREFUSED);
+		assert_int_equal(result(&s, ACT_TCP, families[i].other, 8000), ECONNREFUSED);
+		assert_int_equal(immure_nft_add(nft, &pair, 1), 0);
+		assert_int_equal(immure_nft_clear(nft, false, true), 0);
+		assert_int_equal(result(&s, ACT_TCP, families[i].name, 8000), ECONNREFUSED);
+		arrives(&s, listener, families[i].name, 443);
+		assert_int_equal(immure_nft_clear(nft, true, true), 0);
+		assert_int_equal(result(&s, ACT_TCP, families[i].name, 443), ECONNREFUSED);
+	}
+	stop(&s);
+}
+
 static void the_name_service_is_reached(void **unused)
 {
 	struct sockaddr_storage from;
@@ -770,6 +798,7 @@ int main(void)
 		cmocka_unit_test(many_networks),
 		cmocka_unit_test(the_proxy_has_a_listener),
 		cmocka_unit_test(a_mapped_address_is_the_plain_one),
+		cmocka_unit_test(ranges_stand_beside_pairs),
 		cmocka_unit_test(the_name_service_is_reached),
 		cmocka_unit_test(when_all_is_closed_nothing_answers),
 		cmocka_unit_test(without_nf_tables_pairs_have_listeners),
