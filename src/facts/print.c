@@ -86,7 +86,11 @@ static void text_backend(const struct immure_backend_report *r, struct immure_bu
 				  immure_level_name(x->level), immure_evidence_name(x->evidence),
 				  x->mechanism ? x->mechanism : "-");
 	}
-	immure_buf_puts(b, "    can require:");
+	immure_buf_puts(b, "    trust:");
+	for (int t = 0; t < IMMURE_TRUST_MAX; t++)
+		immure_buf_printf(b, "%s %s %s", t ? "," : "", immure_trust_fields[t].name,
+				  immure_trust_fields[t].values[r->trust[t]]);
+	immure_buf_puts(b, "\n    can require:");
 	for (size_t c = 0, col = 16; c < immure_capability_names_n; c++) {
 		const char *name = immure_capability_names[c];
 
@@ -211,12 +215,21 @@ static void json_facts(const struct immure_facts *f, struct immure_jsonw *w)
 
 static void json_backend(const struct immure_backend_report *r, struct immure_jsonw *w)
 {
+	const char *reason;
+
 	immure_jsonw_object(w, NULL);
 	immure_jsonw_str(w, "backend", r->backend);
 	immure_jsonw_str(w, "class", r->isolation_class);
 	immure_jsonw_str(w, "available", immure_tri_name(r->available));
 	immure_jsonw_str(w, "why", r->why);
 	immure_jsonw_str(w, "remedy", r->remedy);
+	immure_jsonw_str(w, "health", immure_report_health(r, &reason));
+	immure_jsonw_str(w, "degraded_by", reason);
+	immure_jsonw_object(w, "trust");
+	for (int t = 0; t < IMMURE_TRUST_MAX && r->available != IMMURE_NO; t++)
+		immure_jsonw_str(w, immure_trust_fields[t].name,
+				 immure_trust_fields[t].values[r->trust[t]]);
+	immure_jsonw_end(w, '}');
 	immure_jsonw_object(w, "dimensions");
 	for (int d = 0; d < IMMURE_DIM_MAX; d++) {
 		immure_jsonw_object(w, immure_dimension_name(d));

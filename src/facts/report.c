@@ -186,6 +186,26 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 		r->capabilities |= 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE;
 }
 
+/* What follows for a backend on this host from what it can do. The kernel is shared
+ * with everything else that runs here, except below a kernel of its own; where the
+ * data is, this program can only say of this machine. */
+static void local_trust(struct immure_backend_report *r)
+{
+	if (r->available == IMMURE_NO)
+		return;
+	r->trust[IMMURE_TRUST_LOCALITY] = IMMURE_LOCALITY_LOCAL;
+	r->trust[IMMURE_TRUST_DATA_RESIDENCY] = IMMURE_RESIDENCY_LOCAL;
+	if (strcmp(r->isolation_class, "lightweight_vm") == 0)
+		r->trust[IMMURE_TRUST_TENANCY] = IMMURE_TENANCY_DEDICATED;
+	r->trust[IMMURE_TRUST_AUDITABILITY] =
+		r->capabilities & 1u << IMMURE_CAP_AUDIT_LOG ? IMMURE_EFFORT_REQUIRED
+							      : IMMURE_EFFORT_BEST;
+	if (r->capabilities & 1u << IMMURE_CAP_CLEANUP)
+		r->trust[IMMURE_TRUST_CLEANUP] = IMMURE_CLEANUP_REQUIRED;
+	if (r->capabilities & 1u << IMMURE_CAP_SECRET_ISOLATION)
+		r->trust[IMMURE_TRUST_SECRET_ISOLATION] = IMMURE_EFFORT_REQUIRED;
+}
+
 static const char *program_path(const struct immure_facts *f, const char *name)
 {
 	for (size_t i = 0; i < f->programs_n; i++)
@@ -260,6 +280,7 @@ size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 			backends[i].report(f, a, &r[i]);
 		else
 			r[i].why = why_not_built(f, a, backends[i].name);
+		local_trust(&r[i]);
 	}
 	if (a->failed)
 		return 0;

@@ -27,6 +27,33 @@ struct immure_dimension_report {
 	enum immure_evidence evidence;
 };
 
+/* What a backend is trusted with: the six fields that a caller can require, each an
+ * index into its values. Of a report: what is offered; of a policy: the least asked. */
+enum immure_trust_field {
+	IMMURE_TRUST_LOCALITY, IMMURE_TRUST_TENANCY, IMMURE_TRUST_AUDITABILITY,
+	IMMURE_TRUST_CLEANUP, IMMURE_TRUST_DATA_RESIDENCY, IMMURE_TRUST_SECRET_ISOLATION,
+	IMMURE_TRUST_MAX
+};
+enum { IMMURE_LOCALITY_ANY, IMMURE_LOCALITY_LOCAL, IMMURE_LOCALITY_REMOTE };
+enum { IMMURE_TENANCY_SHARED, IMMURE_TENANCY_DEDICATED };
+enum { IMMURE_EFFORT_NONE, IMMURE_EFFORT_BEST, IMMURE_EFFORT_REQUIRED }; /* audit, secrets */
+enum { IMMURE_CLEANUP_BEST, IMMURE_CLEANUP_REQUIRED };
+enum { IMMURE_RESIDENCY_ANY, IMMURE_RESIDENCY_LOCAL, IMMURE_RESIDENCY_REGION };
+
+struct immure_trust_info {
+	const char *name;                 /* "locality" */
+	const char *key, *delta;          /* "require.locality", "trust_locality" */
+	const char *const *values;        /* NULL-terminated */
+};
+extern const struct immure_trust_info immure_trust_fields[IMMURE_TRUST_MAX];
+/* Whether what is offered is enough for what is asked. */
+bool immure_trust_enough(enum immure_trust_field field, uint32_t offered, uint32_t asked);
+
+/* Classes are names and no order: each is enough for itself only, and whatever seals
+ * in on this host for host_process, which promises nothing. */
+extern const char *const immure_isolation_classes[]; /* NULL-terminated */
+bool immure_class_enough(const char *offered, const char *asked);
+
 struct immure_backend_report {
 	const char *backend;
 	const char *isolation_class; /* host_process sandbox container lightweight_vm remote_sandbox */
@@ -35,7 +62,12 @@ struct immure_backend_report {
 	const char *remedy;
 	struct immure_dimension_report dims[IMMURE_DIM_MAX]; /* zero = not enforced */
 	uint32_t capabilities;       /* bit per IMMURE_CAP_* (immure_capability_names) */
+	uint32_t trust[IMMURE_TRUST_MAX];
 };
+
+/* "healthy", "degraded" (works, but a dimension is less than enforced; *ret_reason is
+ * its name), "unsupported_host". */
+const char *immure_report_health(const struct immure_backend_report *r, const char **ret_reason);
 
 /* Reports of all backends known, in order of preference; arena-owned. */
 size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,

@@ -7,15 +7,8 @@
 
 #include "facts/report.h"
 #include "plan/compile.h"
+#include "plan/require.h"
 #include "policy/keys.h"
-
-/* By its own name or by the key that it belongs to, never all at once. */
-static bool approved(const struct immure_policy *p, const char *key, const char *dimension)
-{
-	return p->origin == IMMURE_ORIGIN_LOCAL && p->downgrade == IMMURE_DOWNGRADE_ALLOW &&
-	       (immure_strv_has(&p->downgrades, dimension) ||
-		immure_strv_has(&p->downgrades, key));
-}
 
 void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
 		      const char *dimension, const char *what, const char *remedy)
@@ -36,8 +29,9 @@ void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
 		b->gaps_cap = cap;
 	}
 	plan->gaps[plan->gaps_n++] = (struct immure_gap){
-		.key = key, .dimension = dimension, .what = what, .remedy = remedy,
-		.approved = !final && approved(b->p, key, dimension),
+		.key = key, .dimension = dimension, .what = what,
+		.remedy = final ? remedy : immure_require_remedy(b->a, b->p, key, dimension, remedy),
+		.approved = !final && immure_require_approved(b->p, key, dimension),
 	};
 }
 
@@ -117,42 +111,6 @@ static void gap_facts(struct immure_compile *b)
 				 "immure doctor tells why and what helps");
 }
 
-static bool can(const struct immure_compile *b, const struct immure_backend_report *r, size_t cap)
-{
-	if (!(r->capabilities & 1u << cap))
-		return false;
-	return cap != IMMURE_CAP_NO_NETWORK_GUARANTEE || b->netns;
-}
-
-static void gap_required(struct immure_compile *b, const struct immure_backend_report *r)
-{
-	const struct immure_policy *p = b->p;
-
-	if (p->require_class && strcmp(p->require_class, r->isolation_class) != 0)
-		immure_compile_gap(b, false, "require.class", p->require_class,
-				 immure_arena_printf(b->a, "backend %s is of class %s, not %s",
-						     r->backend, r->isolation_class,
-						     p->require_class),
-				 immure_arena_printf(b->a, "require.class: %s, or a backend of that "
-						     "class", r->isolation_class));
-	for (size_t i = 0; i < p->require_caps.n; i++) {
-		const char *name = p->require_caps.v[i];
-		bool ok = false;
-
-		for (size_t c = 0; c < immure_capability_names_n; c++)
-			if (strcmp(immure_capability_names[c], name) == 0)
-				ok = can(b, r, c);
-		for (int d = 0; d < IMMURE_DIM_MAX; d++)
-			if (strcmp(immure_dimension_name((enum immure_dimension)d), name) == 0)
-				ok = r->dims[d].level == IMMURE_LEVEL_ENFORCED;
-		if (!ok)
-			immure_compile_gap(b, false, "require.capabilities", name,
-					 immure_arena_printf(b->a, "backend %s does not offer %s "
-							     "with this policy", r->backend, name),
-					 "take it out of require.capabilities, or another backend");
-	}
-}
-
 /* Only "auto" may choose; a backend that is named is used or refused. */
 static int32_t choose(struct immure_compile *b)
 {
@@ -192,7 +150,7 @@ static int32_t choose(struct immure_compile *b)
 				 native->remedy && *native->remedy ? native->remedy :
 				 "immure doctor tells what helps");
 	}
-	gap_required(b, native);
+	immure_require_gaps(b, native);
 	return 0;
 }
 

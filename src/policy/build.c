@@ -223,6 +223,9 @@ static bool names_a_gap(struct immure_policy_build *b, const char *name)
 	for (const char *const *one = class->names; *one; one++)
 		if (strcmp(*one, name) == 0)
 			return true;
+	for (int t = 0; t < IMMURE_TRUST_MAX; t++)
+		if (strcmp(immure_trust_fields[t].delta, name) == 0)
+			return true;
 	return strcmp(name, "landlock") == 0 || strncmp(name, "secrets.", 8) == 0 ||
 	       immure_key_find(name) >= 0 ||
 	       immure_check_capability(&b->p->arena, name, &same, &unused) == 0;
@@ -510,7 +513,7 @@ int32_t immure_build_settings(struct immure_policy_build *b, const struct immure
 		if (append && !immure_key_appends(&immure_keys[at]))
 			r = immure_complain(&c, "takes one value, so there is nothing to append to");
 		else
-			r = immure_build_assign(b, &immure_keys[at], s[i].value, append, &c);
+			r = immure_build_flag(b, &immure_keys[at], s[i].value, append, &c);
 		if (r == -ENOMEM)
 			return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "policy", "",
 					   "out of memory");

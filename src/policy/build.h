@@ -30,6 +30,10 @@ void immure_build_layer(struct immure_policy_build *b, const char *source);
  * below said. -EINVAL with the complaint, -ENOMEM. */
 int immure_build_assign(struct immure_policy_build *b, const struct immure_key *k,
 			const char *value, bool append, struct immure_complaint *c);
+/* The same for a value as a flag has it: where a key takes several words, they are
+ * separated by commas. */
+int immure_build_flag(struct immure_policy_build *b, const struct immure_key *k, const char *value,
+		      bool append, struct immure_complaint *c);
 /* Starts a list or map of this layer: drops what the layers below said, so that
  * an empty list counts. Done by immure_build_assign() where needed. */
 void immure_build_clear(struct immure_policy_build *b, const struct immure_key *k);

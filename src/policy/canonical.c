@@ -37,6 +37,10 @@ static void put_secrets(struct immure_jsonw *w, const char *key, const struct im
 static void put_downgrade(struct immure_jsonw *w, const char *key, const struct immure_key *k,
 			  const struct immure_policy *p)
 {
+	/* What only the caller named counts as far as the files list it. */
+	bool bounded = p->downgrade_bounded && p->downgrade == IMMURE_DOWNGRADE_ALLOW &&
+		       p->downgrades.n && p->downgrades.v != p->downgrade_listed.v;
+
 	if (p->downgrades.n == 0) {
 		immure_jsonw_str(w, key, k->names[p->downgrade]);
 		return;
@@ -44,6 +48,8 @@ static void put_downgrade(struct immure_jsonw *w, const char *key, const struct 
 	immure_jsonw_object(w, key);
 	immure_jsonw_str(w, "mode", k->names[p->downgrade]);
 	put_strv(w, "gaps", &p->downgrades);
+	if (bounded)
+		put_strv(w, "listed", &p->downgrade_listed);
 	immure_jsonw_end(w, '}');
 }
 

@@ -269,6 +269,26 @@ int immure_check_capability(struct immure_arena *a, const char *value, const cha
 	return -EINVAL;
 }
 
+int immure_check_backend(struct immure_arena *a, const char *value, const char **ret,
+			 struct immure_complaint *c)
+{
+	const struct immure_key *k = &immure_keys[immure_key_find("backend")];
+	const char *near;
+	size_t n = 0;
+
+	(void)a;
+	for (; k->names[n]; n++) {
+		if (strcmp(k->names[n], value) == 0 && strcmp(value, "auto") != 0) {
+			*ret = k->names[n];
+			return 0;
+		}
+	}
+	immure_complain(c, "\"%.60s\" is no backend", value);
+	near = immure_nearest(value, k->names, n);
+	immure_complain_hint(c, near ? "did you mean \"%s\"?" : "`immure doctor` lists them", near);
+	return -EINVAL;
+}
+
 static int secret_source(const char *from, struct immure_complaint *c)
 {
 	uint64_t fd;

@@ -14,6 +14,7 @@ immure_key_check immure_check_pass;       /* NAME or PREFIX* */
 immure_key_check immure_check_artifact;   /* an absolute path */
 immure_key_check immure_check_image;
 immure_key_check immure_check_capability;
+immure_key_check immure_check_backend;    /* one that the key backend can name */
 
 /* "NAME=value" split and checked. */
 int immure_check_env(struct immure_arena *a, const char *text, const char **ret_name,

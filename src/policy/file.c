@@ -262,6 +262,7 @@ static int32_t apply_downgrade(const struct place *p, const struct immure_json *
 			return refuse(p, p->value_at, NULL, "expected %s, got \"%.60s\"",
 				      immure_key_expects(p->k), word);
 		immure_build_clear(p->b, p->k);
+		p->b->p->downgrade_listed = (struct immure_strv){ 0 };
 		return assign(p, word, false);
 	}
 	if (immure_json_type(v) != IMMURE_JSON_ARRAY)
@@ -280,6 +281,7 @@ static int32_t apply_downgrade(const struct place *p, const struct immure_json *
 		if (r < 0)
 			return r;
 	}
+	p->b->p->downgrade_listed = p->b->p->downgrades;
 	return 0;
 }
 
@@ -415,6 +417,7 @@ int32_t immure_policy_file_apply(const struct immure_policy_file *f,
 
 	root.value_at = immure_json_start(f->text, f->len);
 	immure_build_layer(b, f->name);
+	b->p->downgrade_bounded = true;
 	for (size_t i = 0; immure_json_next(f->json, &m); i++) {
 		struct place at = child(&root, i, m.key);
 		int32_t r = 0;

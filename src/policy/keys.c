@@ -386,18 +386,99 @@ const struct immure_key immure_keys[] = {
 		.tighten = IMMURE_TIGHTEN_SET,
 		.flag = "require-class", .argument = "CLASS",
 		.help = "the isolation class that the backend must be of",
-		.doc = "Classes are names and not an order: exactly this one will do. A host where "
-		       "none can be had refuses.",
+		.doc = "Classes are names and not an order: each is enough for itself only. host_process "
+		       "promises nothing, so every class of this host is enough for it. Where none can "
+		       "be had the run refuses; to accept another class, require.downgrade names the "
+		       "class that is accepted instead.",
 		.enforced_by = "privileges", .example = "\"sandbox\"",
 	},
 	{
 		KEY("require.capabilities"), .type = IMMURE_KEY_STRINGS, .offset = AT(require_caps),
 		.check = immure_check_capability, .tighten = IMMURE_TIGHTEN_MORE,
-		.flag = "require", .argument = "CAPABILITY",
-		.help = "a capability that must be enforced",
+		.flag = "require", .argument = "LIST",
+		.help = "what must be enforced: capabilities, a class, FIELD=VALUE of trust",
 		.doc = "Capabilities or dimensions of the report of immure-doctor(1) that must be "
-		       "enforced; where one is not, the run refuses.",
+		       "enforced; where one is not, the run refuses. The flag takes several, separated "
+		       "by commas, and also the name of a class (require.class) and FIELD=VALUE for the "
+		       "fields of trust: locality, tenancy, auditability, cleanup, data_residency and "
+		       "secret_isolation.",
 		.enforced_by = "privileges", .example = "[\"no_network_guarantee\"]",
+	},
+	{
+		KEY("require.locality"), .type = IMMURE_KEY_ENUM,
+		.offset = AT(require_trust[IMMURE_TRUST_LOCALITY]),
+		.names = NAMES("any", "local", "remote"), .choices = "any|local|remote",
+		.rank = RANK(0, 1, 1), .fallback = "any", .tighten = IMMURE_TIGHTEN_RANK,
+		.help = "where the command runs",
+		.doc = "local: on this machine. remote: on another one. A backend that runs it elsewhere "
+		       "is a gap, by the name trust_locality.",
+		.enforced_by = "privileges", .example = "\"local\"",
+	},
+	{
+		KEY("require.tenancy"), .type = IMMURE_KEY_ENUM,
+		.offset = AT(require_trust[IMMURE_TRUST_TENANCY]),
+		.names = NAMES("shared_allowed", "dedicated"), .choices = "shared_allowed|dedicated",
+		.rank = RANK(0, 1), .fallback = "shared_allowed", .tighten = IMMURE_TIGHTEN_RANK,
+		.help = "whether the kernel may be shared with others",
+		.doc = "dedicated: the command has a kernel of its own. A backend on the host's kernel is "
+		       "then a gap, by the name trust_tenancy.",
+		.enforced_by = "kernel_surface", .example = "\"dedicated\"",
+	},
+	{
+		KEY("require.auditability"), .type = IMMURE_KEY_ENUM,
+		.offset = AT(require_trust[IMMURE_TRUST_AUDITABILITY]),
+		.names = NAMES("none", "best_effort", "required"),
+		.choices = "none|best_effort|required",
+		.rank = RANK(0, 1, 2), .fallback = "none", .tighten = IMMURE_TIGHTEN_RANK,
+		.help = "whether what was done must be on record",
+		.doc = "best_effort: the result, the plan and the proof. required: the capability "
+		       "audit_log as well; a backend without it is a gap, by the name "
+		       "trust_auditability.",
+		.enforced_by = "audit_log", .example = "\"best_effort\"",
+	},
+	{
+		KEY("require.cleanup"), .type = IMMURE_KEY_ENUM,
+		.offset = AT(require_trust[IMMURE_TRUST_CLEANUP]),
+		.names = NAMES("best_effort", "required"), .choices = "best_effort|required",
+		.rank = RANK(0, 1), .fallback = "best_effort", .tighten = IMMURE_TIGHTEN_RANK,
+		.help = "whether nothing may be left behind",
+		.doc = "required: every process, mount and cgroup of the session is gone when it ends, or "
+		       "what is left is reported. A backend without the capability cleanup is a gap, "
+		       "by the name trust_cleanup.",
+		.enforced_by = "cleanup", .example = "\"required\"",
+	},
+	{
+		KEY("require.data_residency"), .type = IMMURE_KEY_ENUM,
+		.offset = AT(require_trust[IMMURE_TRUST_DATA_RESIDENCY]),
+		.names = NAMES("any", "local_only", "region"), .choices = "any|local_only|region",
+		.rank = RANK(0, 1, 1), .fallback = "any", .tighten = IMMURE_TIGHTEN_RANK,
+		.help = "where the files and the memory of the command are",
+		.doc = "local_only: on this machine. region: in a region that the backend vouches for; no "
+		       "backend of this program does, so that is a gap, by the name "
+		       "trust_data_residency. What the command sends over a network that it was given "
+		       "is network.mode's concern.",
+		.enforced_by = "file_write", .example = "\"local_only\"",
+	},
+	{
+		KEY("require.secret_isolation"), .type = IMMURE_KEY_ENUM,
+		.offset = AT(require_trust[IMMURE_TRUST_SECRET_ISOLATION]),
+		.names = NAMES("none", "best_effort", "required"),
+		.choices = "none|best_effort|required",
+		.rank = RANK(0, 1, 2), .fallback = "none", .tighten = IMMURE_TIGHTEN_RANK,
+		.help = "whether the caller's secrets must be out of reach",
+		.doc = "required: the capability secret_isolation. A backend that has less is a gap, by "
+		       "the name trust_secret_isolation.",
+		.enforced_by = "secret_isolation", .example = "\"required\"",
+	},
+	{
+		KEY("require.prefer"), .type = IMMURE_KEY_STRINGS, .offset = AT(prefer),
+		.check = immure_check_backend, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "prefer", .argument = "BACKEND",
+		.help = "a backend that auto tries before the others",
+		.doc = "Backends that backend auto tries first, in this order. A preference never makes up "
+		       "for what a backend cannot enforce: one that falls short is passed over like any "
+		       "other. Where a backend is named, this is not looked at.",
+		.enforced_by = "privileges", .example = "[\"bwrap\"]",
 	},
 	{
 		KEY("require.downgrade"), .type = IMMURE_KEY_DOWNGRADE, .offset = AT(downgrade),
@@ -406,10 +487,13 @@ const struct immure_key immure_keys[] = {
 		.flag = "downgrade", .argument = "deny|allow|GAP",
 		.help = "what to do about what cannot be enforced",
 		.doc = "deny: a gap refuses the run. A gap is accepted only by name: its own, which "
-		       "immure plan shows in parentheses, or the policy key that it belongs to. A list "
-		       "in a file names the gaps that this policy can live with; the run still needs "
-		       "the caller to say --downgrade allow, or to name them. allow alone accepts "
-		       "nothing. What is accepted is in the plan, in the proof and on standard error. "
+		       "immure plan shows in parentheses, or the policy key that it belongs to (not "
+		       "require.class and require.capabilities, which can have several). It takes two: a "
+		       "list in a file names the gaps that this policy can live with, and the caller "
+		       "says --downgrade allow for all of them or names some, separated by commas. What "
+		       "the policy files do not list, the caller cannot approve; where there is no "
+		       "policy file, the caller's flags are the policy. allow alone accepts nothing. "
+		       "What is accepted is in the plan, in the proof and on standard error. "
 		       "Gaps that leave nothing to run in are never accepted.",
 		.enforced_by = "privileges", .example = "[\"resources\"]",
 	},

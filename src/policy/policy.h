@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "facts/report.h"
 #include "immure/immure.h"
 
 enum immure_workspace_mode { IMMURE_WORKSPACE_RW, IMMURE_WORKSPACE_RO, IMMURE_WORKSPACE_COW };
@@ -84,8 +85,14 @@ struct immure_policy {
 
 	const char *require_class; /* NULL = none */
 	struct immure_strv require_caps;
+	uint32_t require_trust[IMMURE_TRUST_MAX]; /* the least of each field */
+	struct immure_strv prefer; /* backends, tried first where auto chooses */
 	enum immure_downgrade downgrade;
 	struct immure_strv downgrades; /* the exact deltas approved */
+	/* A policy that was read from files lists the deltas that it can live with, and
+	 * the caller can approve none of the others. */
+	bool downgrade_bounded;
+	struct immure_strv downgrade_listed;
 	enum immure_origin origin;
 	const char *backend;       /* "auto" or a backend's name */
 

@@ -177,10 +177,10 @@ bool immure_key_tightens(const struct immure_key *k, const struct immure_policy 
 	case IMMURE_TIGHTEN_SET:
 		return !*(const char *const *)x;
 	case IMMURE_TIGHTEN_DENY:
-		/* No gaps named means that the caller may accept any. */
+		/* Without a file below, the caller's flags could accept any gap. */
 		return after->downgrade == IMMURE_DOWNGRADE_DENY &&
-		       (before->downgrades.n == 0 ||
-			(after->downgrades.n && contains(&before->downgrades, &after->downgrades)));
+		       (!before->downgrade_bounded ||
+			contains(&before->downgrades, &after->downgrades));
 	case IMMURE_TIGHTEN_MAX:
 		break;
 	}

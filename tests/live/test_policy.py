@@ -256,7 +256,7 @@ def test_allow_without_a_gatekeeper_is_a_gap(site):
     (["--net", "limited"], None), (["--workspace-mode", "cow"], None),
     (["--image", "debian:12", "--view", "image"], None), (["--backend", "microvm"], None),
     (["--backend", "firecracker"], None), (["--backend", "seatbelt"], None),
-    (["--require-class", "lightweight_vm"], None), (["--require-class", "host_process"], None),
+    (["--require-class", "lightweight_vm"], None), (["--require-class", "remote_sandbox"], None),
     ([], {"secrets": {"a": {"from": "env:A", "to": ["x.org"]}}}),
     (["--net", "limited", "--downgrade", "allow", "--origin", "remote"], None),
     (["--publish", "8080"], None),

@@ -127,7 +127,7 @@ int32_t host_plan(struct host *h, const char *profile, ...)
 	struct immure_setting settings[24];
 	char keys[24][64];
 	struct immure_policy_options o = {
-		.size = sizeof(o), .profile = profile, .settings = settings,
+		.size = sizeof(o), .profile = profile, .settings = settings, .file = h->file,
 		.flags = IMMURE_POLICY_NO_DISCOVERY,
 	};
 	struct immure_command cmd = { .argv = argv, .env = env, .cwd = h->cwd };

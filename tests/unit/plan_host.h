@@ -22,6 +22,7 @@ struct host {
 	size_t declared_n;
 	struct immure_fact_mount mounts[32];
 	const char *cwd; /* of the command */
+	const char *file; /* a policy file; NULL = none */
 	void (*change)(struct immure_policy *p); /* after loading; NULL = nothing */
 };
 

@@ -211,7 +211,7 @@ static void gaps(void **state)
 		{ "network.publish=8080", "network_ingress", "network.publish" },
 		{ "workspace.mode=cow", "writable_layer", "workspace.mode" },
 		{ "files.view=image", "file_read", "files.view" },
-		{ "require.class=lightweight_vm", "lightweight_vm", "require.class" },
+		{ "require.class=lightweight_vm", "sandbox", "require.class" },
 		{ "require.capabilities=audit_log", "audit_log", "require.capabilities" },
 		{ "backend=bwrap", "backend", "backend" },
 		{ "syscalls=/none.bpf", "syscalls", "syscalls" },
