@@ -17,37 +17,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fdmsg.h"
+
+int immure_init_send(int sock, const void *data, size_t len, const int *fds, size_t fds_n, int flags)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+	ssize_t n = immure_fdmsg_send(sock, &iov, 1, fds, fds_n, flags);
+
+	return n < 0 ? (int)n : 0;
+}
 
 static void send_message(const struct immure_init *in, struct immure_init_msg *m, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { .space = { 0 } };
-	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
 	/* A supervisor that is gone cannot be told; its end ends us as well. */
-	if (sendmsg(in->report_fd, &msg, MSG_NOSIGNAL) < 0)
+	if (immure_init_send(in->report_fd, m, sizeof(*m), &fd, fd >= 0, 0) < 0)
 		_exit(1);
 }
 
@@ -130,119 +121,125 @@ static void ended(struct immure_serving *s, int status)
 static void reap(struct immure_serving *s)
 {
 	struct signalfd_siginfo si;
+	struct rusage usage;
 	int status;
 	pid_t pid;
 
 	(void)!read(s->signal_fd, &si, sizeof(si)); /* only to empty it */
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
 		if (pid == s->current)
 			ended(s, status);
+		else if (s->execs)
+			(void)immure_execs_reaped(s, pid, status, &usage); /* or an orphan */
+	}
+	if (s->execs && pid < 0)
+		s->execs->alone = true;
+}
+
+static void old_request(struct immure_serving *s, const struct immure_init_msg *m, const int *fds,
+			size_t n)
+{
+	int errnum = 0;
+
+	if (m->type == IMMURE_INIT_EXEC && s->current == 0) {
+		launch(s);
+	} else if (m->type == IMMURE_INIT_EXEC_FD && s->current == 0 && n == 3) {
+		long pid = immure_init_launch_fd(s->in, fds, &errnum);
+
+		launched(s, pid, errnum, true);
+	} else if (m->type == IMMURE_INIT_SIGNAL && s->current > 0) {
+		/* The command leads its own session and group; ESRCH means that
+		 * it has ended and its exit is on the way. */
+		(void)kill(-s->current, m->status);
+	}
 }
 
 static void request(struct immure_serving *s)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(3 * sizeof(int))];
-	} control;
 	struct immure_init_msg m;
-	struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.space,
-			      .msg_controllen = sizeof(control.space) };
-	ssize_t n = recvmsg(s->in->report_fd, &msg, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c;
-	int fds[3] = { -1, -1, -1 }, errnum = 0;
+	void *buf = s->execs ? (void *)s->execs->message : &m;
+	size_t size = s->execs ? sizeof(s->execs->message) : sizeof(m), fds_n;
+	int fds[IMMURE_RUN_FDS];
+	ssize_t n = immure_fdmsg_receive(s->in->report_fd, buf, size, fds, IMMURE_RUN_FDS, &fds_n, 0);
 
-	if (n == 0 || (n < 0 && errno != EINTR))
+	if (n == 0 || (n < 0 && n != -EINTR && n != -EMSGSIZE))
 		_exit(1);
-	if (n != sizeof(m))
-		return;
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(fds)))
-		memcpy(fds, CMSG_DATA(c), sizeof(fds));
-	if (m.type == IMMURE_INIT_EXEC && s->current == 0) {
-		launch(s);
-	} else if (m.type == IMMURE_INIT_EXEC_FD && s->current == 0 && fds[2] >= 0) {
-		long pid = immure_init_launch_fd(s->in, fds, &errnum);
-
-		launched(s, pid, errnum, true);
-	} else if (m.type == IMMURE_INIT_SIGNAL && s->current > 0) {
-		/* The command leads its own session and group; ESRCH means that
-		 * it has ended and its exit is on the way. */
-		(void)kill(-s->current, m.status);
+	if (n == sizeof(m) && *(uint32_t *)buf < IMMURE_INIT_RUN) {
+		if (buf != &m)
+			memcpy(&m, buf, sizeof(m));
+		old_request(s, &m, fds, fds_n);
+	} else if (n >= (ssize_t)sizeof(uint32_t) && s->execs) {
+		immure_execs_request(s, -1, (size_t)n, fds, fds_n);
 	}
-	for (int i = 0; i < 3; i++)
-		immure_close(&fds[i]);
+	immure_close_all(fds, fds_n);
 }
 
-/* Private resident pages of every process in the namespace, in bytes. What
- * cannot be measured counts as too much: a command may lower init's own limits
- * (prlimit asks for the same user, no more), so that it cannot open files. */
-static uint64_t resident(void)
+static void lane_request(struct immure_serving *s, int lane)
 {
-	char buf[4096] __attribute__((aligned(8)));
-	IMMURE_CLEANUP_FD int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	uint64_t pages = 0;
-	long n;
+	size_t fds_n;
+	int fds[IMMURE_RUN_FDS];
+	ssize_t n = immure_fdmsg_receive(s->execs->lane_fd[lane], s->execs->message,
+					 sizeof(s->execs->message), fds, IMMURE_RUN_FDS, &fds_n,
+					 MSG_DONTWAIT);
 
-	if (proc < 0)
-		return UINT64_MAX;
-	while ((n = syscall(SYS_getdents64, proc, buf, sizeof(buf))) > 0) {
-		for (long i = 0; i < n;) {
-			unsigned short reclen;
-			const char *name = buf + i + 19;
-			char path[32], text[128], *p;
-			ssize_t len;
-			int fd;
-
-			memcpy(&reclen, buf + i + 16, sizeof(reclen));
-			i += reclen;
-			if (name[0] < '1' || name[0] > '9')
-				continue;
-			(void)snprintf(path, sizeof(path), "%.16s/statm", name);
-			fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-			if (fd < 0 && errno != ENOENT && errno != ESRCH)
-				return UINT64_MAX;
-			if (fd < 0)
-				continue; /* ended meanwhile */
-			len = read(fd, text, sizeof(text) - 1);
-			immure_close(&fd);
-			if (len <= 0)
-				continue;
-			text[len] = '\0';
-			p = strchr(text, ' ');
-			if (p) {
-				uint64_t rss = strtoull(p, &p, 10), shared = strtoull(p, NULL, 10);
-
-				pages += rss > shared ? rss - shared : 0;
-			}
-		}
-	}
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (n >= (ssize_t)sizeof(uint32_t))
+		immure_execs_request(s, lane, (size_t)n, fds, fds_n);
+	else if (n != -EAGAIN && n != -EINTR)
+		immure_execs_orphan(s, lane);
+	immure_close_all(fds, fds_n);
 }
 
 static void watch_memory(struct immure_serving *s)
 {
 	struct immure_init_msg m = { .type = IMMURE_INIT_OVER_MEMORY };
 
-	if (!s->current || resident() <= s->in->memory_watch)
+	if (!(s->execs ? !s->execs->alone : s->current > 0) ||
+	    immure_init_resident(NULL) <= s->in->memory_watch)
 		return;
+	if (s->execs)
+		immure_execs_mark(s, IMMURE_ENDED_OVER_MEMORY);
 	(void)kill(-1, SIGKILL); /* the exits are what is waited for next */
 	send_message(s->in, &m, -1);
 }
 
+enum { P_REPORT, P_SIGNAL, P_LANES, P_MAX = P_LANES + IMMURE_INIT_LANES };
+
+static size_t watch(const struct immure_serving *s, struct pollfd *p)
+{
+	size_t n = P_LANES;
+
+	p[P_REPORT] = (struct pollfd){ .fd = s->in->report_fd, .events = POLLIN };
+	p[P_SIGNAL] = (struct pollfd){ .fd = s->signal_fd, .events = POLLIN };
+	for (int i = 0; s->execs && i < IMMURE_INIT_LANES; i++) {
+		p[P_LANES + i] = (struct pollfd){ .fd = s->execs->lane_fd[i], .events = POLLIN };
+		if (s->execs->lane_fd[i] >= 0)
+			n = P_LANES + (size_t)i + 1;
+	}
+	return n;
+}
+
+/* 50 ms: what a process can allocate meanwhile is what the sampled limit is
+ * inexact by; with a cgroup it is not sampled at all, nor when nobody runs. */
+static const struct timespec *how_long(struct immure_serving *s, struct timespec *buf)
+{
+	int64_t ms = s->execs ? immure_execs_expire(s) : -1;
+
+	if (s->in->memory_watch && !(s->execs && s->execs->alone) && (ms < 0 || ms > 50))
+		ms = 50;
+	if (ms < 0)
+		return NULL;
+	*buf = (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000 };
+	return buf;
+}
+
 __attribute__((noreturn)) static void serve(struct immure_serving *s)
 {
-	struct pollfd p[2] = { { .fd = s->in->report_fd, .events = POLLIN },
-			       { .fd = s->signal_fd, .events = POLLIN } };
-	/* 50 ms: what a process can allocate meanwhile is what the sampled
-	 * limit is inexact by; with a cgroup it is not sampled at all. */
-	struct timespec tick = { .tv_nsec = 50000000 };
+	struct pollfd p[P_MAX];
+	struct timespec t;
 
 	for (;;) {
-		int n = ppoll(p, 2, s->in->memory_watch ? &tick : NULL, NULL);
+		size_t watched = watch(s, p);
+		int n = ppoll(p, watched, how_long(s, &t), NULL);
 
 		if (n < 0 && errno != EINTR)
 			_exit(1);
@@ -250,16 +247,20 @@ __attribute__((noreturn)) static void serve(struct immure_serving *s)
 			watch_memory(s);
 		if (n <= 0)
 			continue;
-		if (p[1].revents)
+		if (p[P_SIGNAL].revents)
 			reap(s);
-		if (p[0].revents)
+		if (p[P_REPORT].revents)
 			request(s);
+		for (size_t i = P_LANES; i < watched; i++)
+			if (p[i].revents && s->execs->lane_fd[i - P_LANES] == p[i].fd && p[i].fd >= 0)
+				lane_request(s, (int)(i - P_LANES));
 	}
 }
 
 void immure_init_main(struct immure_init *in)
 {
-	struct immure_serving s = { .in = in, .signal_fd = -1, .master_fd = -1, .slave_fd = -1 };
+	struct immure_serving s = { .in = in, .signal_fd = -1, .master_fd = -1, .slave_fd = -1,
+				    .host_ns_fd = -1 };
 	struct immure_init_step step = { 0 };
 	struct immure_init_msg ready = { .type = IMMURE_INIT_READY };
 	sigset_t all;
@@ -274,6 +275,8 @@ void immure_init_main(struct immure_init *in)
 	step.subject = "signalfd";
 	s.signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 	r = s.signal_fd < 0 ? -errno : immure_fd_raise(&s.signal_fd, 10);
+	if (r == 0 && in->serve)
+		r = immure_execs_make(&s);
 	if (r == 0)
 		r = immure_init_set_up(&s, &step);
 	if (r < 0)

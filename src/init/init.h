@@ -24,6 +24,10 @@ struct immure_init {
 	bool one_shot;                      /* launch at once, end with the command */
 	bool count_forks;
 	bool trace;
+	bool serve;                         /* run many commands, on request */
+	bool handles;                       /* hand over namespaces and root before READY */
+	bool attachable;                    /* keep the mount namespace before the pivot for that */
+	struct immure_init_shared *shared;  /* a page that both have mapped; NULL = none */
 	bool tty[3];                        /* which of 0..2 become the session's terminal */
 	uint64_t memory_watch;              /* bytes, 0 = not sampled */
 	uint64_t start_ns;

@@ -7,25 +7,26 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "init/init.h"
+#include "init/serving.h"
 #include "kernel/sys.h"
 
-static const char *path_of(const struct immure_plan *p)
+static const char *path_of(const char *const *env)
 {
-	for (size_t i = 0; i < p->env.n; i++)
-		if (strncmp(p->env.v[i], "PATH=", 5) == 0)
-			return p->env.v[i] + 5;
+	for (; env && *env; env++)
+		if (strncmp(*env, "PATH=", 5) == 0)
+			return *env + 5;
 	return "/usr/local/bin:/usr/bin:/bin";
 }
 
 /* execvpe(3) without its shell fall-back: what has no interpreter line is not
  * executable, and says so. Returns the errno that tells most. */
-static int exec_search(const struct immure_plan *p, char *const *argv, char *const *envp)
+static int exec_search(char *const *argv, char *const *envp)
 {
-	const char *name = argv[0], *path = path_of(p);
+	const char *name = argv[0], *path = path_of((const char *const *)envp);
 	char file[4096];
 	int worst = ENOENT;
 	size_t len = strlen(name);
@@ -104,7 +105,7 @@ long immure_init_launch(const struct immure_init *in, int slave_fd, int *ret_err
 		if (r == 0) {
 			default_mask();
 			/* The vectors end in NULL: the plan's builder sees to it. */
-			r = -exec_search(p, (char *const *)(uintptr_t)p->argv.v,
+			r = -exec_search((char *const *)(uintptr_t)p->argv.v,
 					 (char *const *)(uintptr_t)p->env.v);
 		}
 		failed = -r;
@@ -144,5 +145,92 @@ long immure_init_launch_fd(const struct immure_init *in, const int fds[3], int *
 		_exit(127);
 	}
 	*ret_errno = pid < 0 ? errno : failed;
+	return pid;
+}
+
+/* ---- one of many ---- */
+
+static int take_streams(const struct immure_init_start *start)
+{
+	int from[3], null = -1;
+
+	if (start->slave_fd >= 0) {
+		if (ioctl(start->slave_fd, TIOCSCTTY, 0) < 0)
+			return -errno;
+		for (int i = 0; i < 3; i++)
+			if (dup2(start->slave_fd, i) < 0)
+				return -errno;
+		return 0;
+	}
+	for (int i = 0; i < 3; i++) { /* all above 2: init has those open itself */
+		from[i] = start->stdio[i];
+		if (from[i] < 0 && null < 0) {
+			null = open("/dev/null", O_RDWR | O_CLOEXEC);
+			if (null < 0)
+				return -errno;
+		}
+		if (from[i] < 0)
+			from[i] = null;
+	}
+	for (int i = 0; i < 3; i++)
+		if (dup2(from[i], i) < 0)
+			return -errno;
+	return 0;
+}
+
+/* Never above what init itself is under. */
+static int lower_limits(const struct immure_init_run *head)
+{
+	for (uint32_t i = 0; i < head->rlimits_n; i++) {
+		struct rlimit have, want = { head->rlimit[i].value, head->rlimit[i].value };
+		int which = (int)head->rlimit[i].resource;
+
+		if (getrlimit(which, &have) < 0)
+			return -errno;
+		if (want.rlim_max > have.rlim_max)
+			want.rlim_cur = want.rlim_max = have.rlim_max;
+		else if (which == RLIMIT_CPU && want.rlim_max < have.rlim_max)
+			want.rlim_max++; /* SIGXCPU first, then SIGKILL */
+		if (setrlimit(which, &want) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+long immure_init_launch_run(const struct immure_init *in, const struct immure_init_start *start,
+			    int *ret_errno, const char **ret_what)
+{
+	const struct immure_run_strings *s = start->strings;
+	const char *cwd = s->cwd[0] ? s->cwd : in->plan->cwd, *volatile what = "streams";
+	volatile int failed = 0;
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		(void)setsid(); /* as above */
+		int r = take_streams(start);
+
+		if (r == 0 && chdir(cwd) < 0) {
+			r = -errno;
+			what = cwd;
+		}
+		if (r == 0 && start->head->rlimits_n) {
+			r = lower_limits(start->head);
+			what = r < 0 ? "limits" : what;
+		}
+		if (r == 0)
+			r = last_filter(in);
+		if (r == 0)
+			r = immure_sys_close_range(3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
+		if (r == 0) {
+			default_mask();
+			what = s->argv[0];
+			r = -exec_search((char *const *)(uintptr_t)s->argv,
+					 (char *const *)(uintptr_t)s->envp);
+		}
+		failed = -r;
+		_exit(127);
+	}
+	*ret_errno = pid < 0 ? errno : failed;
+	*ret_what = pid < 0 ? "vfork" : what;
 	return pid;
 }

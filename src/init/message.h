@@ -8,17 +8,34 @@
 #include <stdint.h>
 
 enum immure_init_msg_type {
-	/* init -> supervisor */
+	/* init -> supervisor, struct immure_init_msg */
 	IMMURE_INIT_FAILED = 1, /* stage, op, errnum, subject: nothing of the payload ran */
 	IMMURE_INIT_READY,      /* sealed in; one descriptor (pty master) when a terminal was asked for */
 	IMMURE_INIT_EXITED,     /* status: wait status of the command; forks */
 	IMMURE_INIT_OVER_MEMORY, /* the sampled sum passed the limit; everything was killed */
-	/* supervisor -> init */
+	IMMURE_INIT_HANDLES,    /* before READY, when asked for: descriptors, see enum immure_init_handle */
+	/* init -> whoever asked, struct immure_init_reply */
+	IMMURE_INIT_STARTED = 50, /* pid; one descriptor (pty master) when there is a terminal */
+	IMMURE_INIT_ENDED,      /* status, usage, flags */
+	IMMURE_INIT_DENIED,     /* stage, errnum, subject: this one did not run */
+	IMMURE_INIT_NOTE,       /* to the supervisor: init has no shared page; pid: how many run */
+	IMMURE_INIT_STATS,      /* the answer to IMMURE_INIT_MEASURE */
+	/* supervisor -> init, struct immure_init_msg */
 	IMMURE_INIT_MAPPED = 100, /* the id maps are written */
 	IMMURE_INIT_EXEC,       /* run the plan's command */
 	IMMURE_INIT_EXEC_FD,    /* run the program at descriptor 0 of the message, its
 				 * stdin descriptor 1, its descriptor 3 descriptor 2 */
 	IMMURE_INIT_SIGNAL,     /* status: signal number, to the command's process group */
+	/* supervisor or a lane -> init, struct immure_init_run (run.h) */
+	IMMURE_INIT_RUN = 150,
+	/* the same senders, struct immure_init_order */
+	IMMURE_INIT_KILL,       /* signo to what target says of exec id */
+	/* supervisor -> init, struct immure_init_order */
+	IMMURE_INIT_LANE,       /* one descriptor: init's end of a new lane, id its number */
+	IMMURE_INIT_PAUSE,      /* SIGSTOP to everything: the freezer where there is none */
+	IMMURE_INIT_RESUME,
+	IMMURE_INIT_SLEPT,      /* value: so many ns nobody could run, deadlines move */
+	IMMURE_INIT_MEASURE,    /* what the processes inside use, by /proc */
 };
 
 struct immure_init_msg {
@@ -30,6 +47,61 @@ struct immure_init_msg {
 	uint32_t forks; /* processes and threads made in the session so far */
 	uint64_t stage_ns[16]; /* CLOCK_MONOTONIC at the end of each stage, READY only */
 	char subject[160];
+};
+
+/* The descriptors of HANDLES, in this order; src of one that could not be had
+ * is /dev/null's, and its bit is missing from status. */
+enum immure_init_handle {
+	IMMURE_HANDLE_ROOT,   /* O_PATH: "/" as it is inside */
+	IMMURE_HANDLE_USERNS,
+	IMMURE_HANDLE_MNTNS,
+	IMMURE_HANDLE_NETNS,
+	IMMURE_HANDLE_HOSTNS, /* the mount namespace before the pivot, for attaching */
+	IMMURE_HANDLE_MAX
+};
+
+enum immure_init_target {
+	IMMURE_TARGET_PROCESS, /* the command itself */
+	IMMURE_TARGET_GROUP,   /* its process group */
+	IMMURE_TARGET_TREE,    /* the group, and whatever descends from it */
+	IMMURE_TARGET_ALL,     /* everything in the session; the supervisor only */
+};
+
+struct immure_init_order {
+	uint32_t type;
+	int32_t signo;
+	uint64_t id;
+	uint32_t target;
+	uint32_t reserved;
+	uint64_t value;
+};
+
+enum {
+	IMMURE_ENDED_TIMED_OUT = 1,
+	IMMURE_ENDED_OVER_MEMORY = 2,
+};
+
+struct immure_init_reply {
+	uint32_t type;
+	uint32_t stage; /* DENIED: enum immure_stage */
+	uint64_t id;
+	int32_t status; /* as waitpid(2) */
+	int32_t errnum;
+	int32_t pid;    /* inside */
+	uint32_t flags; /* IMMURE_ENDED_* */
+	uint64_t user_us, system_us;
+	uint64_t memory; /* bytes; ENDED: the largest process of it, STATS: private memory of all now */
+	uint64_t wall_ns;
+	char subject[64];
+};
+
+/* A page that init writes and the supervisor reads: what went through lanes,
+ * which the supervisor is not told about one by one. */
+struct immure_init_shared {
+	uint64_t started, ended; /* execs of every sender */
+	uint64_t active_ns;      /* CLOCK_MONOTONIC of the last start or end */
+	uint32_t running;
+	uint32_t lanes;
 };
 
 #endif

@@ -1,13 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state of init, shared by the two files that carry it through: setup.c
- * (the plan's stages) and init.c (serving afterwards). */
+/* The state of init, shared by the files that carry it through: setup.c (the
+ * plan's stages), init.c (serving afterwards), execs.c (the commands of a
+ * session that runs many) and lanes.c (who may ask for them). */
 #ifndef IMMURE_INIT_SERVING_H
 #define IMMURE_INIT_SERVING_H
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "init/init.h"
 #include "init/netns.h"
+#include "init/run.h"
+
+enum { IMMURE_INIT_EXECS = 512, IMMURE_INIT_LANES = 32, IMMURE_INIT_POINTERS = 8192 };
+
+struct immure_exec {
+	pid_t pid;
+	uint32_t flags;      /* IMMURE_RUNF_* */
+	uint64_t id;
+	int32_t lane;        /* index, -1 = the supervisor */
+	uint32_t ended;      /* IMMURE_ENDED_* */
+	uint64_t started_ns;
+	uint64_t deadline_ns; /* 0 = none */
+	uint64_t grace_ms;
+};
+
+/* What a session that serves many commands needs more than a one-shot one;
+ * mapped, so that pages nobody needs are never there. */
+struct immure_execs {
+	uint32_t n;
+	struct immure_exec v[IMMURE_INIT_EXECS]; /* [0, n) are alive */
+	int lane_fd[IMMURE_INIT_LANES];          /* -1 = free */
+	bool paused, alone;                      /* alone: no child at all is left */
+	const char *pointers[IMMURE_INIT_POINTERS];
+	_Alignas(16) char message[sizeof(struct immure_init_run) + IMMURE_RUN_INLINE_MAX];
+};
 
 struct immure_serving {
 	const struct immure_init *in;
@@ -16,10 +43,46 @@ struct immure_serving {
 	pid_t current; /* the command, or the attacker; 0 = none */
 	bool attacker;
 	uint64_t stage_ns[16];
+	int host_ns_fd; /* the mount namespace before the pivot, -1 = not kept */
+	struct immure_execs *execs; /* NULL: one command only */
 	struct immure_init_net net;
 };
 
 /* All stages up to seccomp, in their order. 0, or -errno with *step saying where. */
 int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step);
+uint64_t immure_init_now(void);
+
+/* init.c: a message with descriptors to the supervisor, or over a lane. 0 or -errno. */
+int immure_init_send(int sock, const void *data, size_t len, const int *fds, size_t fds_n,
+		     int flags);
+
+/* execs.c */
+int immure_execs_make(struct immure_serving *s);
+/* One request in execs->message, len bytes, from lane (-1 = the supervisor);
+ * takes the descriptors. */
+void immure_execs_request(struct immure_serving *s, int lane, size_t len, int *fds, size_t fds_n);
+/* A child was reaped: whether it was one of ours. */
+bool immure_execs_reaped(struct immure_serving *s, pid_t pid, int status, const struct rusage *usage);
+/* Kills what ran out of time; ms until the next deadline, -1 = none. */
+int64_t immure_execs_expire(struct immure_serving *s);
+/* The sender of this lane is gone. */
+void immure_execs_orphan(struct immure_serving *s, int lane);
+void immure_execs_mark(struct immure_serving *s, uint32_t ended);
+
+/* tree.c: signo to pid's descendants, the youngest first is not promised. */
+void immure_init_kill_tree(pid_t pid, int signo);
+/* Resident private bytes of every process inside and how many there are;
+ * UINT64_MAX when it cannot be measured. */
+uint64_t immure_init_resident(uint32_t *ret_processes);
+
+/* launch.c */
+struct immure_init_start {
+	const struct immure_run_strings *strings;
+	const struct immure_init_run *head;
+	int stdio[3]; /* -1 = /dev/null */
+	int slave_fd; /* -1 = no terminal */
+};
+long immure_init_launch_run(const struct immure_init *in, const struct immure_init_start *start,
+			    int *ret_errno, const char **ret_what);
 
 #endif

@@ -4,6 +4,7 @@
 #include "init/serving.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -18,7 +19,7 @@
 #include "kernel/pty.h"
 #include "kernel/sys.h"
 
-static uint64_t now_ns(void)
+uint64_t immure_init_now(void)
 {
 	struct timespec ts;
 
@@ -139,6 +140,58 @@ static int stage_terminal(struct immure_serving *s, struct immure_init_step *ste
 	if (r == 0)
 		r = immure_fd_raise(&s->slave_fd, 10);
 	return r;
+}
+
+/* The supervisor outside may enter what we are about to leave the keys of: it
+ * made it. Its files, statistics and attached directories come by these. */
+static int hand_over(struct immure_serving *s, struct immure_init_step *step)
+{
+	static const struct {
+		const char *path;
+		int flags;
+	} what[IMMURE_HANDLE_MAX] = {
+		[IMMURE_HANDLE_ROOT] = { "/", O_PATH | O_DIRECTORY },
+		[IMMURE_HANDLE_USERNS] = { "/proc/self/ns/user", O_RDONLY },
+		[IMMURE_HANDLE_MNTNS] = { "/proc/self/ns/mnt", O_RDONLY },
+		[IMMURE_HANDLE_NETNS] = { "/proc/self/ns/net", O_RDONLY },
+	};
+	struct immure_init_msg m = { .type = IMMURE_INIT_HANDLES };
+	int fds[IMMURE_HANDLE_MAX], r = 0;
+
+	if (!s->in->handles)
+		return 0;
+	step->stage = IMMURE_STAGE_FDS;
+	step->subject = "handles";
+	for (int i = 0; i < IMMURE_HANDLE_MAX; i++) {
+		fds[i] = i == IMMURE_HANDLE_HOSTNS ? immure_take_fd(&s->host_ns_fd)
+						   : open(what[i].path, what[i].flags | O_CLOEXEC);
+		if (fds[i] >= 0)
+			m.status |= 1 << i;
+		else
+			fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (fds[i] < 0)
+			r = -errno;
+	}
+	if (r == 0)
+		r = immure_init_send(s->in->report_fd, &m, sizeof(m), fds, IMMURE_HANDLE_MAX, 0);
+	for (int i = 0; i < IMMURE_HANDLE_MAX; i++)
+		immure_close(&fds[i]);
+	return r;
+}
+
+/* What is attached later comes from the host's tree, of which nothing is left
+ * after the pivot: so the namespace that still has it is kept, by a descriptor
+ * that only the supervisor gets, and the pivot happens in a copy. */
+static int keep_host_tree(struct immure_serving *s, struct immure_init_step *step)
+{
+	if (!s->in->attachable)
+		return 0;
+	step->stage = IMMURE_STAGE_NAMESPACE;
+	step->subject = "mount namespace";
+	s->host_ns_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (s->host_ns_fd < 0 || immure_fd_raise(&s->host_ns_fd, 10) < 0)
+		return -errno;
+	return unshare(CLONE_NEWNS) < 0 ? -errno : 0;
 }
 
 static int stage_fds(struct immure_serving *s, struct immure_init_step *step)
@@ -301,7 +354,7 @@ static int stage_seccomp(const struct immure_init *in, struct immure_init_step *
 static void mark(struct immure_serving *s, enum immure_stage stage)
 {
 	if (s->in->trace)
-		s->stage_ns[stage] = now_ns();
+		s->stage_ns[stage] = immure_init_now();
 }
 
 int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
@@ -323,6 +376,9 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 	mark(s, IMMURE_STAGE_IDS);
 	if (r < 0)
 		return r;
+	r = keep_host_tree(s, step);
+	if (r < 0)
+		return r;
 	root_fd = immure_init_build_root(in->plan, &s->net, step);
 	mark(s, IMMURE_STAGE_MOUNT);
 	if (root_fd < 0)
@@ -337,6 +393,8 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 	if (r == 0)
 		r = stage_network(in, step);
 	mark(s, IMMURE_STAGE_NETWORK);
+	if (r == 0)
+		r = hand_over(s, step);
 	if (r == 0)
 		r = stage_terminal(s, step);
 	if (r == 0)

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What init learns about the processes inside from /proc, without allocating:
+ * who descends from whom, and how much memory is theirs alone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "init/serving.h"
+
+/* Calls each(ctx, proc_fd, name) for every process; false stops. 0 or -errno. */
+static int each_process(bool (*each)(void *ctx, int proc, const char *name), void *ctx)
+{
+	char buf[4096] __attribute__((aligned(8)));
+	IMMURE_CLEANUP_FD int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	long n;
+
+	if (proc < 0)
+		return -errno;
+	while ((n = syscall(SYS_getdents64, proc, buf, sizeof(buf))) > 0) {
+		for (long i = 0; i < n;) {
+			unsigned short reclen;
+			const char *name = buf + i + 19;
+
+			memcpy(&reclen, buf + i + 16, sizeof(reclen));
+			i += reclen;
+			if (name[0] >= '1' && name[0] <= '9' && !each(ctx, proc, name))
+				return 0;
+		}
+	}
+	return n < 0 ? -errno : 0;
+}
+
+/* The file `file` of a process; length, 0 when it has ended, or -errno. */
+static ssize_t read_of(int proc, const char *name, const char *file, char *text, size_t size)
+{
+	char path[32];
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%.16s/%.8s", name, file);
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+	n = read(fd, text, size - 1);
+	immure_close(&fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? n : 0;
+}
+
+/* ---- memory ---- */
+
+struct sum {
+	uint64_t pages;
+	uint32_t n;
+	bool failed;
+};
+
+static bool add_up(void *ctx, int proc, const char *name)
+{
+	struct sum *sum = ctx;
+	char text[128], *p;
+	ssize_t n = read_of(proc, name, "statm", text, sizeof(text));
+
+	sum->failed = n < 0;
+	sum->n += n > 0;
+	p = n > 0 ? strchr(text, ' ') : NULL;
+	if (p) {
+		uint64_t rss = strtoull(p, &p, 10), shared = strtoull(p, NULL, 10);
+
+		sum->pages += rss > shared ? rss - shared : 0;
+	}
+	return !sum->failed;
+}
+
+/* What cannot be measured counts as too much: a command may lower init's own
+ * limits (prlimit asks for the same user, no more), so that it cannot open files. */
+uint64_t immure_init_resident(uint32_t *ret_processes)
+{
+	struct sum sum = { 0 };
+
+	if (each_process(add_up, &sum) < 0 || sum.failed)
+		return UINT64_MAX;
+	if (ret_processes)
+		*ret_processes = sum.n;
+	return sum.pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* ---- descendants ---- */
+
+enum { FAMILY = 1024 };
+
+struct family {
+	pid_t v[FAMILY];
+	size_t n;
+	bool grew;
+};
+
+static bool adopt(void *ctx, int proc, const char *name)
+{
+	struct family *f = ctx;
+	pid_t pid = (pid_t)strtol(name, NULL, 10), parent;
+	char text[512], *p;
+
+	for (size_t i = 0; i < f->n; i++)
+		if (f->v[i] == pid)
+			return true;
+	if (read_of(proc, name, "stat", text, sizeof(text)) <= 0)
+		return true;
+	p = strrchr(text, ')'); /* the name before it may hold anything */
+	if (!p || strlen(p) < 5)
+		return true;
+	parent = (pid_t)strtol(p + 4, NULL, 10);
+	for (size_t i = 0; i < f->n; i++) {
+		if (f->v[i] != parent)
+			continue;
+		f->v[f->n++] = pid;
+		f->grew = true;
+		return f->n < FAMILY;
+	}
+	return true;
+}
+
+/* Those that left the group (setsid) but not the family. What was orphaned on
+ * purpose is nobody's descendant any more: it stays until the session ends. */
+void immure_init_kill_tree(pid_t pid, int signo)
+{
+	struct family f = { .v = { pid }, .n = 1, .grew = true };
+
+	for (int round = 0; round < 16 && f.grew; round++) {
+		f.grew = false;
+		if (each_process(adopt, &f) < 0)
+			break;
+	}
+	for (size_t i = 1; i < f.n; i++)
+		(void)kill(f.v[i], signo); /* ESRCH: it was quicker */
+}
