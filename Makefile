@@ -57,6 +57,7 @@ ifneq ($(LEAN),)
 else
 	@$(call COPY,$(B)/src/cli/immure-full,$(B)/immure)
 endif
+	@ln -sfn immure $(B)/immure-sh
 
 tools:
 	@tools/deps.sh --check

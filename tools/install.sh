@@ -27,6 +27,8 @@ installed()
 		python3 -c 'import json, sys
 for path in json.load(sys.stdin).values(): print(path)'
 	echo "$prefix/bin/immure"
+	echo "$prefix/bin/immure-sh"
+	echo "$prefix/bin/immure-bash"
 }
 
 if [ "$(option prefix)" != "$prefix" ]; then
@@ -47,6 +49,9 @@ install)
 	install -d "$destdir$prefix/bin"
 	install -m 755 "$launcher" "$destdir$prefix/bin/immure.new"
 	mv -f "$destdir$prefix/bin/immure.new" "$destdir$prefix/bin/immure"
+	for shell in sh bash; do
+		ln -sfn immure "$destdir$prefix/bin/immure-$shell"
+	done
 	attack=$(find "$build/lean/src" -name immure-attack -type f 2>/dev/null | head -n 1)
 	[ -z "$attack" ] || install -D -m 755 "$attack" "$destdir$prefix/libexec/immure/immure-attack"
 	echo "installed below $destdir$prefix"

@@ -43,6 +43,7 @@ typedef struct immure_facts immure_facts;
 typedef struct immure_plan immure_plan;
 typedef struct immure_session immure_session;
 typedef struct immure_result immure_result;
+typedef struct immure_wrapped immure_wrapped;
 
 /* Error codes. Only ever appended to. */
 enum {
@@ -78,7 +79,8 @@ IMMURE_API uint32_t immure_api_version(void);
 
 /* One override, as a command-line flag makes it. key is a policy key
  * ("limits.memory"); value its text. Lists: one element per setting; the first
- * one for a key replaces the layers below unless the key starts with '+'. */
+ * one for a key replaces the layers below unless the key starts with '+'. A key
+ * that starts with '-' empties its list; its value is "". */
 struct immure_setting {
 	const char *key;
 	const char *value;
@@ -190,6 +192,48 @@ IMMURE_API int32_t immure_plan_seal(const immure_plan *plan, void **ret, uint64_
 				    immure_error **err);
 IMMURE_API int32_t immure_plan_open(const void *data, uint64_t len, immure_plan **ret,
 				    immure_error **err);
+
+/* ---- wrapping ---- */
+
+struct immure_wrap_options {
+	uint64_t size;
+	/* The command, NULL-terminated; NULL or empty: the words to put before any
+	 * command. */
+	const char *const *argv;
+	/* NAME=value, NULL-terminated: what this command gets besides. Wins over the
+	 * policy's and the caller's values. Arguments can be read by other users of
+	 * the machine: no place for secrets. May be NULL. */
+	const char *const *env;
+	const char *workspace; /* absolute; NULL: the policy's own */
+	/* What a relative workspace of the policy counts from, absolute; NULL: such a
+	 * policy is refused. */
+	const char *base;
+	const char *cwd;       /* of this command; relative: to the workspace; NULL: the workspace */
+	const char *program;   /* path of the immure program, absolute; NULL: the installed one */
+	uint32_t flags;        /* IMMURE_WRAP_* */
+	uint32_t reserved;
+};
+enum {
+	IMMURE_WRAP_QUIET = 1, /* no notices on standard error, errors only */
+};
+
+/* Arguments that run a command under this policy, for programs that only know
+ * how to start an argv. A pure function of its arguments: nothing is opened or
+ * started, and it may be called for every command. The policy is carried in the
+ * arguments, with its version, and is refused at the start if it came out
+ * different. Wrapping what the same call returned changes nothing. Errors:
+ * INVALID; UNSUPPORTED for a policy that arguments cannot carry (secrets). */
+IMMURE_API int32_t immure_wrap(const immure_policy *policy,
+			       const struct immure_wrap_options *options, immure_wrapped **ret,
+			       immure_error **err);
+IMMURE_API void immure_wrapped_free(immure_wrapped *wrapped);
+/* NULL-terminated; lives as long as the object, as do the next two. */
+IMMURE_API const char *const *immure_wrapped_argv(const immure_wrapped *wrapped);
+/* NAME=value, NULL-terminated: what must be in the environment of that argv.
+ * Nothing has to be, in this version: it would not survive every runner. */
+IMMURE_API const char *const *immure_wrapped_env(const immure_wrapped *wrapped);
+/* Version of the policy with this workspace and environment, as carried. */
+IMMURE_API const char *immure_wrapped_policy_version(const immure_wrapped *wrapped);
 
 /* ---- running ---- */
 

@@ -32,8 +32,9 @@ enum {
 	IMMURE_CLI_DOCTOR = 16,
 	IMMURE_CLI_POLICY = 32,      /* policy show */
 	IMMURE_CLI_POLICY_FILE = 64, /* policy check, schema, trust, reference */
+	IMMURE_CLI_WRAP = 128,
 	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
-				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY,
+				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP,
 };
 
 struct immure_cli_command {
@@ -58,6 +59,12 @@ int immure_cli_doctor(int argc, char **argv);
 int immure_cli_policy(int argc, char **argv);
 int immure_cli_help(int argc, char **argv);
 int immure_cli_supervise(int argc, char **argv);
+int immure_cli_wrap(int argc, char **argv);
+
+/* shell.c: this program in the place of a shell. The name of the shell that it
+ * was started as ("sh" for immure-sh, "" for `immure -c`), NULL: not as one. */
+const char *immure_cli_shell_name(int argc, char **argv);
+int immure_cli_as_shell(const char *name, int argc, char **argv);
 
 /* say.c: one message is one line, "immure: ...", escaped, in one write. */
 void immure_cli_say(const char *fmt, ...) IMMURE_PRINTF(1, 2);

@@ -24,6 +24,9 @@
 #ifndef IMMURE_HAVE_POLICY
 #define immure_cli_policy NULL
 #endif
+#ifndef IMMURE_HAVE_WRAP
+#define immure_cli_wrap NULL
+#endif
 
 static const struct immure_cli_command commands[] = {
 	{ "run", immure_cli_run, IMMURE_CLI_RUN, "[OPTION]... [--] COMMAND [ARG]...",
@@ -35,7 +38,15 @@ static const struct immure_cli_command commands[] = {
 	  "is not there.", false },
 	{ "shell", immure_cli_shell, IMMURE_CLI_SHELL, "[OPTION]... [--] [ARG]...",
 	  "Run your shell sealed in",
-	  "The shell is $SHELL when that is an absolute path of a program, else /bin/sh.", false },
+	  "The shell is $SHELL when that is an absolute path of a program, else /bin/sh.\n"
+	  "'immure -c COMMAND' does the same for programs that start a shell by its path alone.\n"
+	  "Under the name immure-sh, immure-bash, immure-dash or immure-zsh, all arguments go to\n"
+	  "that shell.", false },
+	{ "wrap", FULL_ONLY(immure_cli_wrap), IMMURE_CLI_WRAP, "[OPTION]... [--] [COMMAND [ARG]...]",
+	  "Print arguments that run a command sealed in, for other programs to start",
+	  "The policy is found and checked now and carried in the arguments: what starts them\n"
+	  "later may clear the environment or be in another directory. Without COMMAND, the words\n"
+	  "to put before one. --format script prints a program to be used as a shell.", false },
 	{ "plan", FULL_ONLY(immure_cli_plan), IMMURE_CLI_PLAN, "[OPTION]... [--] COMMAND [ARG]...",
 	  "Print what would be enforced, by what, and every gap", NULL, false },
 	{ "prove", immure_cli_prove, IMMURE_CLI_PROVE, "[OPTION]... [--] [COMMAND [ARG]...]",
@@ -137,6 +148,8 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	const char *shell;
+
 	if (open_standard_fds() < 0)
 		return IMMURE_EXIT_FAILED;
 #ifdef IMMURE_LEAN
@@ -147,5 +160,8 @@ int main(int argc, char **argv)
 		return IMMURE_EXIT_FAILED;
 	}
 #endif
+	shell = immure_cli_shell_name(argc, argv);
+	if (shell)
+		return immure_cli_as_shell(shell, argc, argv);
 	return argc < 2 ? usage() : dispatch(argc - 1, argv + 1);
 }

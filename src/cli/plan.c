@@ -11,6 +11,7 @@ static int print_plan(const struct immure_runflags *f, immure_policy *policy,
 		.size = sizeof(options),
 		.argv = (const char *const *)f->argv + f->first,
 		.env = f->policy.env,
+		.cwd = f->cwd,
 		.facts = IMMURE_FACTS_FULL,
 	};
 	immure_plan *plan = NULL;

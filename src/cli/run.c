@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* run, shell and prove: load the policy, make the plan, become its supervisor.
+/* run and prove, and what shell.c makes of a shell: load the policy, make the plan, become its supervisor.
  *
  * The exit status is the command's own; 128+N after signal N; 124 after the
  * wall time; 125 when nothing ran because of us; 126 and 127 as a shell has
@@ -58,6 +58,7 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 		.size = sizeof(plan),
 		.argv = run->argv,
 		.env = run->flags.policy.env,
+		.cwd = run->flags.cwd,
 		.facts = IMMURE_FACTS_QUICK,
 	};
 	char attacker[IMMURE_CLI_PATH_MAX];
@@ -207,6 +208,15 @@ static int run_command(struct run *run)
 	return finish(run, r);
 }
 
+int immure_cli_run_argv(struct immure_runflags *flags, const char *const *argv)
+{
+	struct run run = { .record = IMMURE_RECORD_INIT, .flags = *flags, .argv = argv };
+	int status = run_command(&run);
+
+	run_done(&run);
+	return status;
+}
+
 int immure_cli_run(int argc, char **argv)
 {
 	struct run run = { .record = IMMURE_RECORD_INIT };
@@ -222,33 +232,6 @@ int immure_cli_run(int argc, char **argv)
 		status = run_command(&run);
 	}
 	run_done(&run);
-	return status;
-}
-
-int immure_cli_shell(int argc, char **argv)
-{
-	struct run run = { .record = IMMURE_RECORD_INIT };
-	int status = immure_runflags_parse("shell", argc, argv, &run.flags);
-	const char *shell = getenv("SHELL");
-	const char **command;
-
-	if (status != IMMURE_CLI_GO_ON)
-		return status;
-	if (!shell || shell[0] != '/' || access(shell, X_OK) < 0)
-		shell = "/bin/sh";
-	command = calloc((size_t)argc + 2, sizeof(*command));
-	if (command) {
-		command[0] = shell;
-		for (int i = run.flags.first; i < argc; i++)
-			command[1 + i - run.flags.first] = argv[i];
-		run.argv = command;
-		status = run_command(&run);
-	} else {
-		immure_cli_say("out of memory");
-		status = IMMURE_EXIT_FAILED;
-	}
-	run_done(&run);
-	free(command);
 	return status;
 }
 

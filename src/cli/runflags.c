@@ -19,6 +19,11 @@ enum {
 	OPT_PROVE,
 	OPT_TRACE_TIME,
 	OPT_QUIET,
+	OPT_SET,
+	OPT_CWD,
+	OPT_VERSION,
+	OPT_FORMAT,
+	OPT_COMMAND,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -37,6 +42,15 @@ static const struct {
 	{ IMMURE_CLI_WITH_POLICY,
 	  { "workspace", 'w', "DIR", "the directory the command works in (default: .)", NULL,
 	    OPT_WORKSPACE } },
+	{ IMMURE_CLI_WITH_POLICY,
+	  { "set", 0, "KEY=VALUE",
+	    "set a policy key; +KEY=VALUE adds to a list, -KEY empties it", NULL, OPT_SET } },
+	{ IMMURE_CLI_WITH_POLICY & ~(uint32_t)IMMURE_CLI_POLICY,
+	  { "cwd", 0, "DIR", "start in this directory; relative: to the workspace", NULL,
+	    OPT_CWD } },
+	{ IMMURE_CLI_WITH_POLICY & ~(uint32_t)IMMURE_CLI_WRAP,
+	  { "policy-version", 0, "VERSION", "refuse unless the policy has this version", NULL,
+	    OPT_VERSION } },
 	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE,
 	  { "result", 0, "FILE", "write a JSON record of the run to FILE", NULL, OPT_RESULT } },
 	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL,
@@ -44,9 +58,16 @@ static const struct {
 	    OPT_PROVE } },
 	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE,
 	  { "trace-time", 0, NULL, "print where the time went", NULL, OPT_TRACE_TIME } },
-	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE,
+	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE | IMMURE_CLI_WRAP,
 	  { "quiet", 'q', NULL, "print errors only, no notices", NULL, OPT_QUIET } },
-	{ IMMURE_CLI_PROVE | IMMURE_CLI_PLAN | IMMURE_CLI_DOCTOR | IMMURE_CLI_POLICY,
+	{ IMMURE_CLI_SHELL,
+	  { "command", 'c', "COMMAND", "let the shell run this; further arguments are its $0, $1 ...",
+	    NULL, OPT_COMMAND } },
+	{ IMMURE_CLI_WRAP,
+	  { "format", 0, "FORMAT", "how to print: words for a shell, JSON, words that each end in "
+	    "NUL, or a program", "shell|json|nul|script", OPT_FORMAT } },
+	{ IMMURE_CLI_PROVE | IMMURE_CLI_PLAN | IMMURE_CLI_DOCTOR | IMMURE_CLI_POLICY |
+		  IMMURE_CLI_WRAP,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
 	{ UINT32_MAX, { "help", 'h', NULL, "print this and exit", NULL, OPT_HELP } },
 };
@@ -111,6 +132,25 @@ static int add_setting(struct immure_runflags *f, uint32_t index, const char *va
 	return s->source ? 0 : -ENOMEM;
 }
 
+/* KEY=VALUE, +KEY=VALUE or -KEY. */
+static int add_any(struct immure_runflags *f, const char *text)
+{
+	struct immure_setting *s = &f->settings[f->policy.settings_n];
+	const char *eq = strchr(text, '=');
+
+	if (!eq && text[0] != '-') {
+		f->wrong = "--set: expected KEY=VALUE, or -KEY to empty a list";
+		return -EINVAL;
+	}
+	s->key = eq ? immure_arena_strndup(&f->arena, text, (size_t)(eq - text)) : text;
+	s->value = eq ? eq + 1 : "";
+	s->source = "--set";
+	if (!s->key)
+		return -ENOMEM;
+	f->policy.settings_n++;
+	return 0;
+}
+
 static int take_option(void *ctx, int id, const char *value)
 {
 	struct immure_runflags *f = ctx;
@@ -144,6 +184,20 @@ static int take_option(void *ctx, int id, const char *value)
 		break;
 	case OPT_QUIET:
 		f->quiet = true;
+		break;
+	case OPT_SET:
+		return add_any(f, value);
+	case OPT_CWD:
+		f->cwd = value;
+		break;
+	case OPT_VERSION:
+		f->version = value;
+		break;
+	case OPT_COMMAND:
+		f->command = value;
+		break;
+	case OPT_FORMAT:
+		f->format = value;
 		break;
 	default:
 		return add_setting(f, (uint32_t)(id - OPT_KEY), value);
@@ -200,6 +254,7 @@ static int protect_self(struct immure_runflags *f)
 		if (!s->value)
 			return -ENOMEM;
 		f->policy.settings_n++;
+		f->self_n++;
 	}
 	return 0;
 }
@@ -216,7 +271,7 @@ int immure_runflags_parse(const char *command, int argc, char **argv, struct imm
 	f.policy.size = sizeof(f.policy);
 	f.policy.env = (const char *const *)environ;
 	table = immure_runflags_table(c ? c->bit : 0, &n);
-	f.settings = calloc((size_t)argc + SELF_MAX, sizeof(*f.settings));
+	f.settings = calloc((size_t)argc + SELF_MAX + 1, sizeof(*f.settings)); /* 1: shell.c */
 	if (!table || !f.settings) {
 		immure_cli_say("out of memory");
 		status = IMMURE_EXIT_FAILED;
@@ -226,13 +281,14 @@ int immure_runflags_parse(const char *command, int argc, char **argv, struct imm
 	if (r == -ECANCELED) {
 		status = c ? print_help(c, table, n) : 0;
 	} else if (r < 0) {
-		immure_cli_say("%s: %s", command, error ? error : strerror(-r));
+		immure_cli_say("%s: %s", command, error ? error : f.wrong ? f.wrong : strerror(-r));
 		status = IMMURE_EXIT_FAILED;
 	}
 	f.first = r;
 	f.policy.settings = f.settings;
+	/* What is wrapped is started by this program, which then does it anew. */
 	if (status == IMMURE_CLI_GO_ON && c && c->bit & IMMURE_CLI_WITH_POLICY &&
-	    protect_self(&f) < 0) {
+	    c->bit != IMMURE_CLI_WRAP && protect_self(&f) < 0) {
 		immure_cli_say("out of memory");
 		status = IMMURE_EXIT_FAILED;
 	}
@@ -252,20 +308,65 @@ void immure_runflags_done(struct immure_runflags *f)
 	immure_arena_done(&f->arena);
 }
 
+static int32_t load(const struct immure_runflags *f, uint64_t settings_n, immure_policy **ret,
+		    struct immure_error **err)
+{
+	struct immure_policy_options options = f->policy;
+	int32_t r;
+
+	options.settings_n = settings_n;
+	r = immure_policy_load(&options, ret, err);
+#ifdef IMMURE_LEAN
+	if (r == -IMMURE_ERR_UNSUPPORTED && !strcmp(immure_error_stage(*err), "json")) {
+		immure_error_free(*err);
+		*err = NULL;
+		r = immure_cli_hand_over(f->argc, f->argv, err);
+	}
+#endif
+	return r;
+}
+
+/* Whoever made these arguments saw this policy; a profile of another release, or
+ * a file that changed since, is not it. */
+static int32_t check_version(const struct immure_runflags *f, const immure_policy *policy,
+			     struct immure_error **err)
+{
+	int32_t r;
+
+	if (!strcmp(immure_policy_version(policy), f->version))
+		return 0;
+	r = immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", "",
+			"--policy-version: the policy is %s now, not %s",
+			immure_policy_version(policy), f->version);
+	if (*err)
+		immure_error_set_hint(*err, "look at it and wrap the command anew");
+	return r;
+}
+
 int32_t immure_runflags_policy(const struct immure_runflags *f, immure_policy **ret,
 			       struct immure_error **err)
 {
+	uint64_t given = f->policy.settings_n - f->self_n;
 	struct immure_error *e = NULL;
-	int32_t r = immure_policy_load(&f->policy, ret, &e);
+	immure_policy *policy = NULL;
+	int32_t r = 0;
 
-#ifdef IMMURE_LEAN
-	if (r == -IMMURE_ERR_UNSUPPORTED && !strcmp(immure_error_stage(e), "json")) {
-		immure_error_free(e);
-		e = NULL;
-		r = immure_cli_hand_over(f->argc, f->argv, &e);
+	if (f->version) {
+		r = load(f, given, &policy, &e);
+		if (r == 0)
+			r = check_version(f, policy, &e);
 	}
-#endif
-	if (r < 0 && err)
+	if (r == 0 && (!policy || f->self_n)) {
+		immure_policy_free(policy);
+		policy = NULL;
+		r = load(f, f->policy.settings_n, &policy, &e);
+	}
+	if (r == 0) {
+		*ret = policy;
+		return 0;
+	}
+	immure_policy_free(policy);
+	if (err)
 		*err = e;
 	else
 		immure_error_free(e);

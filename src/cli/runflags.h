@@ -13,6 +13,12 @@ struct immure_runflags {
 	struct immure_setting *settings;     /* what policy.settings points to */
 	struct immure_arena arena;           /* their sources: "--memory" */
 	const char *result;                  /* --result FILE */
+	const char *cwd;                     /* --cwd DIR */
+	const char *version;                 /* --policy-version */
+	const char *format;                  /* --format */
+	const char *command;                 /* --command: a shell's -c */
+	const char *wrong;                   /* while parsing: what is wrong with a value */
+	uint64_t self_n;                     /* settings at the end that protect this program */
 	bool json;
 	bool prove;
 	bool trace_time;
@@ -34,6 +40,9 @@ void immure_runflags_done(struct immure_runflags *f);
  * return: a policy that needs a JSON reader is immure-full's matter. */
 int32_t immure_runflags_policy(const struct immure_runflags *f, immure_policy **ret,
 			       struct immure_error **err);
+
+/* Starts argv as `run` does, and frees what the flags hold (run.c). */
+int immure_cli_run_argv(struct immure_runflags *f, const char *const *argv);
 
 /* The option table of a command, for help, man pages and completions; freed
  * with free(). The strings in it are static. */

@@ -490,6 +490,15 @@ static const char *setting_source(struct immure_policy_build *b, const struct im
 	return ret ? ret : "";
 }
 
+static int empty_list(struct immure_policy_build *b, const struct immure_key *k, const char *value,
+		      struct immure_complaint *c)
+{
+	if (*value)
+		return immure_complain(c, "to empty a list takes no value, got \"%.60s\"", value);
+	immure_build_clear(b, k);
+	return 0;
+}
+
 int32_t immure_build_settings(struct immure_policy_build *b, const struct immure_setting *s,
 			      size_t n, struct immure_error **err)
 {
@@ -499,19 +508,23 @@ int32_t immure_build_settings(struct immure_policy_build *b, const struct immure
 	for (size_t i = 0; i < n; i++) {
 		struct immure_complaint c = { 0 };
 		const char *key = s[i].key ? s[i].key : "", *source;
-		bool append = key[0] == '+';
-		int at = immure_key_find(key + append), r;
+		bool append = key[0] == '+', clear = key[0] == '-';
+		int at = immure_key_find(key + (append || clear)), r;
 		int32_t code;
 
+		key += append || clear;
 		if (at < 0)
-			return unknown_setting(&s[i], key + append, err);
+			return unknown_setting(&s[i], key, err);
 		source = setting_source(b, &s[i], &immure_keys[at]);
 		if (!s[i].value)
-			return immure_fail(err, IMMURE_ERR_INVALID, 0, "policy", key + append,
-					   "%s: no value", source);
+			return immure_fail(err, IMMURE_ERR_INVALID, 0, "policy", key, "%s: no value",
+					   source);
 		b->source = source;
-		if (append && !immure_key_appends(&immure_keys[at]))
-			r = immure_complain(&c, "takes one value, so there is nothing to append to");
+		if ((append || clear) && !immure_key_appends(&immure_keys[at]))
+			r = immure_complain(&c, "takes one value, so there is nothing to %s",
+					    clear ? "empty" : "append to");
+		else if (clear)
+			r = empty_list(b, &immure_keys[at], s[i].value, &c);
 		else
 			r = immure_build_flag(b, &immure_keys[at], s[i].value, append, &c);
 		if (r == -ENOMEM)
@@ -519,8 +532,7 @@ int32_t immure_build_settings(struct immure_policy_build *b, const struct immure
 					   "out of memory");
 		if (r >= 0)
 			continue;
-		code = immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", key + append, "%s: %s", source,
-				   c.text);
+		code = immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", key, "%s: %s", source, c.text);
 		if (err && *c.hint)
 			immure_error_set_hint(*err, "%s", c.hint);
 		return code;

@@ -54,6 +54,39 @@ static int wait_for(immure_session *s, immure_result **ret)
 	return r;
 }
 
+static int case_wrap(void)
+{
+	const char *argv[] = { "/bin/sh", "-c", "exit $CODE", NULL };
+	const char *env[] = { "CODE=6", NULL };
+	struct immure_wrap_options o = { .size = sizeof(o), .argv = argv, .env = env, .program = "/p" };
+	immure_wrapped *once = NULL, *twice = NULL;
+	const char *const *words;
+	size_t n = 0;
+
+	CHECK(immure_wrap(policy, &o, &once, NULL) == 0);
+	words = immure_wrapped_argv(once);
+	CHECK(strcmp(words[0], "/p") == 0 && immure_wrapped_env(once)[0] == NULL);
+	CHECK(strncmp(immure_wrapped_policy_version(once), "policy-", 7) == 0);
+	while (words[n])
+		n++;
+	CHECK(strcmp(words[n - 1], "exit $CODE") == 0 && strcmp(words[n - 4], "--") == 0);
+	o.argv = words;
+	CHECK(immure_wrap(policy, &o, &twice, NULL) == 0);
+	for (size_t i = 0; i <= n; i++)
+		CHECK(i == n ? !immure_wrapped_argv(twice)[n]
+			     : strcmp(immure_wrapped_argv(twice)[i], words[i]) == 0);
+	immure_wrapped_free(twice);
+	o.program = "relative";
+	CHECK(immure_wrap(policy, &o, &twice, NULL) == -IMMURE_ERR_INVALID);
+	o.program = NULL;
+	o.flags = 2;
+	CHECK(immure_wrap(policy, &o, &twice, NULL) == -IMMURE_ERR_INVALID);
+	CHECK(immure_wrap(policy, NULL, &twice, NULL) == -IMMURE_ERR_INVALID);
+	immure_wrapped_free(once);
+	immure_wrapped_free(NULL);
+	return 0;
+}
+
 static int case_run(void)
 {
 	immure_plan *plan = NULL;
@@ -265,6 +298,7 @@ static const struct {
 	const char *name;
 	int (*fn)(void);
 } cases[] = {
+	{ "wrap", case_wrap },
 	{ "run", case_run }, { "signal", case_signal }, { "free", case_free }, { "two", case_two },
 	{ "prove", case_prove }, { "no_supervisor", case_no_supervisor },
 	{ "not_found", case_not_found }, { "seal", case_seal }, { "gap", case_gap },

@@ -41,6 +41,11 @@ def test_version(program, run):
     (["shell", "--bogus"], "--bogus: no such option"),
     (["prove", "--bogus"], "--bogus: no such option"),
     (["help", "no-such"], "no-such"),
+    (["wrap", "--format", "xml", "--", "true"], "'xml' is not one of shell, json, nul, script"),
+    (["run", "--set", "files.deny", "--", "true"], "--set: expected KEY=VALUE"),
+    (["run", "--set", "limits.memry=1G", "--", "true"], "did you mean \"limits.memory\"?"),
+    (["run", "--set", "-limits.memory", "--", "true"], "nothing to empty"),
+    (["run", "--policy-version", "policy-0", "--", "true"], "the policy is policy-"),
     (["run", "--result", "/no/such/directory/x", "--", "true"], "No such file"),
     (["run", "--result", "-", "--", "true"], "not the name of a file"),
     (["run", "--result", "/tmp/", "--", "true"], "not the name of a file"),
@@ -58,7 +63,7 @@ def test_messages_are_escaped(program, run):
     assert one_line(r).startswith("\\x1b[31mred\\x0a\\xff\\u{202e}: no such command")
 
 
-@pytest.mark.parametrize("command", ["run", "shell", "prove", "plan", "doctor", "policy"])
+@pytest.mark.parametrize("command", ["run", "shell", "prove", "plan", "doctor", "policy", "wrap"])
 def test_help_of_each_command(program, run, command):
     by_flag = run(program, command, "--help")
     by_word = run(program, "help", command)
@@ -72,7 +77,7 @@ def test_help_lists_commands(program, run):
     r = run(program, "help")
     assert r.status == 0
     assert run(program, "--help").out == r.out
-    for command in ("run", "shell", "plan", "prove", "doctor", "policy"):
+    for command in ("run", "shell", "wrap", "plan", "prove", "doctor", "policy"):
         assert "\n  %s " % command in r.out
 
 

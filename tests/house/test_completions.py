@@ -29,7 +29,7 @@ def test_syntax(script, run):
 def test_every_flag(script, run, full):
     _, path = script
     text = path.read_text()
-    for command in ["run", "shell", "plan", "prove", "doctor"]:
+    for command in ["run", "shell", "wrap", "plan", "prove", "doctor"]:
         for name in re.findall(r"--([\w-]+)", run(full, "help", command).out):
             assert re.search(r"(--|-l )%s\b" % name, text), (command, name)
 

@@ -56,9 +56,10 @@ def find(tree, name):
 
 
 @pytest.mark.parametrize("path", [
-    "bin/immure", "libexec/immure/immure-full", "libexec/immure/immure-attack",
+    "bin/immure", "bin/immure-sh", "bin/immure-bash", "libexec/immure/immure-full", "libexec/immure/immure-attack",
     "include/immure/immure.h",
     "share/man/man1/immure.1", "share/man/man1/immure-run.1", "share/man/man1/immure-shell.1",
+    "share/man/man1/immure-wrap.1", "share/man/man1/immure-sh.1",
     "share/man/man3/libimmure.3", "share/man/man5/immure-policy.5",
     "share/bash-completion/completions/immure", "share/zsh/site-functions/_immure",
     "share/fish/vendor_completions.d/immure.fish",
@@ -73,6 +74,12 @@ def test_runs_where_it_is(tree, prefix, run):
     assert run(program, "--version").status == 0
     r = run(program, "policy", "show", "--profile", "strict", "--no-policy")
     assert r.status == 0, r
+
+
+def test_wrap_names_the_launcher(tree, prefix, run):
+    """Not the full program, which is what answers."""
+    program = below(tree, prefix, "bin/immure")
+    assert run(program, "wrap", "--no-policy").out.startswith("%s run " % program)
 
 
 @pytest.mark.parametrize("static", [False, True])
