@@ -4,6 +4,7 @@
 #define IMMURE_PLAN_COMPILE_H
 
 #include "facts/facts.h"
+#include "facts/report.h"
 #include "plan/plan.h"
 #include "policy/policy.h"
 
@@ -73,6 +74,8 @@ struct immure_compile {
 	struct immure_error **err;
 	size_t ops_cap, gaps_cap;
 
+	const struct immure_backend_report *report; /* of the backend that this plan is for */
+	bool unusable; /* it is planned for to show its gaps, not to be started */
 	const char *workspace_text, *workspace;
 	const char *home; /* real; NULL = none */
 	bool netns;
@@ -165,6 +168,15 @@ int32_t immure_compile_identity(struct immure_compile *b);  /* identity.c */
 int32_t immure_compile_command(struct immure_compile *b);   /* command.c */
 int32_t immure_compile_landlock(struct immure_compile *b);  /* landlock.c */
 int32_t immure_compile_gaps(struct immure_compile *b);      /* gaps.c */
+
+/* One way to plan, for one backend; make.c has the table, in the order in which auto
+ * tries them: what can enforce most comes first. */
+struct immure_planner {
+	const char *name;
+	int32_t (*compile)(struct immure_compile *b);
+};
+extern const struct immure_planner immure_planners[];
+extern const size_t immure_planners_n;
 
 /* gaps.c. final: no policy can approve it. */
 void immure_compile_gap(struct immure_compile *b, bool final, const char *key,

@@ -5,10 +5,8 @@
  * workspace read-only, a secret is not given at all. */
 #include <string.h>
 
-#include "facts/report.h"
 #include "plan/compile.h"
 #include "plan/require.h"
-#include "policy/keys.h"
 
 void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
 		      const char *dimension, const char *what, const char *remedy)
@@ -111,56 +109,32 @@ static void gap_facts(struct immure_compile *b)
 				 "immure doctor tells why and what helps");
 }
 
-/* Only "auto" may choose; a backend that is named is used or refused. */
-static int32_t choose(struct immure_compile *b)
+static const char *said(const char *s, const char *otherwise)
 {
-	const char *name = b->p->backend ? b->p->backend : "auto";
-	bool automatic = strcmp(name, "auto") == 0;
-	const struct immure_backend_report *native = NULL, *named = NULL;
-	struct immure_backend_report *all;
-	size_t n = immure_reports(b->f, b->a, &all);
+	return s && *s ? s : otherwise;
+}
 
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(all[i].backend, "native") == 0)
-			native = &all[i];
-		if (strcmp(all[i].backend, name) == 0)
-			named = &all[i];
-	}
-	if (!native)
-		return -IMMURE_ERR_NOMEM;
-	b->plan->backend = "native";
-	b->plan->backend_why = immure_arena_printf(
-		b->a, "%s; %s", automatic ? "auto: the first that can enforce this policy" :
-		"named by the policy", native->why ? native->why : "");
-	if (!automatic && named != native) {
-		b->plan->backend = immure_arena_strdup(b->a, name);
-		b->plan->backend_why = "named by the policy";
+/* Whether the backend that was chosen, or named, can be used at all, and whether it
+ * is what the caller requires. */
+static void gap_backend(struct immure_compile *b)
+{
+	const struct immure_backend_report *r = b->report;
+
+	b->plan->backend = immure_arena_strdup(b->a, r->backend);
+	if (b->unusable)
 		immure_compile_gap(b, true, "backend", "backend",
-				 immure_arena_printf(b->a, "backend %s cannot be used: %s", name,
-						     named && named->why ? named->why :
-						     "no backend of this name"),
-				 named && named->remedy && *named->remedy ? named->remedy :
-				 "backend: auto or native");
-		if (named)
-			native = named;
-	} else if (native->available == IMMURE_NO) {
-		immure_compile_gap(b, true, "backend", "backend",
-				 immure_arena_printf(b->a, "backend native cannot be used: %s",
-						     native->why ? native->why : "unknown"),
-				 native->remedy && *native->remedy ? native->remedy :
-				 "immure doctor tells what helps");
-	}
-	immure_require_gaps(b, native);
-	return 0;
+				 immure_arena_printf(b->a, "backend %s cannot be used: %s", r->backend,
+						     said(r->why, "unknown")),
+				 immure_arena_strdup(b->a, said(r->remedy, "backend: auto; immure "
+							       "doctor tells what helps")));
+	immure_require_gaps(b, r);
 }
 
 int32_t immure_compile_gaps(struct immure_compile *b)
 {
-	int32_t r = choose(b);
-
-	if (r < 0)
-		return r;
-	gap_facts(b);
+	gap_backend(b);
+	if (strcmp(b->report->backend, "native") == 0)
+		gap_facts(b);
 	gap_files(b);
 	gap_network(b);
 	for (size_t i = 0; i < b->p->secrets_n; i++)

@@ -106,30 +106,10 @@ static int32_t compile(struct immure_compile *b)
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 
-int32_t immure_plan_make(const struct immure_policy *p, const struct immure_facts *f,
-			 const struct immure_command *cmd, struct immure_plan **ret,
-			 struct immure_error **err)
-{
-	struct immure_plan *plan = calloc(1, sizeof(*plan));
-	struct immure_compile b = { .p = p, .f = f, .cmd = cmd, .plan = plan, .err = err };
-	int32_t r;
-
-	if (!plan)
-		goto oom;
-	b.a = &plan->arena;
-	r = compile(&b);
-	if (r == 0)
-		r = immure_plan_close(plan, err);
-	if (r == 0) {
-		*ret = plan;
-		return 0;
-	}
-	immure_plan_destroy(plan);
-	if (r != -IMMURE_ERR_NOMEM)
-		return r;
-oom:
-	return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "plan", "", "plan: out of memory");
-}
+const struct immure_planner immure_planners[] = {
+	{ "native", compile },
+};
+const size_t immure_planners_n = sizeof(immure_planners) / sizeof(immure_planners[0]);
 
 void immure_plan_destroy(struct immure_plan *p)
 {
