@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -107,8 +106,8 @@ const char *immure_egress_config_check(const struct immure_egress_config *c)
 		why = check_limits(&c->limits);
 	if (why)
 		return why;
-	if (c->generation >= IMMURE_EGRESS_GENERATIONS)
-		return "started again too often";
+	if (c->first_name > 1U << 30)
+		return "the number of the first name is out of range";
 	if (c->publish_n > IMMURE_EGRESS_PUBLISH_MAX)
 		return "too many published ports";
 	for (uint32_t i = 0; i < c->publish_n; i++)
@@ -129,7 +128,7 @@ bool immure_egress_config_can_replace(const struct immure_egress_config *a,
 		    x->wild_bytes_per_s == y->wild_bytes_per_s &&
 		    x->wild_names_max == y->wild_names_max && x->seed == y->seed;
 
-	same = same && a->generation == b->generation && a->publish_n == b->publish_n;
+	same = same && a->first_name == b->first_name && a->publish_n == b->publish_n;
 	for (uint32_t i = 0; same && i < a->publish_n; i++)
 		same = a->publish[i].port == b->publish[i].port;
 	return same;
@@ -184,7 +183,7 @@ int immure_egress_config_encode(const struct immure_egress_config *c, unsigned c
 	immure_buf_put_u32(&b, (c->private_ok ? FLAG_PRIVATE : 0U) |
 				       (c->refuse_ech ? FLAG_REFUSE_ECH : 0U));
 	put_synth(&b, &c->synth);
-	immure_buf_put_u32(&b, c->generation);
+	immure_buf_put_u32(&b, c->first_name);
 	put_limits(&b, &c->limits);
 	immure_buf_put_u32(&b, c->publish_n);
 	for (uint32_t i = 0; i < c->publish_n; i++)
@@ -300,7 +299,7 @@ static int get_all(struct in *i, struct immure_arena *a, struct immure_egress_co
 	c->private_ok = flags & FLAG_PRIVATE;
 	c->refuse_ech = flags & FLAG_REFUSE_ECH;
 	get_synth(i, &c->synth);
-	c->generation = get32(i);
+	c->first_name = get32(i);
 	get_limits(i, &c->limits);
 	c->publish_n = get32(i);
 	if (c->publish_n > IMMURE_EGRESS_PUBLISH_MAX)
@@ -361,17 +360,18 @@ int immure_egress_config_load(struct immure_arena *a, int fd, struct immure_egre
 {
 	IMMURE_CLEANUP_FREE unsigned char *data = NULL;
 	int seals = fcntl(fd, F_GET_SEALS);
-	struct stat st;
 	size_t at = 0, len;
+	off_t size;
 
 	/* What can still change under our hands is not read. */
 	if (seals < 0 || (seals & SEALS) != SEALS)
 		return -EPERM;
-	if (fstat(fd, &st) < 0)
+	size = lseek(fd, 0, SEEK_END);
+	if (size < 0)
 		return -errno;
-	if (st.st_size <= 0 || st.st_size > IMMURE_EGRESS_CONFIG_MAX)
+	if (size == 0 || size > IMMURE_EGRESS_CONFIG_MAX)
 		return -EBADMSG;
-	len = (size_t)st.st_size;
+	len = (size_t)size;
 	data = malloc(len);
 	if (!data)
 		return -ENOMEM;

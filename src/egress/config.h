@@ -19,9 +19,6 @@ enum {
 	IMMURE_EGRESS_RULE_MAX = 2048,  /* bytes of one rule's text */
 	IMMURE_EGRESS_PUBLISH_MAX = 64,
 	IMMURE_EGRESS_CONFIG_MAX = 4 * 1024 * 1024, /* bytes, encoded */
-	/* How often a worker may be started again: each start takes another part of
-	 * the prefix, so that no address ever means two names (see generation). */
-	IMMURE_EGRESS_GENERATIONS = 1024,
 };
 
 /* All limits are of the session as a whole. */
@@ -48,7 +45,9 @@ struct immure_egress_config {
 	bool refuse_ech;
 	/* What follows cannot change while the worker runs. */
 	struct immure_synth_config synth; /* prefixes, name limits, seed; see defaults() */
-	uint32_t generation;        /* 0 for the session's first worker, +1 each restart */
+	/* Names get addresses counted from here: 0 for the session's first worker, then
+	 * the last `upto` it told (wire.h), so that no address ever means two names. */
+	uint32_t first_name;
 	struct immure_egress_publish publish[IMMURE_EGRESS_PUBLISH_MAX];
 	uint32_t publish_n;
 	struct immure_egress_limits limits; /* may change; connections only downwards counts

@@ -186,6 +186,54 @@ enum immure_verdict_kind immure_judge_name(const struct immure_judge *j, const c
 	return allow(ret, rule);
 }
 
+static void mark(uint64_t *ports, const struct immure_netrule *r, bool value)
+{
+	for (unsigned int k = 0; k < r->ports_n; k++)
+		for (unsigned int p = r->ports[k].lo; p <= r->ports[k].hi; p++) {
+			uint64_t bit = UINT64_C(1) << (p % 64);
+
+			ports[p / 64] = value ? ports[p / 64] | bit : ports[p / 64] & ~bit;
+		}
+}
+
+size_t immure_judge_ports(const struct immure_judge *j, const struct immure_endpoint *host,
+			  struct immure_port_range ret[IMMURE_JUDGE_PORTS])
+{
+	uint64_t ports[65536 / 64];
+	bool any = false, open = false;
+	size_t n = 0;
+
+	for (size_t i = 0; i < j->allow_n; i++) {
+		const struct immure_netrule *r = &j->allow[i].rule;
+
+		if (!covers_host(r, host) || needs_of(r) == NEEDS_INTERCEPTION)
+			continue;
+		if (!any)
+			memset(ports, 0, sizeof(ports));
+		any = true;
+		mark(ports, r, true);
+	}
+	for (size_t i = 0; any && i < j->deny_n; i++)
+		if (covers_host(&j->deny[i].rule, host) && !conditional(&j->deny[i].rule))
+			mark(ports, &j->deny[i].rule, false);
+	for (unsigned int p = 1; any && p < 65536; p++) {
+		if (ports[p / 64] == 0) {
+			open = false;
+			p |= 63;
+			continue;
+		}
+		if (!(ports[p / 64] >> (p % 64) & 1)) {
+			open = false;
+			continue;
+		}
+		if (!open && n < IMMURE_JUDGE_PORTS)
+			ret[n++].lo = (uint16_t)p;
+		open = true;
+		ret[n - 1].hi = (uint16_t)p;
+	}
+	return n;
+}
+
 /* ---- connection and first bytes ---- */
 
 /* What has been seen of a connection; both NULL = nothing yet. */

@@ -69,6 +69,12 @@ int immure_judge_init(struct immure_arena *a, const struct immure_strv *allow,
 /* Never LOOK. *ret_wild_bytes: see immure_synth_add(). */
 enum immure_verdict_kind immure_judge_name(const struct immure_judge *j, const char *name,
 					   size_t *ret_wild_bytes, struct immure_verdict *ret);
+/* Every port of a host that is not denied whatever is said there: merged, in order.
+ * Returns how many ranges, at most IMMURE_JUDGE_PORTS; what has more is cut to
+ * fewer and wider ones, as each connection is judged anyway. */
+enum { IMMURE_JUDGE_PORTS = 64 };
+size_t immure_judge_ports(const struct immure_judge *j, const struct immure_endpoint *host,
+			  struct immure_port_range ret[IMMURE_JUDGE_PORTS]);
 /* to has a port. A literal address is vetted here as well. */
 enum immure_verdict_kind immure_judge_connect(const struct immure_judge *j,
 					      const struct immure_endpoint *to,

@@ -86,6 +86,11 @@ int immure_synth_new(const struct immure_synth_config *c, struct immure_synth **
 		return -ENOMEM;
 	s->c = *c;
 	room = half4(c) - 2;
+	if (c->first >= room) {
+		free(s);
+		return -ENOSPC;
+	}
+	room -= c->first;
 	if (s->c.names_max > room)
 		s->c.names_max = room;
 	s->credit = (uint64_t)c->wild_burst_bytes * 1000;
@@ -181,7 +186,7 @@ int immure_synth_add(struct immure_synth *s, const char *name, size_t wild_bytes
 	if (!*name || strlen(name) > IMMURE_HOST_NAME_MAX)
 		return -EINVAL;
 	if (s->slots_n && *slot_of(s, name)) {
-		*ret_number = *slot_of(s, name) - 1;
+		*ret_number = s->c.first + *slot_of(s, name) - 1;
 		return IMMURE_SYNTH_OK;
 	}
 	if (s->n >= s->c.names_max || (wild_bytes && s->wild_n >= s->c.wild_names_max))
@@ -200,7 +205,7 @@ int immure_synth_add(struct immure_synth *s, const char *name, size_t wild_bytes
 	s->wild_n += wild_bytes > 0;
 	s->names[s->n] = copy;
 	*slot_of(s, copy) = s->n + 1;
-	*ret_number = s->n++;
+	*ret_number = s->c.first + s->n++;
 	return IMMURE_SYNTH_OK;
 }
 
@@ -252,11 +257,11 @@ const char *immure_synth_name(const struct immure_synth *s, enum immure_host_kin
 	for (int i = 4; i >= 1; i--)
 		low = low << 8 | end[-i];
 	low &= half | (half - 1);
-	if (low <= half || low - half - 1 >= s->n)
+	if (low <= half + s->c.first || low - half - 1 - s->c.first >= s->n)
 		return NULL;
 	/* Every other bit must be the prefix's. */
 	immure_synth_address(s, e.kind, low - half - 1, again);
-	return memcmp(again, e.address, 16) == 0 ? s->names[low - half - 1] : NULL;
+	return memcmp(again, e.address, 16) == 0 ? s->names[low - half - 1 - s->c.first] : NULL;
 }
 
 bool immure_synth_covers(const struct immure_synth *s, enum immure_host_kind kind,

@@ -34,6 +34,7 @@ struct immure_synth_config {
 	uint32_t wild_bytes_per_s;   /* … and from then on */
 	uint32_t wild_names_max;     /* names that only wildcards allow */
 	uint64_t seed;               /* random: the command chooses the names */
+	uint32_t first;              /* numbers before it were another table's */
 };
 
 enum immure_synth_outcome {
@@ -48,11 +49,12 @@ void immure_synth_defaults(struct immure_synth_config *c);
  * the complaint filled. */
 int immure_synth_prefix(struct immure_synth_config *c, const char *text,
 			struct immure_complaint *complaint);
-/* -EINVAL for limits or prefixes out of range, -ENOMEM. */
+/* -EINVAL for limits or prefixes out of range, -ENOSPC when `first` leaves no
+ * room, -ENOMEM. */
 int immure_synth_new(const struct immure_synth_config *c, struct immure_synth **ret);
 void immure_synth_free(struct immure_synth *s);
 
-/* The number of a name, made when it is new. wild_bytes: for a name that only a
+/* The number of a name, counted from `first`, made when it is new. wild_bytes: for a name that only a
  * wildcard rule allows, how many of its bytes the rule does not fix; 0 for
  * others. Returns an immure_synth_outcome, or -ENOMEM, or -EINVAL for no name. */
 int immure_synth_add(struct immure_synth *s, const char *name, size_t wild_bytes,

@@ -46,6 +46,9 @@ static bool body_of(uint32_t type, bool to_worker, size_t *ret_len)
 	case 0x100 | IMMURE_WIRE_WANT:
 		*ret_len = sizeof(m->want);
 		return true;
+	case 0x100 | IMMURE_WIRE_NAMES:
+		*ret_len = sizeof(m->names);
+		return true;
 	case 0x100 | IMMURE_WIRE_FAILED:
 		*ret_len = sizeof(m->failed);
 		return true;

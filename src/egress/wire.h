@@ -14,7 +14,7 @@
  *                                        <- STATS
  *   SHOW     a memfd to write to         ->
  *                                        <- DONE     value: bytes written
- *                                        <- DENIED, WANT    any time after READY
+ *                                        <- NAMES, DENIED, WANT   any time
  *
  * Requests (POLICY, ASK, SHOW) carry a number that the answer repeats; answers
  * come in order of the requests, one each. FAILED may come at any time and is the last
@@ -25,8 +25,9 @@
  * A supervisor that means to start the worker again keeps the plumbing (and may
  * poll it meanwhile, for activation); but as long as anybody holds the listeners
  * connections queue up in them, so when there is to be no further worker it must
- * close them at once: then the kernel refuses. A restart takes the next
- * `generation` in the config.
+ * close them at once: then the kernel refuses. A restart takes the last `upto`
+ * that came in a NAMES message as `first_name` of its config: numbers of names are
+ * told before they are used, whatever then happens to the worker.
  *
  * The worker is fed with hostile bytes: the supervisor believes a message no
  * further than decode() checks it, and treats -EPROTO as the worker's end.
@@ -59,6 +60,7 @@ enum immure_wire_type {
 	IMMURE_WIRE_STATS,
 	IMMURE_WIRE_WANT,
 	IMMURE_WIRE_FAILED,
+	IMMURE_WIRE_NAMES,
 };
 
 enum {
@@ -140,6 +142,11 @@ struct immure_wire_want {
 	uint32_t n4, n6;
 };
 
+/* NAMES: from now on names below this number may be in use. It only grows. */
+struct immure_wire_names {
+	uint32_t upto;
+};
+
 struct immure_wire_failed {
 	int32_t error; /* -errno */
 	char why[IMMURE_WIRE_TEXT];
@@ -157,6 +164,7 @@ struct immure_wire {
 		struct immure_wire_stats stats;
 		struct immure_wire_want want;
 		struct immure_wire_failed failed;
+		struct immure_wire_names names;
 	};
 };
 

@@ -25,7 +25,7 @@ static void fill(struct immure_arena *a, struct immure_egress_config *c)
 	assert_true(immure_strv_add(a, &c->deny, "evil.example.org"));
 	c->private_ok = true;
 	c->synth.seed = 0x1122334455667788;
-	c->generation = 3;
+	c->first_name = 3;
 	c->publish_n = 2;
 	c->publish[0].port = 8080;
 	c->publish[1].port = 80;
@@ -130,7 +130,7 @@ static void a_config_out_of_range_is_not_written(void **unused)
 	REFUSED(c.synth.bits6 = 97);
 	REFUSED(c.synth.prefix4[3] = 1);
 	REFUSED(c.synth.names_max = 0);
-	REFUSED(c.generation = IMMURE_EGRESS_GENERATIONS);
+	REFUSED(c.first_name = UINT32_MAX);
 	REFUSED(c.publish[0].port = 0);
 	REFUSED(c.publish_n = IMMURE_EGRESS_PUBLISH_MAX + 1);
 	REFUSED((void)immure_strv_add(&a, &c.allow, ""));

@@ -291,7 +291,7 @@ static void expect_openat(uint32_t flags, uint32_t mode, uint32_t want)
 		for (size_t i = 0; i < *machines[m].filters_n; i++) {
 			const struct immure_filter_builtin *b = &machines[m].filters[i];
 
-			for (int k = 0; strcmp(b->profile, "guard") != 0 && k < 4; k++) {
+			for (int k = 0; strstr(BOTH, b->profile) && k < 4; k++) {
 				const uint64_t args[6] = { HIGH, HIGH, high[k & 1] | flags,
 							   high[k >> 1] | mode, HIGH, HIGH };
 
@@ -350,6 +350,60 @@ static void listeners(void **unused)
 	expect_int("strict", NULL, "seccomp", 1, 0x29, 0, EPERM);
 }
 
+/* The gatekeeper's: sockets of two families, and nothing to execute or open. */
+static void the_gatekeeper_can_do_little(void **unused)
+{
+	static const char *const closed[] = { "open", "openat", "openat2", "creat", "mkdirat",
+		"unlinkat", "renameat2", "linkat", "symlinkat", "readlinkat", "stat", "newfstatat",
+		"statx", "chdir", "kill", "tgkill", "tkill", "pidfd_open", "ioctl", "socketpair",
+		"memfd_create", "setuid", "setresuid", "capset", "prlimit64", "setrlimit",
+		"rt_sigaction", "dup", "dup3", "bpf", "mount", "keyctl", "userfaultfd",
+		"seccomp", "landlock_restrict_self", "sched_setaffinity", "shmget", "io_setup",
+		"perf_event_open", "pidfd_getfd", "kcmp", "open_by_handle_at", "chmod",
+		"getdents64", "inotify_init1", "eventfd2", "timerfd_create", "signalfd4" };
+	static const char *const killed[] = { "execve", "execveat", "fork", "vfork", "clone",
+		"clone3", "ptrace", "process_vm_readv", "process_vm_writev", "io_uring_setup",
+		"unshare", "setns" };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+		expect("egress", NULL, closed[i], 0, 0, 0, EPERM);
+	for (int m = 0; m < 2; m++)
+		for (size_t i = 0; i < sizeof(killed) / sizeof(killed[0]); i++) {
+			static const uint64_t zero[6];
+			int nr = oracle_by_name(table, killed[i])->nr[m];
+
+			for (size_t k = 0; nr >= 0 && k < *machines[m].filters_n; k++)
+				if (strcmp(machines[m].filters[k].profile, "egress") == 0)
+					assert_int_equal(ask(&machines[m].filters[k],
+							     machines[m].arch, (uint32_t)nr,
+							     zero).action,
+							 SECCOMP_RET_KILL_PROCESS);
+		}
+	for (uint32_t af = 0; af < 70; af++) {
+		int want = af == 2 || af == 10 ? OK : EPERM;
+
+		expect_int("egress", NULL, "socket", af, 1 | 0x80800, 0, want);
+		expect_int("egress", NULL, "socket", af, 2, 0, want);
+		for (uint32_t type = 3; type < 16; type++)
+			expect_int("egress", NULL, "socket", af, type, 0, EPERM);
+		for (uint32_t proto = 1; proto < 300; proto++)
+			expect_int("egress", NULL, "socket", af, 1, proto, EPERM);
+	}
+	expect("egress", NULL, "mmap", 0, 4096, 3, OK);
+	expect("egress", NULL, "mmap", 0, 4096, 7, EPERM);
+	expect("egress", NULL, "mprotect", 0, 4096, 4, EPERM);
+	expect_int("egress", NULL, "setsockopt", 3, 1, 13, OK);
+	expect_int("egress", NULL, "setsockopt", 3, 6, 1, OK);
+	expect_int("egress", NULL, "setsockopt", 3, 6, 31, EPERM); /* TCP_ULP */
+	expect_int("egress", NULL, "setsockopt", 3, 0, 19, EPERM); /* IP_TRANSPARENT */
+	expect_int("egress", NULL, "setsockopt", 3, 1, 26, EPERM); /* SO_ATTACH_FILTER */
+	expect_int("egress", NULL, "fcntl", 3, 3, 0, OK);
+	expect_int("egress", NULL, "fcntl", 3, 8, 0, EPERM); /* F_SETOWN */
+	expect_int("egress", NULL, "prctl", 39, 0, 0, OK);
+	expect_int("egress", NULL, "prctl", 4, 1, 0, EPERM);
+}
+
 static void closed_in_every_profile(void **unused)
 {
 	static const char *const calls[] = {
@@ -400,6 +454,7 @@ int main(void)
 		cmocka_unit_test(setuid_files),
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(closed_in_every_profile),
+		cmocka_unit_test(the_gatekeeper_can_do_little),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
