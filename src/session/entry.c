@@ -33,7 +33,7 @@ static int new_id(char ret[IMMURE_ID_LEN + 1])
 
 int immure_file_replace(int dir_fd, const char *name, const void *data, size_t len, bool sync)
 {
-	char fresh[64];
+	char fresh[128];
 	int n = snprintf(fresh, sizeof(fresh), "%s.new", name), fd, r;
 
 	if (n < 0 || (size_t)n >= sizeof(fresh))

@@ -41,7 +41,8 @@ enum immure_journal_kind {      /* subject | detail when done */
 	IMMURE_JK_INIT,         /* "" | pid=N start=N */
 	IMMURE_JK_PROCESS,      /* what (egress, vmm ...) | pid=N start=N */
 	IMMURE_JK_SOCKET,       /* file name within the session's directory */
-	IMMURE_JK_FILE,         /* absolute path of a file made outside the session's directory */
+	IMMURE_JK_FILE,         /* absolute path of a file made outside the session's directory | dev=N ino=N */
+	IMMURE_JK_DIR,          /* the same, of a directory with all in it */
 	IMMURE_JK_MOUNT,        /* target inside | source */
 	IMMURE_JK_EXEC,         /* idempotency key | pid=N ...; gone: status=N */
 	IMMURE_JK_PORT,         /* address of a published port */
@@ -52,7 +53,7 @@ enum immure_journal_kind {      /* subject | detail when done */
 	IMMURE_JK_RECLAIM,      /* hash of the ticket | what was done */
 	IMMURE_JK_STATE,        /* note: the new state | why */
 	IMMURE_JK_REPAIR,       /* note: what could not be removed | why */
-	IMMURE_JK_NETNS,        /* a network namespace kept by a descriptor or mount */
+	IMMURE_JK_NETNS,        /* a network namespace kept by a mount: its absolute path; else any word */
 	IMMURE_JK_SNAPSHOT,     /* file */
 	IMMURE_JK_MAX,
 };
