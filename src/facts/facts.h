@@ -48,6 +48,20 @@ struct immure_fact_path {
 	int errnum;        /* why it could not be examined, 0 = fine or absent */
 };
 
+/* The entries of a directory, but for . and .., in no order. */
+struct immure_fact_entry {
+	const char *name;
+	char type; /* as above; 0 = not told */
+};
+
+struct immure_fact_listing {
+	const char *path;
+	struct immure_fact_entry *entries;
+	size_t n;
+	bool truncated; /* there were more */
+	int errnum;     /* why it could not be listed, 0 = it was */
+};
+
 struct immure_fact_program {
 	const char *name;
 	const char *path;    /* NULL = not found */
@@ -95,6 +109,7 @@ struct immure_facts {
 	struct immure_fact_path *paths;   size_t paths_n;   /* sorted by path */
 	uint16_t *path_index; /* of immure_facts_path(); NULL = paths are searched */
 	size_t path_slots;
+	struct immure_fact_listing *listings; size_t listings_n;
 	struct immure_strv sockets; /* pathname unix sockets bound on this host now */
 };
 
@@ -120,6 +135,13 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 int32_t immure_facts_examine_own(struct immure_facts *f, const struct immure_strv *paths,
 				 struct immure_error **err);
 const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, const char *path);
+
+/* The same for entries of directories; dirs live as long as f. A directory is
+ * opened without following links. */
+int32_t immure_facts_list(struct immure_facts *f, const struct immure_strv *dirs,
+			  struct immure_error **err);
+const struct immure_fact_listing *immure_facts_listing(const struct immure_facts *f,
+						       const char *path);
 
 /* Parses mountinfo text; -EINVAL on a malformed line: callers fail closed. */
 int immure_facts_parse_mountinfo(struct immure_arena *a, const char *text,

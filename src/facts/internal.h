@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include "facts/facts.h"
+#include "facts/report.h"
 
 /* Paths of sockets bound to a name in some file system, sorted, each once. */
 int immure_facts_parse_unix(struct immure_arena *a, const char *text, struct immure_strv *ret);
@@ -37,6 +37,9 @@ extern const struct immure_cgroup_fs immure_cgroup_real_fs;
  * that have no openat2. Fills everything of ret except path. */
 void immure_facts_walk(struct immure_arena *a, const char *path, struct immure_fact_path *ret);
 struct stat;
+/* report_landlock.c */
+void immure_report_landlock(const struct immure_facts *f, struct immure_arena *a,
+			    struct immure_backend_report *r);
 void immure_facts_set_stat(struct immure_fact_path *p, const struct stat *st);
 
 #endif

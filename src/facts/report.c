@@ -3,7 +3,7 @@
  * a dimension is raised when every fact it rests on says yes (evidence: probed)
  * or was not asked (evidence: configured, and the launch then finds out). One
  * "no" leaves the dimension where it was. */
-#include "facts/report.h"
+#include "facts/internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -233,11 +233,7 @@ static const char *why_not_built(const struct immure_facts *f, struct immure_are
 	const char *kvm = f->kvm == IMMURE_YES ? "KVM works" : "no KVM";
 	const char *host = "; needs another operating system";
 
-	if (strcmp(backend, "landlock") == 0)
-		host = f->landlock_abi > 0
-			       ? immure_arena_printf(a, "; host: Landlock ABI %d", f->landlock_abi)
-			       : "; host: no Landlock";
-	else if (strcmp(backend, "bwrap") == 0)
+	if (strcmp(backend, "bwrap") == 0)
 		host = host_offers(f, a, "bwrap", "");
 	else if (strcmp(backend, "oci") == 0)
 		host = host_offers(f, a, program_path(f, "crun") ? "crun" : "runc", "");
@@ -257,7 +253,7 @@ size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 			       struct immure_backend_report *);
 	} backends[] = {
 		{ "native", "sandbox", report_native },
-		{ "landlock", "sandbox", NULL },
+		{ "landlock", "sandbox", immure_report_landlock },
 		{ "bwrap", "sandbox", NULL },
 		{ "microvm", "lightweight_vm", NULL },
 		{ "firecracker", "lightweight_vm", NULL },

@@ -1,39 +1,98 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Landlock stage: a second gate under the mounts. It comes after every
- * mount, because a domain forbids later ones, and after the pivot, because its
- * rules name objects by descriptors opened in the final view. */
+/* The Landlock stage: a second gate under the mounts, and where there are none the
+ * only one. It comes after every mount, because a domain forbids later ones, and
+ * after the pivot, because its rules name objects by descriptors opened in the
+ * final view. */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "init/init.h"
 #include "kernel/landlock.h"
 #include "kernel/mount.h"
 
-static int add_rule(int ruleset, const struct immure_op *op)
+/* The plan names the session's own directory by a word; init knows it. */
+const char *immure_init_place(const struct immure_init *in, const char *path, char *buf, size_t size)
+{
+	const struct immure_op *op = immure_plan_find(in->plan, IMMURE_OP_SESSION_DIR);
+	size_t n = op ? strlen(op->dst) : 0;
+
+	if (!op || !in->session_dir || strncmp(path, op->dst, n) != 0 ||
+	    (path[n] != '/' && path[n] != '\0'))
+		return path;
+	if (snprintf(buf, size, "%s%s", in->session_dir, path + n) >= (int)size)
+		return ""; /* opens as nothing */
+	return buf;
+}
+
+/* Where openat2 is closed (inside another sandbox), one step after the other. */
+static int open_by_steps(const char *path)
+{
+	int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char name[NAME_MAX + 1];
+
+	while (dir >= 0) {
+		size_t len;
+		int next;
+
+		path += strspn(path, "/");
+		len = strcspn(path, "/");
+		if (len == 0)
+			return dir;
+		if (len > NAME_MAX)
+			break;
+		memcpy(name, path, len);
+		name[len] = '\0';
+		path += len;
+		next = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0) {
+			int saved = -errno;
+
+			immure_close(&dir);
+			return saved;
+		}
+		immure_close(&dir);
+		dir = next;
+	}
+	immure_close(&dir);
+	return -ENAMETOOLONG;
+}
+
+static int add_rule(const struct immure_init *in, int ruleset, const struct immure_op *op)
 {
 	/* No links: the tree may be another session's as well, which could put one
 	 * where the plan saw a directory. */
-	IMMURE_CLEANUP_FD int fd = immure_mount_open_host(op->dst);
+	char buf[PATH_MAX];
+	const char *path = immure_init_place(in, op->dst, buf, sizeof(buf));
+	IMMURE_CLEANUP_FD int fd = immure_mount_open_host(path);
 	uint64_t rights = op->num[0];
 	struct stat st;
 
+	if (fd == -ENOSYS || fd == -EPERM)
+		fd = open_by_steps(path);
+	/* One that is skipped is one right less. */
 	if (fd < 0)
-		return fd == -ENOENT && (op->flags & IMMURE_OPF_OPTIONAL) ? 0 : fd;
+		return op->flags & IMMURE_OPF_OPTIONAL ? 0 : fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	if (S_ISLNK(st.st_mode))
+		return op->flags & IMMURE_OPF_OPTIONAL ? 0 : -ELOOP;
 	if (!S_ISDIR(st.st_mode))
 		rights &= IMMURE_LANDLOCK_FS_ON_FILE;
-	return immure_landlock_add_path(ruleset, fd, rights);
+	return rights ? immure_landlock_add_path(ruleset, fd, rights) : 0;
 }
 
-int immure_init_landlock(const struct immure_plan *p, struct immure_init_step *step)
+static int fill(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset)
 {
-	IMMURE_CLEANUP_FD int ruleset = -1;
-	int r;
+	const struct immure_plan *p = in->plan;
+	int r = 0;
 
-	step->stage = IMMURE_STAGE_LANDLOCK;
-	for (size_t i = 0; i < p->ops_n; i++) {
+	for (size_t i = 0; i < p->ops_n && r == 0; i++) {
 		const struct immure_op *op = &p->ops[i];
 
 		if (op->stage != IMMURE_STAGE_LANDLOCK)
@@ -41,14 +100,29 @@ int immure_init_landlock(const struct immure_plan *p, struct immure_init_step *s
 		step->op = (uint32_t)i;
 		step->subject = op->dst;
 		if (op->kind == IMMURE_OP_LANDLOCK) {
-			ruleset = immure_landlock_create(op->num[1], op->num[3], op->num[2]);
-			if (ruleset < 0)
-				return ruleset;
+			*ret_ruleset = immure_landlock_create(op->num[1], op->num[3], op->num[2]);
+			r = *ret_ruleset < 0 ? *ret_ruleset : 0;
 		} else if (op->kind == IMMURE_OP_LANDLOCK_RULE) {
-			r = ruleset < 0 ? -EINVAL : add_rule(ruleset, op);
-			if (r < 0)
-				return r;
+			r = *ret_ruleset < 0 ? -EINVAL : add_rule(in, *ret_ruleset, op);
 		}
 	}
-	return ruleset < 0 ? 0 : immure_landlock_restrict(ruleset, 0);
+	return r;
+}
+
+int immure_init_landlock(const struct immure_init *in, struct immure_init_step *step,
+			 int *ret_ruleset)
+{
+	IMMURE_CLEANUP_FD int ruleset = -1;
+	int r;
+
+	step->stage = IMMURE_STAGE_LANDLOCK;
+	r = fill(in, step, &ruleset);
+	if (r < 0 || ruleset < 0)
+		return r;
+	r = immure_landlock_restrict(ruleset, 0);
+	if (r == 0 && ret_ruleset) {
+		r = immure_fd_raise(&ruleset, 10);
+		*ret_ruleset = immure_take_fd(&ruleset);
+	}
+	return r;
 }

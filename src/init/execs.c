@@ -47,7 +47,7 @@ static void counted(struct immure_serving *s, bool started)
 
 	if (!shared) {
 		if (immure_init_send(s->in->report_fd, &note, sizeof(note), NULL, 0, 0) < 0)
-			_exit(1);
+			immure_init_leave(s->in, 1);
 		return;
 	}
 	if (started)
@@ -68,7 +68,7 @@ static void answer(struct immure_serving *s, int lane, const struct immure_init_
 	if (immure_init_send(sock, r, sizeof(*r), &fd, fd >= 0, lane < 0 ? 0 : MSG_DONTWAIT) == 0)
 		return;
 	if (lane < 0)
-		_exit(1);
+		immure_init_leave(s->in, 1);
 	immure_execs_orphan(s, lane);
 }
 
@@ -222,7 +222,7 @@ static void pause_all(struct immure_serving *s, bool pause)
 	if (s->execs->paused == pause)
 		return;
 	s->execs->paused = pause;
-	(void)kill(-1, pause ? SIGSTOP : SIGCONT); /* ESRCH: there is nobody */
+	immure_init_signal_all(s->in, pause ? SIGSTOP : SIGCONT);
 }
 
 /* Whatever is asked for next ends a pause; the supervisor made it, so it is told. */
@@ -323,7 +323,7 @@ static void order(struct immure_serving *s, int lane, const struct immure_init_o
 
 	if (o->type == IMMURE_INIT_KILL && o->signo >= 0 && o->signo <= 64) {
 		if (lane < 0 && o->target == IMMURE_TARGET_ALL)
-			(void)kill(-1, o->signo); /* ESRCH: there is nobody */
+			immure_init_signal_all(s->in, o->signo);
 		for (uint32_t i = 0; i < x->n && o->target != IMMURE_TARGET_ALL; i++)
 			if (x->v[i].lane == lane && x->v[i].id == o->id)
 				send_signal(&x->v[i], o->target, o->signo);
@@ -342,7 +342,7 @@ static void order(struct immure_serving *s, int lane, const struct immure_init_o
 		struct rusage u;
 		uint32_t n = 0;
 
-		r.memory = immure_init_resident(&n);
+		r.memory = immure_init_resident(s->in, &n);
 		r.pid = (int32_t)n;
 		(void)getrusage(RUSAGE_CHILDREN, &u); /* cannot fail */
 		r.user_us = (uint64_t)u.ru_utime.tv_sec * 1000000U + (uint64_t)u.ru_utime.tv_usec;

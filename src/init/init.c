@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pid 1 of a session.
+ * Pid 1 of a session, or, where there are no namespaces, the process that all of
+ * it descends from.
  *
  * States: setting up -> sealed in -> serving -> ended. Setting up runs the
  * plan's stages in their one order; any failure is reported with stage,
@@ -26,6 +27,7 @@
 
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "init/kin.h"
 
 int immure_init_send(int sock, const void *data, size_t len, const int *fds, size_t fds_n, int flags)
 {
@@ -35,11 +37,33 @@ int immure_init_send(int sock, const void *data, size_t len, const int *fds, siz
 	return n < 0 ? (int)n : 0;
 }
 
+void immure_init_leave(const struct immure_init *in, int code)
+{
+	/* With a pid namespace the kernel sees to it. */
+	if (immure_plan_is_bare(in->plan))
+		(void)immure_kin_end(in->scoped); /* the supervisor looks once more */
+	_exit(code);
+}
+
+void immure_init_signal_all(const struct immure_init *in, int signo)
+{
+	pid_t list[IMMURE_KIN_MAX];
+	long n;
+
+	if (!immure_plan_is_bare(in->plan) || in->scoped) {
+		(void)kill(-1, signo); /* ESRCH: there is nobody */
+		return;
+	}
+	n = immure_kin_list(list, IMMURE_KIN_MAX);
+	for (long i = 0; i < n; i++)
+		(void)kill(list[i], signo); /* ESRCH: it was quicker */
+}
+
 static void send_message(const struct immure_init *in, struct immure_init_msg *m, int fd)
 {
 	/* A supervisor that is gone cannot be told; its end ends us as well. */
 	if (immure_init_send(in->report_fd, m, sizeof(*m), &fd, fd >= 0, 0) < 0)
-		_exit(1);
+		immure_init_leave(in, 1);
 }
 
 __attribute__((noreturn)) static void fail(const struct immure_init *in,
@@ -54,7 +78,7 @@ __attribute__((noreturn)) static void fail(const struct immure_init *in,
 
 	(void)snprintf(m.subject, sizeof(m.subject), "%s", step->subject ? step->subject : "");
 	send_message(in, &m, -1);
-	_exit(1);
+	immure_init_leave(in, 1);
 }
 
 /* The last pid given out in this namespace is how many were made in it. */
@@ -102,19 +126,23 @@ static void launch(struct immure_serving *s)
 static void ended(struct immure_serving *s, int status)
 {
 	struct immure_init_msg m = { .type = IMMURE_INIT_EXITED, .status = status };
+	bool bare = immure_plan_is_bare(s->in->plan);
 
 	s->current = 0;
 	if (s->attacker) {
 		/* Nothing of the attack may be there when the command comes. */
-		(void)kill(-1, SIGKILL); /* ESRCH: it left nothing */
-		while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		if (!bare)
+			(void)kill(-1, SIGKILL); /* ESRCH: it left nothing */
+		if (bare)
+			(void)immure_kin_end(s->in->scoped); /* what is left is ended with init */
+		while (!bare && (waitpid(-1, NULL, 0) > 0 || errno == EINTR))
 			;
 	}
-	if (s->in->count_forks)
+	if (s->in->count_forks && !bare) /* the host's count is not the session's */
 		m.forks = count_forks();
 	send_message(s->in, &m, -1);
 	if (!s->attacker && s->in->one_shot)
-		_exit(0);
+		immure_init_leave(s->in, 0);
 	s->attacker = false;
 }
 
@@ -163,7 +191,7 @@ static void request(struct immure_serving *s)
 	ssize_t n = immure_fdmsg_receive(s->in->report_fd, buf, size, fds, IMMURE_RUN_FDS, &fds_n, 0);
 
 	if (n == 0 || (n < 0 && n != -EINTR && n != -EMSGSIZE))
-		_exit(1);
+		immure_init_leave(s->in, 1);
 	if (n == sizeof(m) && *(uint32_t *)buf < IMMURE_INIT_RUN) {
 		if (buf != &m)
 			memcpy(&m, buf, sizeof(m));
@@ -194,11 +222,11 @@ static void watch_memory(struct immure_serving *s)
 	struct immure_init_msg m = { .type = IMMURE_INIT_OVER_MEMORY };
 
 	if (!(s->execs ? !s->execs->alone : s->current > 0) ||
-	    immure_init_resident(NULL) <= s->in->memory_watch)
+	    immure_init_resident(s->in, NULL) <= s->in->memory_watch)
 		return;
 	if (s->execs)
 		immure_execs_mark(s, IMMURE_ENDED_OVER_MEMORY);
-	(void)kill(-1, SIGKILL); /* the exits are what is waited for next */
+	immure_init_signal_all(s->in, SIGKILL); /* the exits are what is waited for next */
 	send_message(s->in, &m, -1);
 }
 
@@ -242,7 +270,7 @@ __attribute__((noreturn)) static void serve(struct immure_serving *s)
 		int n = ppoll(p, watched, how_long(s, &t), NULL);
 
 		if (n < 0 && errno != EINTR)
-			_exit(1);
+			immure_init_leave(s->in, 1);
 		if (s->in->memory_watch)
 			watch_memory(s);
 		if (n <= 0)
@@ -260,7 +288,7 @@ __attribute__((noreturn)) static void serve(struct immure_serving *s)
 void immure_init_main(struct immure_init *in)
 {
 	struct immure_serving s = { .in = in, .signal_fd = -1, .master_fd = -1, .slave_fd = -1,
-				    .host_ns_fd = -1 };
+				    .host_ns_fd = -1, .ruleset_fd = -1 };
 	struct immure_init_step step = { 0 };
 	struct immure_init_msg ready = { .type = IMMURE_INIT_READY };
 	sigset_t all;
@@ -281,6 +309,8 @@ void immure_init_main(struct immure_init *in)
 		r = immure_init_set_up(&s, &step);
 	if (r < 0)
 		fail(in, &step, r);
+	in->ruleset_fd = s.ruleset_fd;
+	in->scoped = s.scoped;
 	if (in->trace || !in->one_shot || s.master_fd >= 0) {
 		memcpy(ready.stage_ns, s.stage_ns, sizeof(ready.stage_ns));
 		send_message(in, &ready, s.master_fd);

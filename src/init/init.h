@@ -6,6 +6,7 @@
 #define IMMURE_INIT_INIT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "init/message.h"
@@ -31,9 +32,18 @@ struct immure_init {
 	bool tty[3];                        /* which of 0..2 become the session's terminal */
 	uint64_t memory_watch;              /* bytes, 0 = not sampled */
 	uint64_t start_ns;
+	/* Without namespaces (immure_plan_is_bare) also: */
+	const struct immure_filter *beneath; /* installed before the others */
+	const char *session_dir;            /* what the plan's SESSION_DIR stands for */
+	const char *const *env;             /* the plan's, with that directory's name in it */
+	int ruleset_fd;                     /* init's own: entered once more by each command */
+	bool scoped;                        /* a signal to everyone reaches the session only */
 };
 
 __attribute__((noreturn)) void immure_init_main(struct immure_init *in);
+/* The end of init, and before it, where no pid namespace does that, of everything
+ * that descends from it. */
+__attribute__((noreturn)) void immure_init_leave(const struct immure_init *in, int code);
 
 /* For the files of this folder: where a step failed. */
 struct immure_init_step {
@@ -51,8 +61,12 @@ int immure_init_pivot(struct immure_init_step *step, int root_fd);
 /* forget.c: the supervisor's command line and environment, before anybody inside
  * can look; after the last use of the plan's paths. */
 int immure_init_forget(const struct immure_plan *p, struct immure_init_step *step);
-/* confine.c: LANDLOCK. */
-int immure_init_landlock(const struct immure_plan *p, struct immure_init_step *step);
+/* confine.c: LANDLOCK. ret_ruleset: kept open for commands to enter a domain of
+ * their own below init's; NULL = not kept. */
+int immure_init_landlock(const struct immure_init *in, struct immure_init_step *step,
+			 int *ret_ruleset);
+const char *immure_init_place(const struct immure_init *in, const char *path, char *buf,
+			      size_t size);
 /* launch.c */
 int immure_init_resolve(const struct immure_plan *p, const char **ret_path);
 long immure_init_launch(const struct immure_init *in, int slave_fd, int *ret_errno);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "init/serving.h"
+#include "kernel/landlock.h"
 #include "kernel/sys.h"
 
 static const char *path_of(const char *const *env)
@@ -67,13 +68,20 @@ static int settle_stdio(const struct immure_init *in, int slave_fd)
 	return 0;
 }
 
+/* Without namespaces a domain of the command's own, below init's: so init is out of
+ * its reach. */
 static int last_filter(const struct immure_init *in)
 {
-	int r = 0;
+	int r = immure_plan_is_bare(in->plan) ? immure_landlock_restrict(in->ruleset_fd, 0) : 0;
 
-	if (in->filter && !in->filter_on_init)
+	if (r == 0 && in->filter && !in->filter_on_init)
 		r = immure_filter_install(in->filter, 0);
 	return r < 0 ? r : 0;
+}
+
+static const char *const *env_of(const struct immure_init *in)
+{
+	return in->env ? in->env : (const char *const *)in->plan->env.v;
 }
 
 static void default_mask(void)
@@ -106,7 +114,7 @@ long immure_init_launch(const struct immure_init *in, int slave_fd, int *ret_err
 			default_mask();
 			/* The vectors end in NULL: the plan's builder sees to it. */
 			r = -exec_search((char *const *)(uintptr_t)p->argv.v,
-					 (char *const *)(uintptr_t)p->env.v);
+					 (char *const *)(uintptr_t)env_of(in));
 		}
 		failed = -r;
 		_exit(127);
@@ -138,7 +146,7 @@ long immure_init_launch_fd(const struct immure_init *in, const int fds[3], int *
 			r = immure_sys_close_range(4, ~0U, 4);
 		if (r == 0) {
 			default_mask();
-			(void)syscall(SYS_execveat, program, "", argv, p->env.v, AT_EMPTY_PATH);
+			(void)syscall(SYS_execveat, program, "", argv, env_of(in), AT_EMPTY_PATH);
 			r = -errno;
 		}
 		failed = -r;

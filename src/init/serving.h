@@ -45,6 +45,8 @@ struct immure_serving {
 	uint64_t stage_ns[16];
 	int host_ns_fd; /* the mount namespace before the pivot, -1 = not kept */
 	struct immure_execs *execs; /* NULL: one command only */
+	int ruleset_fd; /* bare: see struct immure_init */
+	bool scoped;
 	struct immure_init_net net;
 };
 
@@ -73,7 +75,9 @@ void immure_execs_mark(struct immure_serving *s, uint32_t ended);
 void immure_init_kill_tree(pid_t pid, int signo);
 /* Resident private bytes of every process inside and how many there are;
  * UINT64_MAX when it cannot be measured. */
-uint64_t immure_init_resident(uint32_t *ret_processes);
+uint64_t immure_init_resident(const struct immure_init *in, uint32_t *ret_processes);
+/* signo to everything inside, but not to init. */
+void immure_init_signal_all(const struct immure_init *in, int signo);
 
 /* launch.c */
 struct immure_init_start {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "kernel/landlock.h"
 #include "kernel/privs.h"
 #include "kernel/pty.h"
 #include "kernel/sys.h"
@@ -286,15 +287,17 @@ static int stage_rlimits(const struct immure_init *in, struct immure_init_step *
 static int stage_privileges(const struct immure_init *in, struct immure_init_step *step)
 {
 	const struct immure_plan *p = in->plan;
+	bool bare = immure_plan_is_bare(p);
 	int r;
 
 	/* A new session keyring: the caller's keys are not possessed any more.
 	 * ENOSYS is a kernel without keyrings, which has none to leak. */
 	if (step_to(p, IMMURE_OP_KEYRING, step) &&
-	    syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS)
+	    syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS &&
+	    !(bare && errno == EPERM)) /* a container's filter: then nobody here has keys */
 		return -errno;
 	if (step_to(p, IMMURE_OP_DROP_CAPS, step)) {
-		r = immure_caps_drop_all();
+		r = bare ? immure_caps_drop_held() : immure_caps_drop_all();
 		if (r < 0)
 			return r;
 	}
@@ -316,13 +319,15 @@ static int stage_check(const struct immure_init *in, struct immure_init_step *st
 	const struct immure_plan *p = in->plan;
 	int r;
 
+	bool bare = immure_plan_is_bare(p);
+
 	step->stage = IMMURE_STAGE_CHECK;
 	step->subject = "pid namespace";
-	if (getpid() != 1)
+	if (!bare && getpid() != 1)
 		return -ECHILD;
 	step->subject = "capabilities";
 	if (immure_plan_find(p, IMMURE_OP_DROP_CAPS)) {
-		r = immure_caps_check_none();
+		r = bare ? immure_caps_check_held() : immure_caps_check_none();
 		if (r < 0)
 			return r;
 	}
@@ -343,6 +348,12 @@ static int stage_seccomp(const struct immure_init *in, struct immure_init_step *
 		return in->filter ? -EINVAL : 0;
 	if (!in->filter)
 		return -EINVAL;
+	if (in->beneath)
+		r = immure_filter_install(in->beneath, 0);
+	else if (immure_plan_is_bare(in->plan))
+		return -EINVAL;
+	if (r < 0)
+		return r;
 	/* A user's own filter is not written with init in mind: then init runs
 	 * under the guard, and the filter goes on just before exec. */
 	r = immure_filter_install(in->filter_on_init ? in->filter : in->guard, 0);
@@ -357,11 +368,91 @@ static void mark(struct immure_serving *s, enum immure_stage stage)
 		s->stage_ns[stage] = immure_init_now();
 }
 
+/* ---- without namespaces ---- */
+
+/* What cleans up must not end with the supervisor: it learns of that end by the
+ * line to it, and every orphan inside comes back to it. */
+static int become_parent_of_all(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_init *in = s->in;
+	const struct immure_op *op = step_to(in->plan, IMMURE_OP_IDMAP, step);
+	char c;
+
+	step->subject = "subreaper";
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		return -errno;
+	if (recv(in->report_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		_exit(1);
+	step->subject = "identity";
+	if (!op || in->serve)
+		return -EINVAL;
+	return geteuid() == 0 ? immure_ids_become((uint32_t)op->num[0], (uint32_t)op->num[2]) : 0;
+}
+
+/* Landlock, and whether it does what it is relied upon for: a write that modes
+ * allow, a signal that ids allow. */
+static int confine_bare(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_op *op = immure_plan_find(s->in->plan, IMMURE_OP_LANDLOCK);
+	bool could = kill(getppid(), 0) == 0;
+	int r = immure_init_landlock(s->in, step, &s->ruleset_fd);
+
+	if (r < 0)
+		return r;
+	step->stage = IMMURE_STAGE_CHECK;
+	step->subject = "Landlock";
+	IMMURE_CLEANUP_FD int fd = open("/proc/self/comm", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0 || errno != EACCES)
+		return -EPERM;
+	step->subject = "Landlock scopes";
+	if (!could || !op || !(op->num[2] & IMMURE_LANDLOCK_SCOPE_SIGNAL))
+		return 0;
+	if (kill(getppid(), 0) == 0)
+		return -EPERM;
+	s->scoped = errno == EPERM;
+	return 0;
+}
+
+static int set_up_bare(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_init *in = s->in;
+	int r = stage_cgroup(in, step);
+
+	mark(s, IMMURE_STAGE_CGROUP);
+	if (r == 0)
+		r = become_parent_of_all(s, step);
+	mark(s, IMMURE_STAGE_IDS);
+	if (r == 0)
+		r = stage_terminal(s, step);
+	if (r == 0)
+		r = stage_fds(s, step);
+	mark(s, IMMURE_STAGE_FDS);
+	if (r == 0)
+		r = stage_rlimits(in, step);
+	mark(s, IMMURE_STAGE_RLIMIT);
+	if (r == 0)
+		r = stage_privileges(in, step);
+	mark(s, IMMURE_STAGE_NO_NEW_PRIVS);
+	if (r == 0)
+		r = confine_bare(s, step);
+	mark(s, IMMURE_STAGE_LANDLOCK);
+	if (r == 0)
+		r = immure_init_forget(in->plan, step);
+	if (r == 0)
+		r = stage_check(in, step);
+	if (r == 0)
+		r = stage_seccomp(in, step);
+	mark(s, IMMURE_STAGE_SECCOMP);
+	return r;
+}
+
 int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 {
 	const struct immure_init *in = s->in;
 	int r, root_fd;
 
+	if (immure_plan_is_bare(in->plan))
+		return set_up_bare(s, step);
 	step->stage = IMMURE_STAGE_NAMESPACE;
 	step->subject = "parent death";
 	r = bind_to_supervisor(in);
@@ -407,7 +498,7 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 		r = stage_privileges(in, step);
 	mark(s, IMMURE_STAGE_NO_NEW_PRIVS);
 	if (r == 0)
-		r = immure_init_landlock(in->plan, step);
+		r = immure_init_landlock(in, step, NULL);
 	mark(s, IMMURE_STAGE_LANDLOCK);
 	if (r == 0)
 		r = immure_init_forget(in->plan, step);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "init/kin.h"
 #include "init/serving.h"
 
 /* Calls each(ctx, proc_fd, name) for every process; false stops. 0 or -errno. */
@@ -53,6 +54,22 @@ static ssize_t read_of(int proc, const char *name, const char *file, char *text,
 	return n > 0 ? n : 0;
 }
 
+/* The same for what descends from init, where /proc shows the host's processes. */
+static int each_of_kin(bool (*each)(void *ctx, int proc, const char *name), void *ctx)
+{
+	IMMURE_CLEANUP_FD int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pid_t list[IMMURE_KIN_MAX];
+	long n = proc < 0 ? -errno : immure_kin_list(list, IMMURE_KIN_MAX);
+	char name[16];
+
+	for (long i = 0; i < n; i++) {
+		(void)snprintf(name, sizeof(name), "%d", (int)list[i]);
+		if (!each(ctx, proc, name))
+			return 0;
+	}
+	return n < 0 ? (int)n : 0;
+}
+
 /* ---- memory ---- */
 
 struct sum {
@@ -80,11 +97,13 @@ static bool add_up(void *ctx, int proc, const char *name)
 
 /* What cannot be measured counts as too much: a command may lower init's own
  * limits (prlimit asks for the same user, no more), so that it cannot open files. */
-uint64_t immure_init_resident(uint32_t *ret_processes)
+uint64_t immure_init_resident(const struct immure_init *in, uint32_t *ret_processes)
 {
 	struct sum sum = { 0 };
+	int r = immure_plan_is_bare(in->plan) ? each_of_kin(add_up, &sum) :
+						each_process(add_up, &sum);
 
-	if (each_process(add_up, &sum) < 0 || sum.failed)
+	if (r < 0 || sum.failed)
 		return UINT64_MAX;
 	if (ret_processes)
 		*ret_processes = sum.n;

@@ -91,6 +91,32 @@ int immure_caps_drop_all(void)
 	return (int)IMMURE_SYS(syscall(SYS_capset, &hdr, none));
 }
 
+int immure_caps_drop_held(void)
+{
+	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	for (unsigned long cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			break; /* EPERM: not ours to drop; EINVAL: past the last one */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -errno;
+	return (int)IMMURE_SYS(syscall(SYS_capset, &hdr, none));
+}
+
+int immure_caps_check_held(void)
+{
+	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct have[2] = { 0 };
+
+	if (syscall(SYS_capget, &hdr, have) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++)
+		if (have[i].effective | have[i].permitted | have[i].inheritable)
+			return -EPERM;
+	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -EPERM;
+}
+
 int immure_caps_check_none(void)
 {
 	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };

@@ -18,5 +18,10 @@ int immure_ids_become(uint32_t uid, uint32_t gid);
 int immure_caps_drop_all(void);
 /* -EPERM when any capability is left, 0 when none. */
 int immure_caps_check_none(void);
+/* The same without a user namespace of one's own: the bounding set is dropped where
+ * the caller may, else no_new_privs, which must be set too, keeps what is in it
+ * from coming back. */
+int immure_caps_drop_held(void);
+int immure_caps_check_held(void);
 
 #endif

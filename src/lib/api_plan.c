@@ -9,7 +9,7 @@
 static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o,
 		    struct immure_facts **ret, struct immure_error **err)
 {
-	struct immure_strv paths = { 0 };
+	struct immure_strv paths = { 0 }, dirs = { 0 };
 	struct immure_facts *f;
 	uint32_t flags = o->facts;
 	int32_t r;
@@ -25,6 +25,10 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 	r = immure_plan_interest(p, f, &f->arena, &paths, err);
 	if (r == 0)
 		r = immure_facts_examine_own(f, &paths, err);
+	if (r == 0)
+		r = immure_plan_listings(p, f, &f->arena, &dirs, err);
+	if (r == 0 && dirs.n)
+		r = immure_facts_list(f, &dirs, err);
 	if (r < 0)
 		immure_facts_destroy(f);
 	else

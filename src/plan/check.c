@@ -109,11 +109,14 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_LANDLOCK:
 		return is_landlock(op->num);
 	case IMMURE_OP_SECCOMP:
-		return strcmp(op->src, "default") == 0 || strcmp(op->src, "strict") == 0 ||
-		       immure_path_is_normal(op->src);
+		return op->num[1] <= IMMURE_BENEATH_BARE_OLD &&
+		       (strcmp(op->src, "default") == 0 || strcmp(op->src, "strict") == 0 ||
+			immure_path_is_normal(op->src));
 	case IMMURE_OP_WATCH:
 		return op->dst[0] && is_pattern(op->dst);
 	case IMMURE_OP_OWN_DIR:
+	case IMMURE_OP_SESSION_DIR:
+	case IMMURE_OP_NET_CLOSED:
 	case IMMURE_OP_ROOT_HOST:
 	case IMMURE_OP_ROOT_EMPTY:
 	case IMMURE_OP_BIND:
@@ -167,31 +170,70 @@ const char *immure_plan_check_op(const struct immure_op *op, uint32_t least_stag
 	return values_fit(op) ? NULL : "a value out of range";
 }
 
-/* Without these, once each, it would be no sandbox. */
-const char *immure_plan_check_whole(const struct immure_plan *p)
+/* With namespaces. */
+static const char *check_native(const struct immure_plan *p, const unsigned int *seen)
 {
 	static const uint8_t once[] = {
 		IMMURE_OP_NAMESPACES, IMMURE_OP_PROC, IMMURE_OP_DEV, IMMURE_OP_PIVOT,
-		IMMURE_OP_CLOSE_FDS, IMMURE_OP_DROP_CAPS, IMMURE_OP_NO_NEW_PRIVS,
-		IMMURE_OP_SELF_CHECK, IMMURE_OP_SECCOMP, IMMURE_OP_EXEC,
 	};
-	unsigned int seen[IMMURE_OP_MAX] = { 0 };
 
-	for (size_t i = 0; i < p->ops_n; i++)
-		seen[p->ops[i].kind]++;
 	for (size_t i = 0; i < sizeof(once); i++)
 		if (seen[once[i]] != 1)
 			return "a stage that is missing or doubled";
+	if (seen[IMMURE_OP_SESSION_DIR] || seen[IMMURE_OP_NET_CLOSED])
+		return "an operation of another backend";
 	if (seen[IMMURE_OP_ROOT_HOST] + seen[IMMURE_OP_ROOT_EMPTY] != 1)
 		return "not one root";
-	if (seen[IMMURE_OP_IDMAP] + seen[IMMURE_OP_IDMAP_SUBID] != 1)
-		return "not one id map";
 	if (seen[IMMURE_OP_LOOPBACK] + seen[IMMURE_OP_NET_HOST] != 1)
 		return "not one network";
 	for (size_t i = 0; i < p->ops_n; i++)
 		if (p->ops[i].kind == IMMURE_OP_NAMESPACES &&
 		    !(p->ops[i].num[0] & CLONE_NEWNET) != !seen[IMMURE_OP_LOOPBACK])
 			return "a network without its namespace";
+	return NULL;
+}
+
+/* Without: Landlock is all that there is before files, and the filter beneath
+ * closes what it does not look at. */
+static const char *check_bare(const struct immure_plan *p, const unsigned int *seen)
+{
+	const struct immure_op *calls = immure_plan_find(p, IMMURE_OP_SECCOMP);
+
+	if (seen[IMMURE_OP_LANDLOCK] != 1 || seen[IMMURE_OP_SESSION_DIR] != 1 ||
+	    seen[IMMURE_OP_IDMAP] != 1)
+		return "a stage that is missing or doubled";
+	if (seen[IMMURE_OP_NET_CLOSED] + seen[IMMURE_OP_NET_HOST] != 1)
+		return "not one network";
+	if (calls->num[1] == IMMURE_BENEATH_NONE ||
+	    (seen[IMMURE_OP_NET_CLOSED] && calls->num[0]))
+		return "a filter that closes too little";
+	for (size_t i = 0; i < p->ops_n; i++)
+		if (p->ops[i].stage == IMMURE_STAGE_NAMESPACE || p->ops[i].stage == IMMURE_STAGE_MOUNT ||
+		    p->ops[i].stage == IMMURE_STAGE_PIVOT)
+			return "an operation of another backend";
+	return NULL;
+}
+
+/* Without these, once each, it would be no sandbox. */
+const char *immure_plan_check_whole(const struct immure_plan *p)
+{
+	static const uint8_t once[] = {
+		IMMURE_OP_CLOSE_FDS, IMMURE_OP_DROP_CAPS, IMMURE_OP_NO_NEW_PRIVS,
+		IMMURE_OP_SELF_CHECK, IMMURE_OP_SECCOMP, IMMURE_OP_EXEC,
+	};
+	unsigned int seen[IMMURE_OP_MAX] = { 0 };
+	const char *wrong;
+
+	for (size_t i = 0; i < p->ops_n; i++)
+		seen[p->ops[i].kind]++;
+	for (size_t i = 0; i < sizeof(once); i++)
+		if (seen[once[i]] != 1)
+			return "a stage that is missing or doubled";
+	if (seen[IMMURE_OP_IDMAP] + seen[IMMURE_OP_IDMAP_SUBID] != 1)
+		return "not one id map";
+	wrong = strcmp(p->backend, "landlock") == 0 ? check_bare(p, seen) : check_native(p, seen);
+	if (wrong)
+		return wrong;
 	if (seen[IMMURE_OP_LANDLOCK] > 1 || (seen[IMMURE_OP_LANDLOCK_RULE] &&
 					     !seen[IMMURE_OP_LANDLOCK]))
 		return "Landlock rules without their set";

@@ -29,6 +29,32 @@ static bool has(const struct immure_strv *env, const char *name)
 	return false;
 }
 
+static void place(struct immure_compile *b, const char *name, const char *dir)
+{
+	struct immure_strv *env = &b->plan->env;
+	size_t n = strlen(name);
+	const char *text = immure_arena_printf(b->a, "%s=%s/%s", name, b->session_dir, dir);
+
+	for (size_t i = 0; text && i < env->n; i++) {
+		if (strncmp(env->v[i], name, n) == 0 && env->v[i][n] == '=') {
+			env->v[i] = text;
+			return;
+		}
+	}
+	if (text)
+		(void)immure_strv_add(b->a, env, text); /* failure stays in the arena */
+}
+
+/* What cannot be mounted in its place is named: temporary files, an empty home. */
+static void own_places(struct immure_compile *b)
+{
+	place(b, "TMPDIR", "tmp");
+	place(b, "TMP", "tmp");
+	place(b, "TEMP", "tmp");
+	if (b->p->home == IMMURE_HOME_EMPTY)
+		place(b, "HOME", "home");
+}
+
 static int32_t environment(struct immure_compile *b)
 {
 	struct immure_strv env = { 0 };
@@ -45,6 +71,8 @@ static int32_t environment(struct immure_compile *b)
 		(void)immure_strv_add(b->a, &b->plan->env,
 				      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
 				      "/sbin:/bin");
+	if (b->bare)
+		own_places(b);
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 

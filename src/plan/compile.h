@@ -79,6 +79,8 @@ struct immure_compile {
 	const char *workspace_text, *workspace;
 	const char *home; /* real; NULL = none */
 	bool netns;
+	bool bare;               /* backend landlock: bare.h */
+	const char *session_dir; /* then; stands for the session's own directory */
 
 	struct immure_point *points;
 	size_t points_n, points_cap;
@@ -146,9 +148,13 @@ int32_t immure_compile_watch(struct immure_compile *b, const char *dir, const ch
 /* Covered wherever a sysfs is shown. */
 bool immure_compile_sys_masked(const char *path);
 /* What a finished mount stage shows at an absolute path. */
-bool immure_compile_visible(const struct immure_compile *b, const char *path);
+bool immure_compile_visible(struct immure_compile *b, const char *path);
+
+/* Sorted by path, parents first, and one point a path. */
+bool immure_compile_sort(struct immure_compile *b);
 
 /* One part of the compiler each. */
+int32_t immure_compile_points(struct immure_compile *b);    /* make.c: those that make points */
 int32_t immure_compile_view(struct immure_compile *b);      /* view.c */
 int32_t immure_compile_files(struct immure_compile *b);     /* files.c */
 int32_t immure_compile_masks(struct immure_compile *b);     /* masks.c */

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/path.h"
-#include "plan/compile.h"
+#include "plan/bare.h"
 
 static bool simple(struct immure_compile *b, enum immure_op_kind kind)
 {
@@ -16,9 +16,15 @@ static bool simple(struct immure_compile *b, enum immure_op_kind kind)
 }
 
 /* Decides what stands where; the mounts themselves are made from it later. */
-static int32_t points(struct immure_compile *b)
+int32_t immure_compile_points(struct immure_compile *b)
 {
-	int32_t r = immure_compile_files(b);
+	const struct immure_fact_path *home = b->f->home ? immure_facts_path(b->f, b->f->home) :
+							   NULL;
+	int32_t r;
+
+	b->netns = b->p->network != IMMURE_NETWORK_HOST;
+	b->home = home && home->real ? home->real : b->f->home;
+	r = immure_compile_files(b);
 
 	if (r == 0)
 		r = immure_compile_view(b);
@@ -63,6 +69,17 @@ static int32_t inside(struct immure_compile *b)
 	return simple(b, IMMURE_OP_EXEC) ? 0 : -IMMURE_ERR_NOMEM;
 }
 
+static int32_t with_namespaces(struct immure_compile *b)
+{
+	int32_t r = immure_compile_limits(b);
+
+	if (r == 0)
+		r = immure_compile_identity(b);
+	if (r == 0)
+		r = immure_compile_tree(b);
+	return r < 0 ? r : inside(b);
+}
+
 /* A home that is not there is not made for the quarantine's sake. */
 static const char *state_dir(const struct immure_compile *b, const struct immure_fact_path *home)
 {
@@ -80,17 +97,10 @@ static int32_t compile(struct immure_compile *b)
 							   NULL;
 	int32_t r;
 
-	b->netns = b->p->network != IMMURE_NETWORK_HOST;
-	b->home = home && home->real ? home->real : b->f->home;
-	r = points(b);
+	b->bare = strcmp(b->report->backend, "landlock") == 0;
+	r = immure_compile_points(b);
 	if (r == 0)
-		r = immure_compile_limits(b);
-	if (r == 0)
-		r = immure_compile_identity(b);
-	if (r == 0)
-		r = immure_compile_tree(b);
-	if (r == 0)
-		r = inside(b);
+		r = b->bare ? immure_bare_compile(b) : with_namespaces(b);
 	if (r == 0)
 		r = immure_compile_command(b);
 	if (r == 0)
@@ -108,6 +118,7 @@ static int32_t compile(struct immure_compile *b)
 
 const struct immure_planner immure_planners[] = {
 	{ "native", compile },
+	{ "landlock", compile },
 };
 const size_t immure_planners_n = sizeof(immure_planners) / sizeof(immure_planners[0]);
 
@@ -132,6 +143,11 @@ int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error *
 		return -IMMURE_ERR_GAP;
 	}
 	return 0;
+}
+
+bool immure_plan_is_bare(const struct immure_plan *p)
+{
+	return !immure_plan_find(p, IMMURE_OP_NAMESPACES);
 }
 
 const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind)

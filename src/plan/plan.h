@@ -51,6 +51,8 @@ enum immure_stage {
 enum immure_op_kind {
 	IMMURE_OP_OWN_DIR,         /* dst: a directory of ours that is missing where the command could
 	                            * make it; the supervisor makes it (0700), so that it can be masked */
+	IMMURE_OP_SESSION_DIR,     /* dst stands for a directory that the supervisor makes anew for the
+	                            * session (0700, with tmp and home in it) beside dst and removes */
 	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; a leaf to join; src: v2 "/dir",
 	                            * v1 "memory=/dir:pids=/dir:cpu=/dir:cpuacct=/dir", those needed;
 	                            * num1: v2, enable the controllers of the ops that follow first */
@@ -80,6 +82,7 @@ enum immure_op_kind {
 	IMMURE_OP_PIVOT,
 	IMMURE_OP_LOOPBACK,        /* bring lo up */
 	IMMURE_OP_NET_HOST,        /* share the host's network: no namespace */
+	IMMURE_OP_NET_CLOSED,      /* no socket can be made: no namespace */
 	IMMURE_OP_CLOSE_FDS,
 	IMMURE_OP_DROP_CAPS,       /* all sets, bounding and ambient included */
 	IMMURE_OP_NO_NEW_PRIVS,
@@ -87,7 +90,8 @@ enum immure_op_kind {
 	IMMURE_OP_LANDLOCK,        /* num0 ABI, num1 handled fs rights, num2 scopes, num3 handled net */
 	IMMURE_OP_LANDLOCK_RULE,   /* dst; num0 rights (bits of that ABI) */
 	IMMURE_OP_SELF_CHECK,
-	IMMURE_OP_SECCOMP,         /* src: "default", "strict" or artifact path; num0 socket families */
+	IMMURE_OP_SECCOMP,         /* src: "default", "strict" or artifact path; num0 socket families;
+	                            * num1: enum immure_beneath, the filter beneath it */
 	IMMURE_OP_EXEC,            /* argv, env, cwd: see struct immure_plan */
 	IMMURE_OP_WALL_TIME,       /* num0 ms, num1 grace ms before SIGKILL */
 	IMMURE_OP_OUTPUT_CAP,      /* num0 bytes */
@@ -96,6 +100,8 @@ enum immure_op_kind {
 	IMMURE_OP_PROTECT_LINK,    /* dst: a symlink that must not change; src: its text */
 	IMMURE_OP_MAX
 };
+
+enum immure_beneath { IMMURE_BENEATH_NONE, IMMURE_BENEATH_BARE, IMMURE_BENEATH_BARE_OLD };
 
 enum {
 	IMMURE_OPF_RO = 1,
@@ -150,6 +156,12 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 			     struct immure_arena *a, struct immure_strv *ret,
 			     struct immure_error **err);
 
+/* The directories whose entries the planner wants as well; the paths of the other
+ * interest must be in the facts. Empty for most backends. */
+int32_t immure_plan_listings(const struct immure_policy *p, const struct immure_facts *f,
+			     struct immure_arena *a, struct immure_strv *ret,
+			     struct immure_error **err);
+
 struct immure_command {
 	const char *const *argv; /* NULL-terminated, argv[0] set */
 	const char *const *env;  /* the caller's environment, filtered by the policy */
@@ -178,6 +190,8 @@ const char *immure_plan_hash_of(const struct immure_plan *p);
 
 /* Whether starting is permitted; when not, fills err with the first open gap. */
 int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error **err);
+/* No namespaces are made: what is sealed in lives in the host's. */
+bool immure_plan_is_bare(const struct immure_plan *p);
 const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind);
 
 /* Caller frees; NULL when out of memory. */

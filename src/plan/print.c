@@ -202,6 +202,18 @@ static void put_ids(struct immure_buf *o, const struct immure_op *op)
 							      "");
 }
 
+static const char *rule_name(uint64_t rights)
+{
+	if (rights & IMMURE_LANDLOCK_FS_MAKE_REG)
+		return "Landlock: write below ";
+	if (rights & IMMURE_LANDLOCK_FS_WRITE_FILE)
+		return "Landlock: write what is there, ";
+	if (rights == IMMURE_LANDLOCK_FS_READ_DIR)
+		return "Landlock: list below ";
+	return rights & IMMURE_LANDLOCK_FS_EXECUTE ? "Landlock: read and execute below " :
+						     "Landlock: read below ";
+}
+
 static void describe(struct immure_buf *o, const struct immure_op *op)
 {
 	if (describe_limit(o, op) || describe_mount(o, op))
@@ -222,6 +234,12 @@ static void describe(struct immure_buf *o, const struct immure_op *op)
 	case IMMURE_OP_LOOPBACK:
 		immure_buf_puts(o, "loopback only, no way out");
 		break;
+	case IMMURE_OP_NET_CLOSED:
+		immure_buf_puts(o, "no network: no socket can be made");
+		break;
+	case IMMURE_OP_SESSION_DIR:
+		put_path(o, "temporary files in a directory of its own, ", op);
+		break;
 	case IMMURE_OP_NET_HOST:
 		immure_buf_puts(o, "the host's network");
 		break;
@@ -230,14 +248,13 @@ static void describe(struct immure_buf *o, const struct immure_op *op)
 				  op->num[2] ? ", signals and abstract sockets scoped" : "");
 		break;
 	case IMMURE_OP_LANDLOCK_RULE:
-		put_path(o, op->num[0] & IMMURE_LANDLOCK_FS_MAKE_REG ? "Landlock: write below " :
-			 op->num[0] & IMMURE_LANDLOCK_FS_WRITE_FILE ?
-			 "Landlock: write what is there, " : "Landlock: read and execute below ",
-			 op);
+		put_path(o, rule_name(op->num[0]), op);
 		break;
 	case IMMURE_OP_SECCOMP:
 		immure_buf_puts(o, "system calls: ");
 		put(o, op->src);
+		if (op->num[1])
+			immure_buf_puts(o, ", and what namespaces would keep apart");
 		break;
 	case IMMURE_OP_OWN_DIR:
 		put_path(o, "made if it is missing: ", op);

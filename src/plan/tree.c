@@ -25,7 +25,7 @@
 
 #include "base/path.h"
 #include "base/sort.h"
-#include "plan/compile.h"
+#include "plan/bare.h"
 
 enum state { EMPTY, SHOWN, WRITABLE, MASKED };
 
@@ -177,6 +177,14 @@ static void merge(struct immure_compile *b)
 		}
 	}
 	b->points_n = out;
+}
+
+bool immure_compile_sort(struct immure_compile *b)
+{
+	if (b->a->failed || !sort_points(b))
+		return false;
+	merge(b);
+	return true;
 }
 
 static struct place *parent_of(struct walk *w, const char *path)
@@ -417,11 +425,8 @@ int32_t immure_compile_tree(struct immure_compile *b)
 	size_t areas = 1; /* /dev/shm */
 	struct immure_op *dev;
 
-	if (b->a->failed)
+	if (!immure_compile_sort(b))
 		return -IMMURE_ERR_NOMEM;
-	if (!sort_points(b))
-		return -IMMURE_ERR_NOMEM;
-	merge(b);
 	/* limits.disk is one sum over areas of ours: each gets an equal part, so
 	 * the sum holds whatever the command does. A page is the least there is. */
 	for (size_t i = 0; i < b->points_n; i++)
@@ -450,11 +455,13 @@ int32_t immure_compile_tree(struct immure_compile *b)
 }
 
 /* Reads the answer off the finished operations: the last one at or above path. */
-bool immure_compile_visible(const struct immure_compile *b, const char *path)
+bool immure_compile_visible(struct immure_compile *b, const char *path)
 {
 	const struct immure_plan *plan = b->plan;
 	bool seen = false;
 
+	if (b->bare)
+		return immure_bare_visible(b, path);
 	for (size_t i = 0; i < plan->ops_n; i++) {
 		const struct immure_op *op = &plan->ops[i];
 

@@ -226,7 +226,8 @@ static bool names_a_gap(struct immure_policy_build *b, const char *name)
 	for (int t = 0; t < IMMURE_TRUST_MAX; t++)
 		if (strcmp(immure_trust_fields[t].delta, name) == 0)
 			return true;
-	return strcmp(name, "landlock") == 0 || strncmp(name, "secrets.", 8) == 0 ||
+	return strcmp(name, "landlock") == 0 || strcmp(name, "file_metadata") == 0 ||
+	       strcmp(name, "file_create") == 0 || strncmp(name, "secrets.", 8) == 0 ||
 	       immure_key_find(name) >= 0 ||
 	       immure_check_capability(&b->p->arena, name, &same, &unused) == 0;
 }

@@ -10,8 +10,9 @@
 
 #include "base/fd.h"
 #include "kernel/sys.h"
+#include "session/rmtree.h"
 
-__attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure_cgroup *c)
+__attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure_cgroup *c, const char *dir)
 {
 	struct timespec pause = { .tv_nsec = 2000000 };
 	sigset_t all;
@@ -35,7 +36,8 @@ __attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure
 			c->dir_fd[0] = open(c->path[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		if (c->n > 0 && c->dir_fd[0] >= 0)
 			immure_cgroup_kill(c);
-		if (immure_cgroup_remove(c) == 0)
+		/* What still lives puts new files there; the next time it does not. */
+		if (immure_cgroup_remove(c) == 0 && (!dir || immure_rmtree(dir) == 0))
 			_exit(0);
 		(void)nanosleep(&pause, NULL);
 	}
@@ -57,7 +59,7 @@ static void close_others(int ends[2])
 	(void)immure_sys_close_range(keep + 1, ~0U, 0); /* ENOSYS: never executed, so nobody's */
 }
 
-int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c)
+int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c, const char *dir)
 {
 	int ends[2];
 
@@ -66,7 +68,7 @@ int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c)
 	j->pid = fork();
 	if (j->pid == 0) {
 		close_others(ends);
-		wait_and_remove(ends[0], c);
+		wait_and_remove(ends[0], c, dir);
 	}
 	immure_close(&ends[0]);
 	if (j->pid < 0) {

@@ -15,7 +15,8 @@ struct immure_janitor {
 
 #define IMMURE_JANITOR_INIT { .pid = -1, .pipe_fd = -1 }
 
-int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c);
+/* dir: a directory to be removed as well with all that is in it, NULL = none. */
+int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c, const char *dir);
 /* The leaf was removed in the ordinary way. */
 void immure_janitor_dismiss(struct immure_janitor *j);
 

@@ -26,7 +26,7 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 		.janitor = IMMURE_JANITOR_INIT,
 		.child = { .pid = -1, .pidfd = -1 },
 		.sock_fd = -1,
-		.init = { .plan = plan, .report_fd = -1 },
+		.init = { .plan = plan, .report_fd = -1, .ruleset_fd = -1 },
 	};
 	immure_cgroup_init(&s->cgroup);
 }
@@ -36,13 +36,24 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 static int32_t prepare_filter(struct immure_sealed *s, struct immure_error **err)
 {
 	const struct immure_op *op = immure_plan_find(s->plan, IMMURE_OP_SECCOMP);
+	uint64_t families = op ? op->num[0] : 0;
 	const char *why = "";
 	int r;
 
 	if (!op)
 		return 0;
+	if (op->num[1]) {
+		/* AF_UNSPEC, which makes no socket, stands for no family at all. */
+		s->init.beneath = immure_filter_builtin(
+			op->num[1] == IMMURE_BENEATH_BARE ? "bare" : "bare_old",
+			op->num[0] ? op->num[0] : 1);
+		if (!s->init.beneath)
+			return immure_fail(err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
+					   "no filter beneath for these socket families");
+		families |= IMMURE_FAMILY_UNIX; /* the one beneath decides */
+	}
 	if (op->src[0] != '/') {
-		s->init.filter = immure_filter_builtin(op->src, op->num[0]);
+		s->init.filter = immure_filter_builtin(op->src, families);
 		s->init.filter_on_init = true;
 		if (!s->init.filter)
 			return immure_fail(err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
@@ -54,7 +65,7 @@ static int32_t prepare_filter(struct immure_sealed *s, struct immure_error **err
 		return immure_fail(err, IMMURE_ERR_LAUNCH, r, "seccomp", op->key,
 				   "%s: %s", op->src, why && why[0] ? why : strerror(-r));
 	s->init.filter = &s->user_filter;
-	s->init.guard = immure_filter_builtin("guard", op->num[0]);
+	s->init.guard = immure_filter_builtin("guard", families);
 	if (!s->init.guard)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
 				   "no guard filter for these socket families");
@@ -91,6 +102,14 @@ static int enable_controllers(const struct immure_sealed *s, const struct immure
 	return immure_cgroup_enable(leaf->src, list);
 }
 
+/* Before there is anything to remove: else a kill in between leaves it. */
+static int32_t start_janitor(struct immure_sealed *s, struct immure_error **err)
+{
+	int r = immure_janitor_start(&s->janitor, &s->cgroup, s->bare.wanted ? s->bare.dir : NULL);
+
+	return r < 0 ? failed(err, r, "start", "cannot start the process that outlives this one") : 0;
+}
+
 static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err)
 {
 	const struct immure_op *leaf = immure_plan_find(s->plan, IMMURE_OP_CGROUP_LEAF);
@@ -99,7 +118,7 @@ static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err
 	int32_t r = 0;
 
 	if (!leaf)
-		return 0;
+		return s->bare.wanted ? start_janitor(s, err) : 0;
 	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
 	(void)snprintf(name, sizeof(name), "immure-%d-%llx", (int)getpid(),
 		       (unsigned long long)now.tv_sec * 1000000000U + (unsigned long long)now.tv_nsec);
@@ -111,10 +130,9 @@ static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err
 	r = immure_cgroup_name(&s->cgroup, leaf->num[0] == 2, leaf->src, name);
 	if (r < 0)
 		return failed(err, r, "cgroup", "cannot make a cgroup");
-	/* Before there is anything to remove: else a kill in between leaves it. */
-	r = immure_janitor_start(&s->janitor, &s->cgroup);
+	r = start_janitor(s, err);
 	if (r < 0)
-		return failed(err, r, "cgroup", "cannot start the process that outlives this one");
+		return r;
 	r = immure_cgroup_make(&s->cgroup);
 	if (r < 0)
 		return failed(err, r, "cgroup", "cannot make a cgroup");
@@ -154,7 +172,13 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 	if (r == 0)
 		r = prepare_own_dirs(s, err);
 	if (r == 0)
+		r = immure_bare_name(&s->bare, s->plan, err);
+	if (r == 0)
 		r = prepare_cgroup(s, err);
+	if (r == 0 && s->bare.wanted)
+		r = immure_bare_make(&s->bare, s->plan, &s->init, err);
+	if (r == 0)
+		r = immure_bare_adopt(&s->bare, s->janitor.pid, err);
 	return r;
 }
 
@@ -267,6 +291,7 @@ void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)
 		if (errno != EINTR)
 			break;
 	immure_close(&s->child.pidfd);
+	s->left_running = immure_bare_sweep(&s->bare);
 }
 
 static int remove_cgroup(struct immure_sealed *s, char *left, size_t len)
@@ -284,7 +309,6 @@ static int remove_cgroup(struct immure_sealed *s, char *left, size_t len)
 	}
 	if (r < 0)
 		(void)snprintf(left, len, "%s", s->cgroup.path[0]);
-	immure_janitor_dismiss(&s->janitor);
 	immure_cgroup_done(&s->cgroup);
 	return r;
 }
@@ -292,7 +316,13 @@ static int remove_cgroup(struct immure_sealed *s, char *left, size_t len)
 int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 {
 	int r = remove_cgroup(s, left, len);
+	int bare = immure_bare_done(&s->bare);
 
+	if (r == 0 && bare < 0) {
+		(void)snprintf(left, len, "%s", s->bare.dir);
+		r = bare;
+	}
+	immure_janitor_dismiss(&s->janitor);
 	immure_close(&s->sock_fd);
 	immure_close(&s->init.report_fd);
 	immure_filter_free(&s->user_filter);

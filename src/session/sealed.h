@@ -16,6 +16,7 @@
 
 #include "backend/backend.h"
 #include "init/init.h"
+#include "session/bare.h"
 #include "session/janitor.h"
 
 struct immure_sealed {
@@ -23,11 +24,13 @@ struct immure_sealed {
 	const struct immure_backend *backend;
 	struct immure_cgroup cgroup;
 	struct immure_janitor janitor;
+	struct immure_bare bare;
 	struct immure_filter user_filter; /* loaded, freed at the end */
 	/* The owner sets one_shot, count_forks, trace and tty before start. */
 	struct immure_init init;
 	struct immure_backend_child child;
 	int sock_fd;           /* our end of the pair to init */
+	int left_running;      /* -errno: something of the session would not end */
 	struct timespec since; /* CLOCK_REALTIME_COARSE just before start */
 };
 

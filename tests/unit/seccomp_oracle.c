@@ -140,6 +140,7 @@ static uint32_t action(const char *word)
 		    { "ENOSYS", SECCOMP_RET_ERRNO | ENOSYS },
 		    { "EINVAL", SECCOMP_RET_ERRNO | EINVAL },
 		    { "ENOTTY", SECCOMP_RET_ERRNO | ENOTTY },
+		    { "EOPNOTSUPP", SECCOMP_RET_ERRNO | EOPNOTSUPP },
 		    { "EPROTONOSUPPORT", SECCOMP_RET_ERRNO | EPROTONOSUPPORT } };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {

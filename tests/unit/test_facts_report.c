@@ -141,11 +141,58 @@ static void others_are_not_built(void **state)
 	(void)state;
 	assert_int_equal(n, 9);
 	for (size_t i = 1; i < n; i++) {
+		if (strcmp(r[i].backend, "landlock") == 0)
+			continue;
 		assert_int_equal(r[i].available, IMMURE_NO);
 		assert_memory_equal(r[i].why, "not built in this version", 25);
 		assert_nothing_enforced(&r[i]);
 	}
 	immure_arena_done(&a);
+}
+
+static const struct immure_backend_report *landlock(struct immure_facts *f, struct immure_arena *a)
+{
+	struct immure_backend_report *r;
+	size_t n = immure_reports(f, a, &r);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(r[i].backend, "landlock") == 0)
+			return &r[i];
+	fail();
+	return NULL;
+}
+
+/* Needs no namespace; says what it lacks; each version of Landlock adds to it. */
+static void landlock_alone(void **state)
+{
+	(void)state;
+	for (int abi = -1; abi <= 7; abi++) {
+		struct immure_arena a = IMMURE_ARENA_INIT;
+		struct immure_facts f = good();
+		const struct immure_backend_report *r;
+
+		f.userns = f.userns_mount = f.userns_proc = f.netns = IMMURE_NO;
+		f.landlock_abi = abi < 0 ? 0 : abi;
+		r = landlock(&f, &a);
+		if (abi <= 0) {
+			assert_int_equal(r->available, IMMURE_NO);
+			assert_nothing_enforced(r);
+			assert_true(*r->remedy);
+			immure_arena_done(&a);
+			continue;
+		}
+		assert_int_equal(r->available, IMMURE_YES);
+		assert_int_equal(r->dims[IMMURE_DIM_FILE_WRITE].level, IMMURE_LEVEL_ENFORCED);
+		assert_int_equal(r->dims[IMMURE_DIM_NETWORK_EGRESS].level, IMMURE_LEVEL_ENFORCED);
+		assert_int_equal(r->dims[IMMURE_DIM_PROCESS_VISIBILITY].level, IMMURE_LEVEL_NONE);
+		assert_int_equal(r->dims[IMMURE_DIM_SIGNALS].level,
+				 abi < 6 ? IMMURE_LEVEL_NONE : IMMURE_LEVEL_ENFORCED);
+		assert_int_equal(!!(r->capabilities & 1u << IMMURE_CAP_CLEANUP), abi >= 6);
+		assert_false(r->capabilities & 1u << IMMURE_CAP_MOUNT_READ_ONLY_ENFORCEMENT);
+		f.seccomp = IMMURE_NO;
+		assert_int_equal(landlock(&f, &a)->available, IMMURE_NO);
+		immure_arena_done(&a);
+	}
 }
 
 /* The narrow remedy for each cause; the host's switch never first. */
@@ -284,7 +331,7 @@ int main(void)
 		cmocka_unit_test(untried_is_configured),
 		cmocka_unit_test(necessities),
 		cmocka_unit_test(without_netns),
-		cmocka_unit_test(others_are_not_built),
+		cmocka_unit_test(others_are_not_built), cmocka_unit_test(landlock_alone),
 		cmocka_unit_test(remedies),
 		cmocka_unit_test(full),
 		cmocka_unit_test(full_changes_nothing),

@@ -339,6 +339,77 @@ static void setuid_files(void **unused)
 	expect(BOTH, NULL, "openat2", 0, 0, 0, ENOSYS);
 }
 
+#define BARE "bare_old" /* names contain each other: this says both */
+
+/* What namespaces would keep apart, where there are none. */
+static void without_namespaces(void **unused)
+{
+	static const char *const metadata[] = { "chmod", "fchmod", "fchmodat", "fchmodat2", "chown",
+						"fchown", "lchown", "fchownat", "utime", "utimes",
+						"futimesat", "utimensat" };
+	static const char *const objects[] = { "shmget", "shmat", "semget", "msgget", "mq_open" };
+
+	(void)unused;
+	for (uint32_t family = 0; family < 46; family++) {
+		bool net = family == 2 || family == 10 || family == 16;
+
+		expect_int(BARE, "net", "socket", family, 1, 0, net ? OK : EPERM);
+		expect_int(BARE, "local", "socket", family, 1, 0, family ? EPERM : OK);
+	}
+	expect_int(BARE, NULL, "socketpair", 1, 1, 0, OK);
+	expect_int(BARE, NULL, "socketpair", 1, 5, 0, OK);
+	expect_int(BARE, NULL, "socketpair", 1, 0x80001, 0, OK);
+	for (uint32_t type = 0; type < 16; type++)
+		if (type != 1 && type != 5)
+			expect_int(BARE, NULL, "socketpair", 1, 0x80000 | type, 0, EPERM);
+	for (size_t i = 0; i < sizeof(metadata) / sizeof(metadata[0]); i++)
+		expect_int(BARE, NULL, metadata[i], 3, 4, 5, EPERM);
+	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
+		expect_int(BARE, NULL, objects[i], 0, 0, 0, ENOSYS);
+	expect_int(BARE, NULL, "getxattr", 0, 0, 0, EOPNOTSUPP);
+	expect_int(BARE, NULL, "setxattr", 0, 0, 0, EOPNOTSUPP);
+	for (uint32_t pid = 0; pid < 3; pid++) {
+		int want = pid ? EPERM : OK;
+
+		expect_int(BARE, NULL, "prlimit64", pid, 7, 0, want);
+		expect_int(BARE, NULL, "sched_setaffinity", pid, 8, 0, want);
+		expect_int(BARE, NULL, "sched_setscheduler", pid, 0, 0, want);
+		expect_int(BARE, NULL, "sched_setparam", pid, 0, 0, want);
+		expect_int(BARE, NULL, "sched_setattr", pid, 0, 0, want);
+		expect_int(BARE, NULL, "setpriority", 0, pid, 1, want);
+		expect_int(BARE, NULL, "setpriority", 1, pid, 1, EPERM);
+		expect_int(BARE, NULL, "setpriority", 2, pid, 1, EPERM);
+		expect_int(BARE, NULL, "ioprio_set", 1, pid, 1, want);
+		expect_int(BARE, NULL, "ioprio_set", 3, pid, 1, EPERM);
+	}
+	expect_int(BARE, NULL, "read", 0, 0, 0, OK);
+	/* the second version closes truncation by reading descriptors as well */
+	expect_int("bare_old", NULL, "open", 0, 0, 0, OK);
+	expect_int("bare_old", NULL, "open", 0, 01001, 0, OK);
+}
+
+static void truncation_without_its_right(void **unused)
+{
+	(void)unused;
+	for (int m = 0; m < 2; m++) {
+		for (size_t i = 0; i < *machines[m].filters_n; i++) {
+			const struct immure_filter_builtin *b = &machines[m].filters[i];
+			const uint64_t at[6] = { 0, 0, HIGH | 01000, 0, 0, 0 }, none[6] = { 0 };
+			bool old = strcmp(b->profile, "bare_old") == 0;
+			uint32_t want = old ? SECCOMP_RET_ERRNO | EPERM : SECCOMP_RET_ALLOW;
+
+			if (strncmp(b->profile, "bare", 4) != 0)
+				continue;
+			assert_int_equal(ask(b, machines[m].arch,
+					     (uint32_t)oracle_by_name(table, "openat")->nr[m], at).action,
+					 want);
+			assert_int_equal(ask(b, machines[m].arch,
+					     (uint32_t)oracle_by_name(table, "truncate")->nr[m],
+					     none).action, want);
+		}
+	}
+}
+
 static void listeners(void **unused)
 {
 	(void)unused;
@@ -452,6 +523,7 @@ int main(void)
 		cmocka_unit_test(limits_of_init),
 		cmocka_unit_test(device_nodes),
 		cmocka_unit_test(setuid_files),
+		cmocka_unit_test(without_namespaces), cmocka_unit_test(truncation_without_its_right),
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(closed_in_every_profile),
 		cmocka_unit_test(the_gatekeeper_can_do_little),

@@ -47,6 +47,7 @@ static const char *word(struct immure_bpf_result r)
 	case SECCOMP_RET_ALLOW: return "allow";
 	case SECCOMP_RET_ERRNO | EPERM: return "EPERM";
 	case SECCOMP_RET_ERRNO | ENOSYS: return "ENOSYS";
+	case SECCOMP_RET_ERRNO | EOPNOTSUPP: return "NOTSUPP";
 	default: return "other";
 	}
 }
@@ -144,7 +145,7 @@ static void programs_are_valid(void **unused)
 {
 	(void)unused;
 	for (int m = 0; m < 2; m++) {
-		assert_int_equal(*machines[m].filters_n, 7);
+		assert_int_equal(*machines[m].filters_n, 11);
 		for (size_t i = 0; i < *machines[m].filters_n; i++) {
 			const struct immure_filter *f = &machines[m].filters[i].filter;
 
@@ -302,6 +303,15 @@ static void builtin_never_exceeds_families(void **unused)
 						       IMMURE_FAMILY_INET), local);
 		assert_null(immure_filter_builtin(names[i], IMMURE_FAMILY_INET));
 		assert_null(immure_filter_builtin(names[i], 0));
+	}
+	for (size_t i = 0; i < 2; i++) { /* bit 0 stands for no family at all */
+		const char *name = i ? "bare_old" : "bare";
+		const uint64_t net = IMMURE_FAMILIES_NET & ~IMMURE_FAMILY_UNIX;
+
+		assert_non_null(immure_filter_builtin(name, 1));
+		assert_non_null(immure_filter_builtin(name, net));
+		assert_ptr_not_equal(immure_filter_builtin(name, 1), immure_filter_builtin(name, net));
+		assert_null(immure_filter_builtin(name, IMMURE_FAMILIES_LOCAL));
 	}
 	assert_null(immure_filter_builtin("", IMMURE_FAMILIES_NET));
 	assert_null(immure_filter_builtin("defaul", IMMURE_FAMILIES_NET));

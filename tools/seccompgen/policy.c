@@ -69,7 +69,8 @@ static uint32_t parse_action(const struct directive *d, const char *word)
 		const char *name;
 		int errnum;
 	} errnos[] = { { "EPERM", EPERM }, { "ENOSYS", ENOSYS }, { "EINVAL", EINVAL },
-		       { "ENOTTY", ENOTTY }, { "EPROTONOSUPPORT", EPROTONOSUPPORT } };
+		       { "ENOTTY", ENOTTY }, { "EOPNOTSUPP", EOPNOTSUPP },
+		       { "EPROTONOSUPPORT", EPROTONOSUPPORT } };
 
 	if (strcmp(word, "ALLOW") == 0)
 		return SECCOMP_RET_ALLOW;

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/landlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "kernel/sys.h"
+
+/* Where clone3 is closed the child has to enter its v2 leaf itself. */
+static bool enter(const struct immure_cgroup *cgroup)
+{
+	return !cgroup || !cgroup->v2 || cgroup->n == 0 ||
+	       immure_write_file_at(cgroup->dir_fd[0], "cgroup.procs", "0") == 0;
+}
+
+static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cgroup,
+		     void (*entry)(void *ctx), void *ctx, struct immure_backend_child *ret,
+		     struct immure_error **err)
+{
+	struct immure_clone_args args = { .flags = CLONE_PIDFD, .exit_signal = SIGCHLD };
+	bool placed = false;
+	int pidfd = -1;
+	long pid;
+
+	/* A plan for this backend without it would be no sandbox at all. */
+	if (!immure_plan_find(p, IMMURE_OP_LANDLOCK))
+		return immure_fail(err, IMMURE_ERR_LAUNCH, EINVAL, "landlock", "",
+				   "the plan lacks Landlock");
+	args.pidfd = (uint64_t)(uintptr_t)&pidfd;
+	if (cgroup && cgroup->v2 && cgroup->n > 0) {
+		args.flags |= IMMURE_CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)cgroup->dir_fd[0];
+		placed = true;
+	}
+	pid = immure_sys_clone3(&args);
+	if (pid == -ENOSYS) { /* filters of container runtimes say so */
+		placed = false;
+		pid = immure_sys_clone(CLONE_PIDFD | SIGCHLD, &pidfd);
+	}
+	if (pid == 0) {
+		/* Not entered: the end of the line says that there is no session. */
+		if (placed || enter(cgroup))
+			entry(ctx);
+		_exit(1);
+	}
+	if (pid < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, (int)-pid, "start", "",
+				   "cannot make a process: %s", strerror((int)-pid));
+	ret->pid = (int)pid;
+	ret->pidfd = pidfd;
+	return 0;
+}
+
+const struct immure_backend immure_landlock = {
+	.name = "landlock",
+	.spawn = spawn,
+};

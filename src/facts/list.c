@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The entries of directories that the planner asks about. */
+#include "facts/facts.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+enum { ENTRIES_MAX = 2048 };
+
+struct reader {
+	struct immure_arena *a;
+	struct immure_fact_listing *list;
+	size_t cap;
+};
+
+static char type_of(int dir, const char *name, unsigned char d_type)
+{
+	struct stat st;
+
+	switch (d_type) {
+	case DT_DIR: return 'd';
+	case DT_REG: return 'f';
+	case DT_LNK: return 'l';
+	case DT_SOCK: return 's';
+	case DT_FIFO: return 'p';
+	case DT_BLK: return 'b';
+	case DT_CHR: return 'c';
+	default: break; /* some file systems do not say */
+	}
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	return S_ISDIR(st.st_mode) ? 'd' : S_ISLNK(st.st_mode) ? 'l' : 'f';
+}
+
+static bool add(struct reader *r, const char *name, char type)
+{
+	struct immure_fact_listing *l = r->list;
+
+	if (l->n == r->cap) {
+		size_t cap = r->cap ? r->cap * 2 : 64;
+		struct immure_fact_entry *e = immure_arena_alloc(r->a, cap * sizeof(*e));
+
+		if (!e)
+			return false;
+		if (l->n)
+			memcpy(e, l->entries, l->n * sizeof(*e));
+		l->entries = e;
+		r->cap = cap;
+	}
+	l->entries[l->n] = (struct immure_fact_entry){ immure_arena_strdup(r->a, name), type };
+	return l->entries[l->n++].name;
+}
+
+/* Entries of one buffer of getdents64. false: no more are wanted. */
+static bool take(struct reader *r, int fd, const char *buf, long len)
+{
+	for (long i = 0; i < len;) {
+		const char *name = buf + i + 19; /* struct linux_dirent64 */
+		unsigned char d_type = (unsigned char)buf[i + 18];
+		unsigned short reclen;
+
+		memcpy(&reclen, buf + i + 16, sizeof(reclen));
+		i += reclen;
+		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+			continue;
+		if (r->list->n == ENTRIES_MAX) {
+			r->list->truncated = true;
+			return false;
+		}
+		if (!add(r, name, type_of(fd, name, d_type)))
+			return false;
+	}
+	return true;
+}
+
+static void list_one(struct immure_arena *a, struct immure_fact_listing *l)
+{
+	char buf[16384] __attribute__((aligned(8)));
+	IMMURE_CLEANUP_FD int fd = open(l->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct reader r = { .a = a, .list = l };
+	long n = 0;
+
+	while (fd >= 0 && (n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
+		if (!take(&r, fd, buf, n))
+			return;
+	if (fd < 0 || n < 0) {
+		l->errnum = errno;
+		l->n = 0;
+	}
+}
+
+int32_t immure_facts_list(struct immure_facts *f, const struct immure_strv *dirs,
+			  struct immure_error **err)
+{
+	f->listings = immure_arena_alloc(&f->arena, (dirs->n + 1) * sizeof(*f->listings));
+	for (size_t i = 0; f->listings && i < dirs->n; i++) {
+		f->listings[i] = (struct immure_fact_listing){ .path = dirs->v[i] };
+		list_one(&f->arena, &f->listings[i]);
+		f->listings_n++;
+	}
+	if (f->arena.failed)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
+				   "facts: out of memory");
+	return 0;
+}
+
+const struct immure_fact_listing *immure_facts_listing(const struct immure_facts *f,
+						       const char *path)
+{
+	for (size_t i = 0; i < f->listings_n; i++)
+		if (strcmp(f->listings[i].path, path) == 0)
+			return &f->listings[i];
+	return NULL;
+}
