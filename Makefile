@@ -46,7 +46,7 @@ NINJA := ninja $(if $(JOBS),-j$(JOBS))
 # Replaces a program only when it changed, under a running one as well.
 COPY = cmp -s $(1) $(2) || { cp $(1) $(2).new && mv -f $(2).new $(2); }
 
-.PHONY: all full lean run test bench install uninstall deps clean tools
+.PHONY: all full lean run test test-kernels bench install uninstall deps clean tools
 
 all: full $(if $(LEAN),lean)
 	@$(call COPY,$(B)/src/cli/immure-full,$(B)/immure-full)
@@ -94,6 +94,11 @@ install:
 
 uninstall:
 	@tools/install.sh uninstall $(B) '$(PREFIX)' '$(DESTDIR)'
+
+test-kernels:
+	@tools/deps.sh --kernels
+	@$(MAKE) --no-print-directory all
+	@IMMURE_GUEST_TESTS=all $(PYTHON) tools/runtests.py --build $(B) kernels
 
 clean:
 	rm -rf build

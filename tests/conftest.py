@@ -36,6 +36,8 @@ def pytest_generate_tests(metafunc):
     names = list(marker.args) if marker else DEFAULT_MODES
     if names == ["all"]:
         names = list(MODES)
+    if "delegated" in names and not (os.geteuid() == 0 and harness.unified()):
+        names.remove("delegated")
     if os.geteuid() != 0:
         names = ["caller" if "user" in names else names[0]]
     metafunc.parametrize("mode", names, indirect=True, scope="session")
@@ -174,12 +176,28 @@ def no_process_left():
         pytest.fail(f"still running: {names}")
 
 
+def delegate(path, user):
+    """As systemd does for a user's session: controllers handed down, a directory that
+    is the user's, and the processes one below it."""
+    controllers = "+memory +pids +cpu"
+    suite, theirs = path / "suite", path / "delegated"
+    for each in (suite, theirs, theirs / "shell"):
+        each.mkdir()
+    (suite / "cgroup.procs").write_text(str(os.getpid()))
+    (path / "cgroup.subtree_control").write_text(controllers)
+    (theirs / "cgroup.subtree_control").write_text(controllers)
+    for each in (theirs, theirs / "shell"):
+        for name in ("", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
+            os.chown(each / name, user.pw_uid, user.pw_gid)
+    return [theirs / "shell", theirs, suite]
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cgroup_of_ours():
+def cgroup_of_ours(request):
     if os.geteuid() != 0:
         yield
         return
-    name, made = harness.OWN_CGROUP, []
+    name, made, tops = harness.OWN_CGROUP, [], []
     lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
     for line in lines:
         _, controllers, where = line.split(":", 2)
@@ -192,10 +210,15 @@ def cgroup_of_ours():
                         (path / control).write_text((path.parent / control).read_text())
                 (path / "cgroup.procs").write_text(str(os.getpid()))
                 made.append(path)
+                tops.append(path.parent)
+                if not controllers and harness.unified():
+                    made[:0] = delegate(path, request.getfixturevalue("account"))
     yield
+    for top in tops:
+        with contextlib.suppress(OSError):
+            (top / "cgroup.procs").write_text(str(os.getpid()))
     for path in made:
         with contextlib.suppress(OSError):
-            (path.parent / "cgroup.procs").write_text(str(os.getpid()))
             path.rmdir()
 
 

@@ -35,9 +35,14 @@ KEYCTL, ADD_KEY = (250, 248) if os.uname().machine == "x86_64" else (219, 217)
 OWN_CGROUP = f"immure-test-{os.getpid()}"
 
 
+# Where one processor plays another, everything takes longer, deadlines too.
+SLOWER = float(os.environ.get("IMMURE_TEST_SLOWER", "1"))
+
+
 class Mode:
-    def __init__(self, name, user, without=None):
+    def __init__(self, name, user, without=None, delegated=False):
         self.name, self.user, self.without = name, user, without
+        self.delegated = delegated
 
 
 MODES = {
@@ -46,6 +51,7 @@ MODES = {
     "nocgroup": Mode("nocgroup", "root", "cgroup"),
     "enosys": Mode("enosys", "root", OLD_KERNEL),
     "enosys-user": Mode("enosys-user", USER, OLD_KERNEL),
+    "delegated": Mode("delegated", USER, delegated=True),
 }
 DEFAULT_MODES = ["root", "user"]
 
@@ -156,10 +162,15 @@ class Site:
     def command(self, *argv, without=None):
         poorer = ",".join(w for w in (self.mode.without, without) if w)
         argv = [os.fspath(a) if isinstance(a, os.PathLike) else a for a in argv]
-        return ([str(self.bin / "without"), poorer, "--"] if poorer else []) + argv
+        argv = ([str(self.bin / "without"), poorer, "--"] if poorer else []) + argv
+        if self.mode.delegated:
+            argv = ["/bin/sh", "-c", 'echo 0 >"$0" && exec setpriv --reuid "$1" --regid "$2" --clear-groups '
+                    '-- /bin/sh -c \'shift 2; exec "$@"\' - "$@"', str(delegated_leaf() / "cgroup.procs"),
+                    str(self.uid), str(self.gid)] + argv
+        return argv
 
     def identity(self):
-        if os.geteuid() != 0:
+        if os.geteuid() != 0 or self.mode.delegated:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
@@ -176,6 +187,7 @@ class Site:
             kw["stdin"] = subprocess.PIPE
         kw.setdefault("start_new_session", True)  # so that all of it can be ended
         process = self.spawn(*argv, **kw)
+        timeout *= SLOWER
         try:
             out, err = process.communicate(input, timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -225,12 +237,29 @@ def describe(pid):
 
 def until(condition, seconds):
     """Waits for something that must become true; the deadline only fails."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWER
     while not condition():
         if time.monotonic() > end:
             return False
         time.sleep(0.005)
     return True
+
+
+def unified():
+    """The directory of this process in a cgroup v2 that has the controllers of limits, or None."""
+    for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, where = line.split(":", 2)
+        for mount in cgroup_mounts(controllers) if not controllers else ():
+            path = pathlib.Path(mount + where)
+            with contextlib.suppress(OSError):
+                if {"memory", "pids", "cpu"} <= set((path / "cgroup.controllers").read_text().split()):
+                    return path
+    return None
+
+
+def delegated_leaf():
+    """Where the user of mode `delegated` starts: below a directory that is that user's."""
+    return unified().parent / "delegated" / "shell"
 
 
 def cgroups_of_ours():

@@ -3,6 +3,7 @@
 # Installs what is missing to build and test, after saying what and why.
 #   deps.sh          install with apt-get (NO_INSTALL=1: do not)
 #   CI=true deps.sh  also the large programs that tests of egress drive
+#   deps.sh --kernels  also what runs the suites under other kernels
 #   deps.sh --check  only say what the build cannot do without
 set -u
 
@@ -68,6 +69,12 @@ if [ "${1-}" != --check ] && [ "${CI-}" = true ]; then
 	need default-jdk-headless 'tests of egress: a client' no command -v javac
 	need cargo 'tests of egress: a client' no command -v cargo
 	need postgresql 'tests of egress: a client and a server' no command -v psql
+fi
+if [ "${1-}" = --kernels ] || { [ "${1-}" != --check ] && [ "${CI-}" = true ]; }; then
+	need qemu-system-x86 'tests under other kernels' no command -v qemu-system-x86_64
+	need busybox-static 'tests under other kernels: the first program of a guest' no test -x /bin/busybox
+	need kmod 'tests under other kernels: their modules' no test -x /sbin/depmod
+	need e2fsprogs 'tests under other kernels: a disk' no test -x /sbin/mke2fs
 fi
 
 if [ "${1-}" = --check ]; then

@@ -6,6 +6,8 @@ unit   meson test: cmocka programs, the fuzz corpora, whatever else is registere
 house  pytest: layers, command line, install, man pages, completions
 live, escape, fault
        pytest: the built program driven from outside
+kernels
+       some of live and escape once more, under other kernels (tests/kernels)
 
 The last line is "N passed, N failed, N skipped"; the exit status is 1 when
 anything failed, when a suite broke or found nothing, or, with CI=true, when a
@@ -25,7 +27,7 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PYTEST_SUITES = ["house", "live", "escape", "fault"]
-ALL_SUITES = ["unit"] + PYTEST_SUITES
+ALL_SUITES = ["unit"] + PYTEST_SUITES + ["kernels"]
 
 
 class Sum:
@@ -139,6 +141,18 @@ def run_pytest(suite, build, extra):
     return total
 
 
+def run_kernels(build, extra):
+    """What a guest with another kernel reports; names say which."""
+    total = Sum()
+    sys.path.insert(0, str(ROOT / "tests" / "kernels"))
+    import guests  # noqa: E402  it needs much that the other suites do not
+    for kernel, result in guests.run_all(build, extra):
+        total.passed += result["passed"]
+        total.failures += ["kernels/%s/%s" % (kernel, line) for line in result["failures"]]
+        total.skips += [("kernels/%s/%s" % (kernel, name), reason) for name, reason in result["skips"]]
+    return total
+
+
 def matcher(pattern):
     """"*" stands for anything, everything else for itself."""
     return re.compile(".*".join(re.escape(part) for part in pattern.split("*")) + "$", re.DOTALL)
@@ -192,6 +206,7 @@ def main():
     parser.add_argument("--build", default="build", help="the build directory")
     parser.add_argument("suites", nargs="*", help="of %s; default: all" % ", ".join(ALL_SUITES))
     parser.add_argument("-k", dest="select", help="passed on to pytest")
+    parser.add_argument("--json", help="also write what came out to this file")
     options = parser.parse_args()
     unknown = set(options.suites) - set(ALL_SUITES)
     if unknown:
@@ -206,6 +221,8 @@ def main():
         print("==== %s" % suite, flush=True)
         if suite == "unit":
             part = run_unit(build)
+        elif suite == "kernels":
+            part = run_kernels(build, options.select)
         else:
             part = run_pytest(suite, build, extra)
         total.add(part)
@@ -217,6 +234,9 @@ def main():
     for line in total.failures:
         print("FAILED: %s" % line)
     print(total, flush=True)
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(
+            {"passed": total.passed, "failures": total.failures, "skips": total.skips}))
     return 1 if total.failures else 0
 
 

@@ -77,7 +77,13 @@ def test_protected_and_masked(site):
 
 
 def test_host_network_is_not_called_proven(site):
-    proof = json.loads(prove(site, "--net", "host").out)
+    result = prove(site, "--net", "host")
+    if result.code == 125:  # without Landlock's scopes the host's abstract sockets stay open
+        assert b"Landlock here has no scopes" in result.err and not result.out, result
+        abi = harness.libc.syscall(444, None, 0, 1)  # landlock_create_ruleset, its version
+        assert abi < 6, abi
+        return
+    proof = json.loads(result.out)
     assert shortfalls(proof) == []
     for name in ("tcp4-host", "udp4-host", "route4", "resolve"):
         assert point(proof, f"network_egress.{name}")["verdict"] == "not_applicable"

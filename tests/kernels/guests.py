@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suites under other kernels: what is run there, and what comes back.
+
+IMMURE_GUESTS names the kernels ("6.1 6.12"), IMMURE_GUEST_TESTS is "short" (a
+few minutes: what differs between kernels) or "all" (live and escape whole)."""
+import concurrent.futures
+import json
+import os
+import pathlib
+import shlex
+import sys
+import tempfile
+
+import vm
+
+# Mounts, masks, limits, identity and one act of each kind: the parts of the
+# program that ask a kernel what it has.
+SHORT = {
+    "live": "(test_limits and (memory or processes) and (root or delegated) and not family and not threads)"
+            " or (test_doctor and not enosys and cgroup_facts) or (test_files and mask and user)",
+    # Not of profile ci: that attack fills its process limit, which takes too long here.
+    "escape": "test_prove and ((everything_holds and (dev or strict)) or limits_are_tried or host_network)"
+              " and (root or user) and not enosys",
+}
+SLOWER = 12  # emulation against this machine's own processor, with room
+
+
+def script(build, select, out):
+    lines = ["export IMMURE_TEST_SLOWER=%d CI= IMMURE_MUST_RUN=" % SLOWER,
+             # What systemd does at the top of the tree.
+             "echo '+memory +pids +cpu' >/sys/fs/cgroup/cgroup.subtree_control"]
+    runner = "/usr/bin/python3 tools/runtests.py --build %s" % shlex.quote(str(build))
+    if os.environ.get("IMMURE_GUEST_TESTS", "short") == "all":
+        jobs = [("live escape", select)]
+    else:
+        jobs = [(suite, select or expression) for suite, expression in SHORT.items()]
+    for number, (suites, expression) in enumerate(jobs):
+        lines.append("%s %s %s --json /mnt/out/result.%d >>/mnt/out/log 2>&1" % (
+            runner, suites, "-k " + shlex.quote(expression) if expression else "", number))
+    return "\n".join(lines), len(jobs)
+
+
+def run_one(kernel, build, select):
+    total = {"passed": 0, "failures": [], "skips": []}
+    whole = os.environ.get("IMMURE_GUEST_TESTS", "short") == "all"
+    with tempfile.TemporaryDirectory(prefix="immure-guest-") as scratch:
+        out = pathlib.Path(scratch)
+        command, jobs = script(build, select, out)
+        try:
+            vm.run(kernel, command, out, timeout=4 * 3600 if whole else 900)
+        except vm.Unavailable as why:
+            total["skips"].append(("guest", str(why)))
+            return total
+        except vm.Broken as why:
+            total["failures"].append("guest: %s" % why)
+            return total
+        for number in range(jobs):
+            path = out / f"result.{number}"
+            if not path.exists():
+                log = (out / "log").read_text(errors="replace") if (out / "log").exists() else ""
+                total["failures"].append("guest: no result; the end of its log:\n" + log[-2000:])
+                continue
+            part = json.loads(path.read_text())
+            total["passed"] += part["passed"]
+            total["failures"] += part["failures"]
+            total["skips"] += [tuple(each) for each in part["skips"]]
+        if total["failures"] and (out / "log").exists():
+            sys.stdout.write((out / "log").read_text(errors="replace")[-20000:])
+    return total
+
+
+def run_all(build, select):
+    """At the same time: a guest waits a good deal of its time."""
+    kernels = os.environ.get("IMMURE_GUESTS", "6.1 6.12").split()
+    with concurrent.futures.ThreadPoolExecutor(len(kernels)) as pool:
+        results = list(pool.map(lambda kernel: run_one(kernel, build, select), kernels))
+    for kernel, result in zip(kernels, results):
+        print("kernel %s: %d passed, %d failed, %d skipped" % (
+            kernel, result["passed"], len(result["failures"]), len(result["skips"])), flush=True)
+        yield kernel, result

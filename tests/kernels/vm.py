@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a command under another kernel.
+
+The kernels are the distribution's own packages, downloaded once. The guest sees
+this machine's tree read-only under a layer of its own, so the program that was
+built here is the program that runs there; cgroups are version 2 alone. QEMU
+emulates the processor: /dev/kvm may be there and unable to run Linux, so it is
+not used. One directory, shared read-write, carries the job in and the results out.
+
+    vm.py KERNEL -- COMMAND...     KERNEL: 6.1 or 6.12
+"""
+import argparse
+import gzip
+import lzma
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOP = HERE.parents[1]
+STORE = pathlib.Path(os.environ.get("IMMURE_KERNELS", TOP / "build" / "kernels"))
+MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p", "overlay", "virtio_rng"]
+# Names change with every update of the distribution: the newest of these.
+PACKAGES = {"6.1": r"linux-image-6\.1\.[0-9.+a-z-]*-amd64$",
+            "6.12": r"linux-image-6\.12\.[0-9.+a-z]*-amd64$"}
+
+
+class Unavailable(Exception):
+    """Why no guest can be started here."""
+
+
+class Broken(Exception):
+    """A guest was started and did not do its work."""
+
+
+def out_of(*argv):
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                          text=True).stdout
+
+
+def version_key(name):
+    return [int(n) for n in re.findall(r"\d+", name)]
+
+
+def package_of(kernel):
+    names = [line.split()[0] for line in out_of("apt-cache", "search", "--names-only",
+                                                "^linux-image-" + re.escape(kernel)).splitlines()]
+    names = [n for n in names if re.match(PACKAGES[kernel], n) and "cloud" not in n and "-rt-" not in n]
+    if not names:
+        raise Unavailable(f"the package registry has no kernel {kernel}")
+    return max(names, key=version_key)
+
+
+def unpack(kernel):
+    """Directory with boot/vmlinuz-* and lib/modules/*, made once."""
+    place = STORE / kernel
+    if (place / "done").exists():
+        return place
+    for tool in ("qemu-system-x86_64", "depmod", "mke2fs", "dpkg-deb", "apt-get"):
+        if not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+            raise Unavailable(f"{tool} is not installed")
+    if not pathlib.Path("/bin/busybox").exists():
+        raise Unavailable("busybox-static is not installed")
+    package = package_of(kernel)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    subprocess.run(["apt-get", "download", "-q", package], cwd=place, check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deb, = place.glob("*.deb")
+    subprocess.run(["dpkg-deb", "-x", deb, place], check=True)
+    deb.unlink()
+    release = next((place / "lib/modules").iterdir()).name
+    subprocess.run(["depmod", "-b", place, release], check=True,
+                   env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
+    (place / "done").write_text(release + "\n")
+    return place
+
+
+def needed_modules(tree, release):
+    """Paths of MODULES and what they depend on, in the order of loading."""
+    base = tree / "lib/modules" / release
+    deps = {}
+    for line in (base / "modules.dep").read_text().splitlines():
+        path, _, rest = line.partition(":")
+        deps[path] = rest.split()
+    by_name = {re.sub(r"\.ko(\.\w+)?$", "", pathlib.Path(p).name).replace("-", "_"): p for p in deps}
+    order = []
+    for name in MODULES:
+        path = by_name.get(name)
+        if not path:
+            continue  # built in
+        for each in list(reversed(deps[path])) + [path]:
+            if each not in order:
+                order.append(each)
+    return [base / p for p in order]
+
+
+def cpio_entry(name, mode, data=b"", number=[1]):
+    number[0] += 1
+    head = "070701" + "".join("%08x" % n for n in (
+        number[0], mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0))
+    out = head.encode() + name.encode() + b"\0"
+    out += b"\0" * (-len(out) % 4) + data
+    return out + b"\0" * (-len(out) % 4)
+
+
+def initrd(tree, release, path):
+    parts = [cpio_entry("bin", 0o40755), cpio_entry("modules", 0o40755), cpio_entry("dev", 0o40755)]
+    parts.append(cpio_entry("init", 0o100755, (HERE / "init").read_bytes()))
+    parts.append(cpio_entry("bin/busybox", 0o100755, pathlib.Path("/bin/busybox").read_bytes()))
+    names = []
+    for module in needed_modules(tree, release):
+        data = module.read_bytes()
+        if module.suffix == ".xz":
+            data = lzma.decompress(data)
+        name = re.sub(r"\.xz$", "", module.name)
+        names.append(name)
+        parts.append(cpio_entry("modules/" + name, 0o100644, data))
+    parts.append(cpio_entry("modules.order", 0o100644, ("\n".join(names) + "\n").encode()))
+    parts.append(cpio_entry("TRAILER!!!", 0))
+    path.write_bytes(gzip.compress(b"".join(parts), 1))
+
+
+def share(tag, path, readonly):
+    return ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if readonly else ""),
+            "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+
+
+def run(kernel, command, out, timeout, memory="3072", echo=None):
+    """Runs command (text for sh) as root in the guest; returns its exit status.
+    out: a directory, /mnt/out inside. The console goes to out/console."""
+    tree = unpack(kernel)
+    release = (tree / "done").read_text().strip()
+    image = out / "initrd.gz"
+    initrd(tree, release, image)
+    (out / "status").unlink(missing_ok=True)
+    (out / "job").write_text("#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n"
+                             f"( cd {shlex.quote(str(TOP))}\n{command}\n) </dev/null\n"
+                             "echo $? >/mnt/out/status\nsync\n/bin/busybox poweroff -f\nsleep 60\n")
+    cpus = str(min(2, os.cpu_count() or 1))
+    argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory,
+            "-smp", cpus, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-serial", "stdio", "-kernel", str(tree / "boot" / f"vmlinuz-{release}"), "-initrd", str(image),
+            "-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cgroup_no_v1=all "
+            "systemd.unified_cgroup_hierarchy=1 rdinit=/init",
+            "-device", "virtio-rng-pci"]
+    disk = out / "disk"
+    with open(disk, "wb") as f:
+        f.truncate(8 << 30)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", disk], check=True,
+                   env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
+    argv += ["-drive", f"file={disk},format=raw,if=none,id=disk,cache=unsafe", "-device", "virtio-blk-pci,drive=disk"]
+    argv += share("tree", "/", True) + share("out", out, False)
+    argv += share("modules", tree / "lib/modules" / release, True)
+    with open(out / "console", "wb") as console:
+        guest = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        killer = None
+        try:
+            import threading
+            killer = threading.Timer(timeout, guest.kill)
+            killer.start()
+            for line in guest.stdout:
+                console.write(line)
+                console.flush()
+                if echo:
+                    echo(line.decode(errors="replace"))
+        finally:
+            killer.cancel()
+            guest.kill()
+            guest.wait()
+    image.unlink()
+    disk.unlink()
+    status = out / "status"
+    if not status.exists():
+        said = (out / "console").read_text(errors="replace")[-2000:]
+        raise Broken(f"the guest {kernel} did not finish its job (it had {timeout} s); its console:\n{said}")
+    return int(status.read_text())
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("kernel", choices=sorted(PACKAGES))
+    p.add_argument("command", nargs="+")
+    p.add_argument("--timeout", type=float, default=3600)
+    a = p.parse_args()
+    with tempfile.TemporaryDirectory() as out:
+        try:
+            return run(a.kernel, shlex.join(a.command), pathlib.Path(out), a.timeout,
+                       echo=lambda line: print(line, end="", flush=True))
+        except Unavailable as why:
+            print(f"vm: {why}", file=sys.stderr)
+            return 77
+        except Broken as why:
+            print(f"vm: {why}", file=sys.stderr)
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
