@@ -268,6 +268,9 @@ struct immure_run_options {
 	const char *const *env; /* the caller's environment: names the proof looks for inside */
 	int32_t control_fd;     /* IMMURE_RUN_CONTROL: requests come from here, the result goes here */
 	uint32_t reserved;
+	/* Where immure-egress is, for a plan with network.mode limited or published ports;
+	 * NULL: the installed one. */
+	const char *egress;
 };
 enum {
 	IMMURE_RUN_PROVE = 1,      /* attack from inside first; start only if all holds */

@@ -61,9 +61,11 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 		.cwd = run->flags.cwd,
 		.facts = IMMURE_FACTS_QUICK,
 	};
-	char attacker[IMMURE_CLI_PATH_MAX];
+	char attacker[IMMURE_CLI_PATH_MAX], egress[IMMURE_CLI_PATH_MAX];
 	int32_t r;
 
+	if (immure_cli_own_program("immure-egress", egress))
+		options.egress = egress;
 	if (prove) {
 		options.flags |= IMMURE_RUN_PROVE;
 		if (immure_cli_own_program("immure-attack", attacker))

@@ -73,7 +73,7 @@ static const struct {
 };
 #define OWN_N (sizeof(own) / sizeof(own[0]))
 
-enum { SELF_MAX = 3 }; /* programs of ours */
+enum { SELF_MAX = 4 }; /* programs of ours */
 
 static bool is_own(const char *name)
 {
@@ -234,7 +234,8 @@ static bool is_below(const char *path, const char *top)
  * repository), the command must not be able to change what runs next time. */
 static int protect_self(struct immure_runflags *f)
 {
-	static const char *const names[] = { "immure", "immure-full", "immure-attack" };
+	static const char *const names[] = { "immure", "immure-full", "immure-attack",
+					     "immure-egress" };
 	const char *given = f->policy.workspace;
 	char top[PATH_MAX], path[IMMURE_CLI_PATH_MAX], real[PATH_MAX];
 

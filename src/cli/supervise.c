@@ -77,7 +77,7 @@ int immure_cli_supervise(int argc, char **argv)
 		.stdout_fd = STDOUT_FILENO,
 		.stderr_fd = STDERR_FILENO,
 	};
-	char attacker[IMMURE_CLI_PATH_MAX], *error = NULL;
+	char attacker[IMMURE_CLI_PATH_MAX], egress[IMMURE_CLI_PATH_MAX], *error = NULL;
 	immure_result *result = NULL;
 	immure_plan *plan = NULL;
 	int status = IMMURE_EXIT_FAILED;
@@ -92,6 +92,8 @@ int immure_cli_supervise(int argc, char **argv)
 	options.control_fd = s.control_fd;
 	if (s.flags & IMMURE_RUN_PROVE && immure_cli_own_program("immure-attack", attacker))
 		options.attacker = attacker;
+	if (immure_cli_own_program("immure-egress", egress))
+		options.egress = egress;
 	if (open_plan(s.plan_fd, &plan, NULL) == 0) {
 		immure_close(&s.plan_fd);
 		if (immure_supervise(plan, &options, &result, NULL) == 0)

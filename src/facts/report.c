@@ -183,7 +183,8 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 			  1u << IMMURE_CAP_PROCESS_SIGNAL | 1u << IMMURE_CAP_PROCESS_RLIMITS |
 			  1u << IMMURE_CAP_PROCESS_STATS | 1u << IMMURE_CAP_CLEANUP;
 	if (net != IMMURE_NO)
-		r->capabilities |= 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE;
+		r->capabilities |= 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE |
+				   1u << IMMURE_CAP_EGRESS_ALLOWLIST;
 }
 
 /* What follows for a backend on this host from what it can do. The kernel is shared

@@ -43,6 +43,8 @@ int immure_build_empty_file(int dir, const char *name, mode_t mode);
 /* ---- dev.c ---- */
 
 int immure_build_dev(struct immure_build *b, const struct immure_op *op);
+/* A file with contents of ours over one that is there. */
+int immure_build_cover(struct immure_build *b, const struct immure_op *op);
 /* The names of what masks show go away once every mask is placed. */
 int immure_build_drop_mask_names(struct immure_build *b);
 

@@ -120,6 +120,36 @@ int immure_build_dev(struct immure_build *b, const struct immure_op *op)
 	return immure_build_seal_later(b, dev);
 }
 
+/* Made where masks are, and like them without a name in the end. */
+int immure_build_cover(struct immure_build *b, const struct immure_op *op)
+{
+	static const char name[] = ".cover";
+	mode_t mode = op->num[1] ? (mode_t)op->num[1] : 0444;
+	int r;
+
+	IMMURE_CLEANUP_FD int target = immure_mount_open_in(b->root_fd, op->dst);
+	if (target < 0)
+		return target == -ENOENT && (op->flags & IMMURE_OPF_OPTIONAL) ? 0 : target;
+	IMMURE_CLEANUP_FD int dev = immure_mount_open_in(b->root_fd, "/dev");
+	if (dev < 0)
+		return dev;
+	if (!immure_build_is_own(b, dev))
+		return -EROFS;
+	IMMURE_CLEANUP_FD int fd = openat(dev, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW,
+					  mode);
+	if (fd < 0)
+		return -errno;
+	r = immure_write_all(fd, op->src, strlen(op->src));
+	IMMURE_CLEANUP_FD int path = r < 0 ? r : immure_build_step(dev, name);
+	IMMURE_CLEANUP_FD int tree = path < 0 ? path :
+		immure_mount_clone(path, IMMURE_ATTR_RDONLY | IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV |
+						 IMMURE_ATTR_NOEXEC);
+	r = tree < 0 ? tree : immure_mount_attach(tree, target);
+	if (unlinkat(dev, name, 0) < 0 && r == 0)
+		r = -errno;
+	return r;
+}
+
 int immure_build_drop_mask_names(struct immure_build *b)
 {
 	if (b->mask_dir_fd < 0)

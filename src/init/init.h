@@ -61,6 +61,9 @@ int immure_init_pivot(struct immure_init_step *step, int root_fd);
 /* forget.c: the supervisor's command line and environment, before anybody inside
  * can look; after the last use of the plan's paths. */
 int immure_init_forget(const struct immure_plan *p, struct immure_init_step *step);
+/* egress.c: what the session's network is reached by from outside, handed to the
+ * supervisor. In the session's network namespace, before the pivot. */
+int immure_init_egress(const struct immure_init *in, struct immure_init_step *step);
 /* confine.c: LANDLOCK. ret_ruleset: kept open for commands to enter a domain of
  * their own below init's; NULL = not kept. */
 int immure_init_landlock(const struct immure_init *in, struct immure_init_step *step,

@@ -14,6 +14,8 @@ enum immure_init_msg_type {
 	IMMURE_INIT_EXITED,     /* status: wait status of the command; forks */
 	IMMURE_INIT_OVER_MEMORY, /* the sampled sum passed the limit; everything was killed */
 	IMMURE_INIT_HANDLES,    /* before READY, when asked for: descriptors, see enum immure_init_handle */
+	IMMURE_INIT_NETWORK,    /* net_flags, net_fds and the descriptors that this names: bit N
+				 * fd[N] of struct immure_netplumb, then NET_USERNS, NET_NETNS */
 	/* init -> whoever asked, struct immure_init_reply */
 	IMMURE_INIT_STARTED = 50, /* pid; one descriptor (pty master) when there is a terminal */
 	IMMURE_INIT_ENDED,      /* status, usage, flags */
@@ -38,6 +40,12 @@ enum immure_init_msg_type {
 	IMMURE_INIT_MEASURE,    /* what the processes inside use, by /proc */
 };
 
+enum {
+	IMMURE_INIT_NET_V6 = 1, IMMURE_INIT_NET_NFT = 2, /* net_flags */
+	IMMURE_INIT_NET_USERNS = 30, IMMURE_INIT_NET_NETNS = 31, /* bits of net_fds */
+	IMMURE_INIT_FDS_MAX = 32, /* beside one message */
+};
+
 struct immure_init_msg {
 	uint32_t type;
 	uint32_t stage; /* enum immure_stage */
@@ -45,6 +53,7 @@ struct immure_init_msg {
 	int32_t errnum;
 	int32_t status;
 	uint32_t forks; /* processes and threads made in the session so far */
+	uint32_t net_flags, net_fds;
 	uint64_t stage_ns[16]; /* CLOCK_MONOTONIC at the end of each stage, READY only */
 	char subject[160];
 };

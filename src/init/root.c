@@ -314,8 +314,9 @@ static int apply(struct immure_build *b, const struct immure_op *op)
 		return op_self_mount(b, op);
 	case IMMURE_OP_SYMLINK:
 	case IMMURE_OP_DIR:
-	case IMMURE_OP_FILE:
 		return op_entry(b, op);
+	case IMMURE_OP_FILE:
+		return op->flags & IMMURE_OPF_COVER ? immure_build_cover(b, op) : op_entry(b, op);
 	default:
 		return -EINVAL;
 	}

@@ -479,6 +479,9 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 	r = immure_init_net_join(&s->net);
 	if (r < 0)
 		return r;
+	r = immure_init_egress(in, step);
+	if (r < 0)
+		return r;
 	r = immure_init_pivot(step, root_fd);
 	mark(s, IMMURE_STAGE_PIVOT);
 	if (r == 0)

@@ -152,6 +152,29 @@ static bool kernel_has_v6(void)
 	return fd >= 0;
 }
 
+static void nothing(struct immure_netplumb *p)
+{
+	memset(p, 0, sizeof(*p));
+	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
+		p->fd[i] = -1;
+}
+
+int immure_netplumb_spare(unsigned int n, struct immure_netplumb *ret)
+{
+	const struct immure_netplumb_config c = { .spare = n };
+	struct immure_netplumb p;
+	int r;
+
+	nothing(&p);
+	p.with_v6 = kernel_has_v6();
+	r = make_spare(&c, &p);
+	if (r < 0)
+		immure_netplumb_done(&p);
+	else
+		*ret = p;
+	return r;
+}
+
 int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_netplumb *ret,
 			 const char **ret_what)
 {
@@ -160,9 +183,7 @@ int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_n
 	const char *what = NULL;
 	int r;
 
-	memset(&p, 0, sizeof(p));
-	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
-		p.fd[i] = -1;
+	nothing(&p);
 	p.with_v6 = routes.with_v6 = routes.with_v6 && kernel_has_v6();
 	r = immure_rtnl_apply(&routes, &what);
 	if (r == 0) {

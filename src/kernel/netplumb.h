@@ -13,7 +13,8 @@
 
 #include "kernel/rtnl.h"
 
-enum { IMMURE_NETPLUMB_SPARE = 8, IMMURE_NETPLUMB_PROXY_PORT = 3128 };
+enum { IMMURE_NETPLUMB_SPARE = 8, IMMURE_NETPLUMB_PROXY_PORT = 3128,
+       IMMURE_NETPLUMB_NETS_MAX = 1024 };
 
 enum immure_netplumb_fd {
 	IMMURE_NETPLUMB_TCP4,    /* transparent listeners, or -1 without nf_tables */
@@ -49,6 +50,8 @@ struct immure_netplumb {
  * is left open, but the namespace is not to be used. */
 int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_netplumb *ret,
 			 const char **ret_what);
+/* Only the spare sockets, in a namespace that has no plumbing otherwise. */
+int immure_netplumb_spare(unsigned int n, struct immure_netplumb *ret);
 /* Other destinations by address than before; may be called from outside. */
 int immure_netplumb_set_nets(const struct immure_netplumb *p,
 			     const struct immure_rtnl_setup *routes,

@@ -51,6 +51,7 @@ int32_t immure_supervise(const immure_plan *plan, const struct immure_run_option
 			.state_dir = o.state_dir	   ? o.state_dir
 				     : plan->state_dir[0] ? plan->state_dir
 							  : NULL,
+			.egress = o.egress,
 			.before = o.flags & IMMURE_RUN_PROVE ? &proving.before : NULL,
 		};
 

@@ -6,7 +6,9 @@
 
 #include "base/path.h"
 #include "kernel/landlock.h"
+#include "kernel/netplumb.h"
 #include "plan/seal.h"
+#include "policy/netrule.h"
 
 #ifndef CLONE_NEWCGROUP
 #define CLONE_NEWCGROUP 0x02000000
@@ -73,6 +75,33 @@ static bool is_landlock(const uint64_t num[4])
 	       !(num[3] & ~immure_landlock_net_rights(abi));
 }
 
+static bool is_range(const char *s, enum immure_host_kind kind)
+{
+	struct immure_complaint c;
+	struct immure_rtnl_range r;
+	unsigned char address[16] = { 0 };
+	enum immure_host_kind k;
+	unsigned int bits;
+
+	return immure_network_parse(s, &k, address, &bits, &c) == 0 && k == kind &&
+	       immure_rtnl_range_from(kind == IMMURE_HOST_NET6, address, bits, &r) == 0;
+}
+
+static bool is_network(const char *s)
+{
+	struct immure_complaint c;
+	unsigned char address[16];
+	enum immure_host_kind k;
+	unsigned int bits;
+
+	return immure_network_parse(s, &k, address, &bits, &c) == 0;
+}
+
+static bool are_ports(uint64_t lo, uint64_t hi)
+{
+	return lo >= 1 && hi >= 1 && lo <= 65535 && hi <= 65535;
+}
+
 static bool values_fit(const struct immure_op *op)
 {
 	/* those that init knows */
@@ -108,6 +137,19 @@ static bool values_fit(const struct immure_op *op)
 		return op->src[0] && strlen(op->src) <= 64;
 	case IMMURE_OP_LANDLOCK:
 		return is_landlock(op->num);
+	case IMMURE_OP_EGRESS:
+		return is_range(op->src, IMMURE_HOST_NET4) && is_range(op->dst, IMMURE_HOST_NET6) &&
+		       (op->num[0] == 0 || op->num[0] == IMMURE_NETPLUMB_PROXY_PORT) &&
+		       op->num[1] <= 1 && op->num[2] <= 65536;
+	case IMMURE_OP_EGRESS_ALLOW:
+	case IMMURE_OP_EGRESS_DENY:
+		return op->src[0]; /* whether it is a rule, the gatekeeper asks */
+	case IMMURE_OP_EGRESS_NET:
+		return is_network(op->src) && are_ports(op->num[0], op->num[1]) &&
+		       op->num[0] <= op->num[1];
+	case IMMURE_OP_PUBLISH:
+		return is_network(op->src) && !strchr(op->src, '/') &&
+		       are_ports(op->num[0], op->num[1]);
 	case IMMURE_OP_SECCOMP:
 		return op->num[1] <= IMMURE_BENEATH_BARE_OLD &&
 		       (strcmp(op->src, "default") == 0 || strcmp(op->src, "strict") == 0 ||
@@ -184,11 +226,18 @@ static const char *check_native(const struct immure_plan *p, const unsigned int 
 		return "an operation of another backend";
 	if (seen[IMMURE_OP_ROOT_HOST] + seen[IMMURE_OP_ROOT_EMPTY] != 1)
 		return "not one root";
-	if (seen[IMMURE_OP_LOOPBACK] + seen[IMMURE_OP_NET_HOST] != 1)
+	if (seen[IMMURE_OP_LOOPBACK] + seen[IMMURE_OP_NET_HOST] + seen[IMMURE_OP_EGRESS] != 1)
 		return "not one network";
+	if ((seen[IMMURE_OP_EGRESS_ALLOW] || seen[IMMURE_OP_EGRESS_DENY] ||
+	     seen[IMMURE_OP_EGRESS_NET]) && !seen[IMMURE_OP_EGRESS])
+		return "network rules that nobody enforces";
+	if (seen[IMMURE_OP_EGRESS_NET] > IMMURE_NETPLUMB_NETS_MAX)
+		return "too many networks";
+	if (seen[IMMURE_OP_PUBLISH] && seen[IMMURE_OP_NET_HOST])
+		return "ports of the host's own network published";
 	for (size_t i = 0; i < p->ops_n; i++)
 		if (p->ops[i].kind == IMMURE_OP_NAMESPACES &&
-		    !(p->ops[i].num[0] & CLONE_NEWNET) != !seen[IMMURE_OP_LOOPBACK])
+		    !(p->ops[i].num[0] & CLONE_NEWNET) != (seen[IMMURE_OP_NET_HOST] != 0))
 			return "a network without its namespace";
 	return NULL;
 }

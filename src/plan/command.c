@@ -73,6 +73,7 @@ static int32_t environment(struct immure_compile *b)
 				      "/sbin:/bin");
 	if (b->bare)
 		own_places(b);
+	immure_compile_proxy(b, &env);
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "facts/facts.h"
 #include "facts/report.h"
+#include "kernel/rtnl.h"
 #include "plan/plan.h"
 #include "policy/policy.h"
 
@@ -49,6 +50,7 @@ struct immure_point {
 	bool file;        /* not a directory */
 	bool optional;
 	bool ro;          /* TMPFS */
+	bool cover;       /* TEXT: also where the host has a file of this name */
 };
 
 /* A directory or file of the host that is writable inside. */
@@ -81,6 +83,7 @@ struct immure_compile {
 	bool netns;
 	bool bare;               /* backend landlock: bare.h */
 	const char *session_dir; /* then; stands for the session's own directory */
+	struct immure_rtnl_setup names; /* network.mode limited: where names are */
 
 	struct immure_point *points;
 	size_t points_n, points_cap;
@@ -174,6 +177,13 @@ int32_t immure_compile_identity(struct immure_compile *b);  /* identity.c */
 int32_t immure_compile_command(struct immure_compile *b);   /* command.c */
 int32_t immure_compile_landlock(struct immure_compile *b);  /* landlock.c */
 int32_t immure_compile_gaps(struct immure_compile *b);      /* gaps.c */
+/* network.c: where names are; files that say how to look them up; the operations;
+ * variables for programs that want a proxy; what cannot be enforced. */
+int32_t immure_compile_names(struct immure_compile *b);
+void immure_compile_lookup(struct immure_compile *b);
+int32_t immure_compile_network(struct immure_compile *b);
+void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *env);
+void immure_compile_network_gaps(struct immure_compile *b);
 
 /* One way to plan, for one backend; make.c has the table, in the order in which auto
  * tries them: what can enforce most comes first. */

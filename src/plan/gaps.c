@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What was asked for and cannot be enforced here. Nothing that is asked is
  * dropped in silence: it is in an operation, or it is a gap. An approved gap is
- * never filled with something wider: network "limited" becomes none, a cow
- * workspace read-only, a secret is not given at all. */
+ * never filled with something wider: a network rule that cannot be judged
+ * reaches nothing, a cow workspace becomes read-only, a secret is not given. */
 #include <string.h>
 
 #include "plan/compile.h"
@@ -48,29 +48,6 @@ static void gap_files(struct immure_compile *b)
 	if (p->image)
 		immure_compile_gap(b, true, "image", "file_read",
 				 "no backend here uses images", "take image out of the policy");
-}
-
-static void gap_network(struct immure_compile *b)
-{
-	const struct immure_policy *p = b->p;
-	bool host = p->network == IMMURE_NETWORK_HOST;
-
-	if (p->network == IMMURE_NETWORK_LIMITED)
-		immure_compile_gap(b, false, "network.mode", "egress_allowlist",
-				 "no backend here limits the network by name",
-				 "network.mode: none, or host");
-	if (host && p->net_allow.n)
-		immure_compile_gap(b, true, "network.allow", "egress_allowlist",
-				 "the host's network cannot be limited to the rules given",
-				 "network.mode: none, or take the rules out");
-	if (host && p->net_deny.n)
-		immure_compile_gap(b, true, "network.deny", "egress_allowlist",
-				 "nothing can be denied on the host's network",
-				 "network.mode: none, or take the rules out");
-	if (p->publish.n && !host)
-		immure_compile_gap(b, false, "network.publish", "network_ingress",
-				 "no backend here publishes ports",
-				 "take network.publish out of the policy");
 }
 
 static void gap_calls(struct immure_compile *b)
@@ -136,7 +113,7 @@ int32_t immure_compile_gaps(struct immure_compile *b)
 	if (strcmp(b->report->backend, "native") == 0)
 		gap_facts(b);
 	gap_files(b);
-	gap_network(b);
+	immure_compile_network_gaps(b);
 	for (size_t i = 0; i < b->p->secrets_n; i++)
 		immure_compile_gap(b, false, "secrets", "secret_isolation",
 				 immure_arena_printf(b->a, "no backend here delivers secret %s",

@@ -177,8 +177,12 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 		add(&q, "/run");
 		add(&q, "/sys");
 	}
-	if (p->network == IMMURE_NETWORK_HOST)
+	if (p->network != IMMURE_NETWORK_NONE)
 		add(&q, "/etc/resolv.conf");
+	if (p->network == IMMURE_NETWORK_LIMITED) {
+		add(&q, "/etc/hosts");
+		add(&q, "/etc/nsswitch.conf");
+	}
 	if (p->sensitive)
 		add_sensitive(&q, workspace);
 	for (size_t i = 0; i < p->protect.n; i++)

@@ -24,8 +24,9 @@ int32_t immure_compile_points(struct immure_compile *b)
 
 	b->netns = b->p->network != IMMURE_NETWORK_HOST;
 	b->home = home && home->real ? home->real : b->f->home;
-	r = immure_compile_files(b);
-
+	r = immure_compile_names(b);
+	if (r == 0)
+		r = immure_compile_files(b);
 	if (r == 0)
 		r = immure_compile_view(b);
 	if (r == 0)
@@ -52,10 +53,12 @@ static int32_t inside(struct immure_compile *b)
 	int32_t r;
 
 	if (!immure_compile_op(b, IMMURE_OP_HOSTNAME, "immure", NULL, "(always)") ||
-	    !simple(b, IMMURE_OP_PIVOT) ||
-	    !immure_compile_op(b, b->netns ? IMMURE_OP_LOOPBACK : IMMURE_OP_NET_HOST, NULL, NULL,
-			     "network.mode") ||
-	    !simple(b, IMMURE_OP_CLOSE_FDS) || !simple(b, IMMURE_OP_DROP_CAPS) ||
+	    !simple(b, IMMURE_OP_PIVOT))
+		return -IMMURE_ERR_NOMEM;
+	r = immure_compile_network(b);
+	if (r < 0)
+		return r;
+	if (!simple(b, IMMURE_OP_CLOSE_FDS) || !simple(b, IMMURE_OP_DROP_CAPS) ||
 	    !simple(b, IMMURE_OP_NO_NEW_PRIVS) || !simple(b, IMMURE_OP_KEYRING))
 		return -IMMURE_ERR_NOMEM;
 	r = immure_compile_landlock(b);

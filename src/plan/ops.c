@@ -14,6 +14,7 @@
 #define OPT IMMURE_OPF_OPTIONAL
 #define NOEXEC IMMURE_OPF_NOEXEC
 #define FIL IMMURE_OPF_FILE
+#define COVER IMMURE_OPF_COVER
 #define OP(k, when, what, ...) \
 	[IMMURE_OP_##k] = { .name = what, .stage = IMMURE_STAGE_##when, ##__VA_ARGS__ }
 
@@ -41,7 +42,8 @@ const struct immure_op_info immure_op_table[] = {
 	OP(SYSFS, MOUNT, "sysfs", .dst = PATH),
 	OP(SYMLINK, MOUNT, "symlink", .src = TEXT, .dst = PATH),
 	OP(DIR, MOUNT, "dir", .dst = PATH, .num = { NULL, "mode" }),
-	OP(FILE, MOUNT, "file", .src = TEXT, .dst = PATH, .num = { NULL, "mode" }),
+	OP(FILE, MOUNT, "file", .src = TEXT, .dst = PATH, .flags = OPT | COVER,
+	   .num = { NULL, "mode" }),
 	OP(MASK, MOUNT, "mask", .dst = PATH, .flags = OPT | FIL),
 	OP(MASK_KEEP, MOUNT, "mask_keep", .dst = PATH, .flags = OPT),
 	OP(READONLY, MOUNT, "readonly", .dst = PATH, .flags = OPT | FIL),
@@ -51,6 +53,12 @@ const struct immure_op_info immure_op_table[] = {
 	OP(LOOPBACK, NETWORK, "loopback"),
 	OP(NET_HOST, NETWORK, "net_host"),
 	OP(NET_CLOSED, NETWORK, "net_closed"),
+	OP(EGRESS, NETWORK, "egress", .src = TEXT, .dst = TEXT,
+	   .num = { "proxy_port", "private", "connections", "bytes_per_s" }),
+	OP(EGRESS_ALLOW, NETWORK, "egress_allow", .src = TEXT),
+	OP(EGRESS_DENY, NETWORK, "egress_deny", .src = TEXT),
+	OP(EGRESS_NET, NETWORK, "egress_net", .src = TEXT, .num = { "low", "high" }),
+	OP(PUBLISH, NETWORK, "publish", .src = TEXT, .num = { "host_port", "port" }),
 	OP(CLOSE_FDS, FDS, "close_fds"),
 	OP(DROP_CAPS, CAPS, "drop_caps"),
 	OP(NO_NEW_PRIVS, NO_NEW_PRIVS, "no_new_privs"),

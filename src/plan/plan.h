@@ -73,7 +73,8 @@ enum immure_op_kind {
 	IMMURE_OP_SYSFS,           /* dst "/sys", read-only */
 	IMMURE_OP_SYMLINK,         /* dst -> text src; ROOT_EMPTY only */
 	IMMURE_OP_DIR,             /* dst; num1 mode; in a tmpfs of ours */
-	IMMURE_OP_FILE,            /* dst; src = contents; num1 mode; in a tmpfs of ours */
+	IMMURE_OP_FILE,            /* dst; src = contents; num1 mode; in a tmpfs of ours, or with
+	                            * COVER over what is there, wherever that is */
 	IMMURE_OP_MASK,            /* dst answers EACCES; FILE is for readers: look what it is */
 	IMMURE_OP_MASK_KEEP,       /* dst answers EACCES, except the BINDs below it that follow */
 	IMMURE_OP_READONLY,        /* dst, inside a writable area, becomes read-only (its own mount) */
@@ -83,6 +84,16 @@ enum immure_op_kind {
 	IMMURE_OP_LOOPBACK,        /* bring lo up */
 	IMMURE_OP_NET_HOST,        /* share the host's network: no namespace */
 	IMMURE_OP_NET_CLOSED,      /* no socket can be made: no namespace */
+	IMMURE_OP_EGRESS,          /* instead of LOOPBACK: src, dst: ranges of names, v4 and v6;
+	                            * num0: port of the proxy, 0 = none; num1: names may lead to
+	                            * private networks; num2: connections, 0 = the default; num3:
+	                            * bytes a second, 0 = no limit */
+	IMMURE_OP_EGRESS_ALLOW,    /* src: a rule in normal form */
+	IMMURE_OP_EGRESS_DENY,     /* the same */
+	IMMURE_OP_EGRESS_NET,      /* src: an address or network that a rule names; num0 to num1:
+	                            * its ports */
+	IMMURE_OP_PUBLISH,         /* src: an address of the host; num0: its port; num1: the port
+	                            * inside */
 	IMMURE_OP_CLOSE_FDS,
 	IMMURE_OP_DROP_CAPS,       /* all sets, bounding and ambient included */
 	IMMURE_OP_NO_NEW_PRIVS,
@@ -111,6 +122,7 @@ enum {
 	IMMURE_OPF_BUILD = 16,
 	IMMURE_OPF_ANYWHERE = 32,
 	IMMURE_OPF_ALLOWED = 64, /* watched and reported, not quarantined */
+	IMMURE_OPF_COVER = 128,  /* FILE: mounted over what stands there */
 };
 
 struct immure_op {

@@ -172,7 +172,8 @@ static bool describe_mount(struct immure_buf *o, const struct immure_op *op)
 		put_path(o, "directory ", op);
 		break;
 	case IMMURE_OP_FILE:
-		put_path(o, "generated ", op);
+		put_path(o, op->flags & IMMURE_OPF_COVER ? "generated, over the host's: " : "generated ",
+			 op);
 		break;
 	case IMMURE_OP_MASK:
 		put_path(o, "deny ", op);
@@ -214,9 +215,57 @@ static const char *rule_name(uint64_t rights)
 						     "Landlock: read below ";
 }
 
+static void put_ports(struct immure_buf *o, const struct immure_op *op)
+{
+	immure_buf_printf(o, " port%s %llu", op->num[0] == op->num[1] ? "" : "s",
+			  (unsigned long long)op->num[0]);
+	if (op->num[0] != op->num[1])
+		immure_buf_printf(o, " to %llu", (unsigned long long)op->num[1]);
+}
+
+static bool describe_network(struct immure_buf *o, const struct immure_op *op)
+{
+	switch (op->kind) {
+	case IMMURE_OP_LOOPBACK:
+		immure_buf_puts(o, "loopback only, no way out");
+		break;
+	case IMMURE_OP_NET_HOST:
+		immure_buf_puts(o, "the host's network");
+		break;
+	case IMMURE_OP_NET_CLOSED:
+		immure_buf_puts(o, "no network: no socket can be made");
+		break;
+	case IMMURE_OP_EGRESS:
+		immure_buf_puts(o, "names only (");
+		put(o, op->src);
+		immure_buf_puts(o, ", ");
+		put(o, op->dst);
+		immure_buf_puts(o, "), judged outside");
+		break;
+	case IMMURE_OP_EGRESS_ALLOW:
+	case IMMURE_OP_EGRESS_DENY:
+		immure_buf_puts(o, op->kind == IMMURE_OP_EGRESS_ALLOW ? "may reach " : "may not reach ");
+		put(o, op->src);
+		break;
+	case IMMURE_OP_EGRESS_NET:
+		immure_buf_puts(o, "by address: ");
+		put(o, op->src);
+		put_ports(o, op);
+		break;
+	case IMMURE_OP_PUBLISH:
+		immure_buf_printf(o, "port %llu is the host's ", (unsigned long long)op->num[1]);
+		put(o, op->src);
+		immure_buf_printf(o, " port %llu", (unsigned long long)op->num[0]);
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
 static void describe(struct immure_buf *o, const struct immure_op *op)
 {
-	if (describe_limit(o, op) || describe_mount(o, op))
+	if (describe_limit(o, op) || describe_mount(o, op) || describe_network(o, op))
 		return;
 	switch (op->kind) {
 	case IMMURE_OP_NAMESPACES:
@@ -231,17 +280,8 @@ static void describe(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_puts(o, "host name ");
 		put(o, op->src);
 		break;
-	case IMMURE_OP_LOOPBACK:
-		immure_buf_puts(o, "loopback only, no way out");
-		break;
-	case IMMURE_OP_NET_CLOSED:
-		immure_buf_puts(o, "no network: no socket can be made");
-		break;
 	case IMMURE_OP_SESSION_DIR:
 		put_path(o, "temporary files in a directory of its own, ", op);
-		break;
-	case IMMURE_OP_NET_HOST:
-		immure_buf_puts(o, "the host's network");
 		break;
 	case IMMURE_OP_LANDLOCK:
 		immure_buf_printf(o, "Landlock ABI %llu%s", (unsigned long long)op->num[0],

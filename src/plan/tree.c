@@ -399,13 +399,15 @@ static int32_t put(struct walk *w, const struct immure_point *pt)
 		return put_tmpfs(w, in, pt);
 	case IMMURE_POINT_SYMLINK:
 	case IMMURE_POINT_TEXT:
-		if (in->state != EMPTY)
+		if (in->state == MASKED || (in->state != EMPTY && !pt->cover))
 			return 0; /* the host's own is there */
 		op = immure_compile_op(w->b, pt->kind == IMMURE_POINT_SYMLINK ? IMMURE_OP_SYMLINK :
 				     IMMURE_OP_FILE, pt->src, pt->path, pt->key);
 		if (!op)
 			return -IMMURE_ERR_NOMEM;
 		op->num[1] = pt->mode;
+		if (in->state != EMPTY)
+			op->flags = IMMURE_OPF_COVER | (pt->optional ? IMMURE_OPF_OPTIONAL : 0u);
 		return 0;
 	case IMMURE_POINT_MASK:
 		return put_mask(w, in, pt);

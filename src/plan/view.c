@@ -106,10 +106,12 @@ static void system_view(struct immure_compile *b)
 	for (size_t i = 0; immure_system_etc[i]; i++)
 		system_path(b, immure_system_etc[i]);
 	accounts(b);
-	text(b, "/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\n"
-	     "hosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n");
+	if (b->p->network != IMMURE_NETWORK_LIMITED)
+		text(b, "/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\n"
+		     "hosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n");
 	if (b->netns) {
-		text(b, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
+		if (b->p->network == IMMURE_NETWORK_NONE)
+			text(b, "/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
 	} else {
 		system_path(b, "/etc/hosts");
 		system_path(b, "/etc/resolv.conf");
@@ -199,5 +201,6 @@ int32_t immure_compile_view(struct immure_compile *b)
 	(void)immure_compile_point(b, IMMURE_POINT_DEV, IMMURE_RANK_STRUCTURE, "/dev", KEY_ALWAYS);
 	(void)immure_compile_point(b, IMMURE_POINT_PROC, IMMURE_RANK_STRUCTURE, "/proc",
 				 KEY_ALWAYS);
+	immure_compile_lookup(b);
 	return tmp_areas(b);
 }

@@ -222,6 +222,33 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "network_egress", .example = "\"198.18.0.0/15\"",
 	},
 	{
+		KEY("network.connections"), .type = IMMURE_KEY_COUNT, .offset = AT(net_connections),
+		.min = 1, .max = 65536, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "connections", .argument = "N", .help = "connections open at one time",
+		.doc = "How many connections may be open at one time with network.mode limited; more "
+		       "are reset. 4096 unless given.",
+		.enforced_by = "network_egress", .example = "256",
+	},
+	{
+		KEY("network.bandwidth"), .type = IMMURE_KEY_SIZE, .offset = AT(net_bandwidth),
+		.min = 1024, .max = MAX_BYTES, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "bandwidth", .argument = "SIZE", .help = "bytes a second over the network",
+		.doc = "How many bytes a second pass with network.mode limited, both directions "
+		       "and all connections together.",
+		.enforced_by = "network_egress", .example = "\"10M\"",
+	},
+	{
+		KEY("network.proxy"), .type = IMMURE_KEY_BOOL, .offset = AT(net_proxy),
+		.fallback = "true", .tighten = IMMURE_TIGHTEN_FALSE,
+		.flag = "proxy", .argument = "BOOL", .choices = "true|false",
+		.help = "with network.mode limited, set proxy variables",
+		.doc = "Whether, with network.mode limited, HTTPS_PROXY and its kin point at the "
+		       "gatekeeper, for programs that look up no names themselves; no program "
+		       "needs it. The same rules hold there. Variables that environment.set or "
+		       "environment.pass give are left as they are.",
+		.enforced_by = "network_egress", .example = "true",
+	},
+	{
 		KEY("environment.pass"), .type = IMMURE_KEY_STRINGS, .offset = AT(env_pass),
 		.check = immure_check_pass, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "pass", .argument = "NAME",

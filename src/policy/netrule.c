@@ -412,6 +412,30 @@ static const char *print_host(const struct immure_netrule *r, char *buf, size_t 
 	return buf;
 }
 
+const char *immure_address_print(enum immure_host_kind kind, const unsigned char address[16],
+				 char ret[IMMURE_ADDRESS_TEXT])
+{
+	/* Fits, and both families are known everywhere. */
+	return inet_ntop(kind == IMMURE_HOST_NET6 ? AF_INET6 : AF_INET, address, ret,
+			 IMMURE_ADDRESS_TEXT);
+}
+
+unsigned int immure_netrule_localhost(const struct immure_netrule *r, struct immure_netrule ret[2])
+{
+	if (r->kind != IMMURE_HOST_NAME || strcmp(r->name, "localhost") != 0)
+		return 0;
+	for (unsigned int i = 0; i < 2; i++) {
+		ret[i] = *r;
+		ret[i].kind = i ? IMMURE_HOST_NET6 : IMMURE_HOST_NET4;
+		ret[i].name = NULL;
+		ret[i].prefix = i ? 128 : 32;
+		memset(ret[i].address, 0, sizeof(ret[i].address));
+		ret[i].address[0] = i ? 0 : 127;
+		ret[i].address[i ? 15 : 3] = 1;
+	}
+	return 2;
+}
+
 char *immure_netrule_print(struct immure_arena *a, const struct immure_netrule *r)
 {
 	char host[IMMURE_HOST_NAME_MAX + 16], methods[80] = "", ports[24] = "";

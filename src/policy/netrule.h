@@ -61,6 +61,13 @@ int immure_host_name_normalize(const char *name, size_t len, char *ret,
 			       struct immure_complaint *c);
 /* "192.0.2.1" or "2001:db8::1" without brackets; the kind, or -EINVAL. */
 int immure_address_parse(const char *text, unsigned char ret[16]);
+/* A rule for the name localhost is one for its two addresses as well: the name is in
+ * every /etc/hosts, so nobody is asked for it. How many there are in ret, 0 or 2. */
+unsigned int immure_netrule_localhost(const struct immure_netrule *r, struct immure_netrule ret[2]);
+enum { IMMURE_ADDRESS_TEXT = 46 };
+/* Without brackets or bits. */
+const char *immure_address_print(enum immure_host_kind kind, const unsigned char address[16],
+				 char ret[IMMURE_ADDRESS_TEXT]);
 /* Whether a normalised name, or an address, is the rule's. */
 bool immure_netrule_has_name(const struct immure_netrule *r, const char *name);
 bool immure_netrule_has_address(const struct immure_netrule *r, enum immure_host_kind kind,

@@ -69,6 +69,9 @@ struct immure_policy {
 	struct immure_strv net_allow, net_deny, publish;
 	bool net_private;          /* named hosts may resolve to private ranges */
 	const char *net_prefix;    /* synthetic addresses, CIDR, NULL = built in */
+	uint64_t net_connections;  /* open at one time, 0 = the gatekeeper's default */
+	uint64_t net_bandwidth;    /* bytes a second, both ways together, 0 = no limit */
+	bool net_proxy;            /* variables that point programs at a proxy of ours */
 
 	struct immure_strv env_pass;
 	struct immure_env_set *env_set;

@@ -115,29 +115,21 @@ static void adopt_terminal(struct immure_run *run, int fd)
 
 static int32_t on_message(struct immure_run *run)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
 	struct immure_init_msg m;
-	struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.space,
-			      .msg_controllen = sizeof(control.space) };
-	ssize_t n = recvmsg(run->sealed.sock_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	struct cmsghdr *c;
-	int fd = -1;
+	int fds[IMMURE_INIT_FDS_MAX], fd;
+	int32_t r = immure_sealed_receive(&run->sealed, &m, fds, run->err);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (r == 0)
 		return 0;
-	if (n != sizeof(m)) { /* end of file: init died without a word */
-		run->init_gone = true;
-		return 0;
+	if (r < 0) {
+		run->init_gone = r == -IMMURE_ERR_IO;
+		if (!run->init_gone)
+			immure_run_kill(run);
+		return run->init_gone ? 0 : r;
 	}
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	fd = immure_take_fd(&fds[0]);
+	for (int i = 1; i < IMMURE_INIT_FDS_MAX; i++)
+		immure_close(&fds[i]); /* no message that is heard here has more */
 	switch (m.type) {
 	case IMMURE_INIT_FAILED:
 		run->failure = m;
@@ -249,7 +241,7 @@ static void on_control(struct immure_run *run)
 
 /* ---- the loop ---- */
 
-enum { P_SOCK, P_PIDFD, P_SIGNAL, P_TIMER, P_CONTROL, P_RELAYS, P_MAX = P_RELAYS + 2 * RELAY_MAX };
+enum { P_SOCK, P_PIDFD, P_SIGNAL, P_TIMER, P_CONTROL, P_GATE, P_RELAYS, P_MAX = P_RELAYS + 2 * RELAY_MAX };
 
 static void watch_relays(struct immure_run *run, struct pollfd *p)
 {
@@ -295,6 +287,8 @@ int32_t immure_run_loop(struct immure_run *run)
 		p[P_SIGNAL] = (struct pollfd){ .fd = run->signal_fd, .events = POLLIN };
 		p[P_TIMER] = (struct pollfd){ .fd = run->timer_fd, .events = POLLIN };
 		p[P_CONTROL] = (struct pollfd){ .fd = run->o->control_fd, .events = POLLIN };
+		p[P_GATE] = (struct pollfd){ .fd = immure_gatekeeper_fd(run->sealed.gate),
+					     .events = POLLIN };
 		watch_relays(run, p + P_RELAYS);
 		if (poll(p, P_MAX, -1) < 0) {
 			if (errno == EINTR)
@@ -314,6 +308,8 @@ int32_t immure_run_loop(struct immure_run *run)
 			on_timer(run);
 		if (p[P_CONTROL].revents)
 			on_control(run);
+		if (p[P_GATE].revents)
+			immure_gatekeeper_step(run->sealed.gate);
 	}
 	if (r == 0 && run->attacking && run->init_gone && !run->failure.type)
 		r = after_attack(run); /* judged by what it managed to say: it falls short */

@@ -105,6 +105,38 @@ bool immure_result_add_found(struct immure_result *r, const char *path, const ch
 	return true;
 }
 
+bool immure_result_add_denial(struct immure_result *r, const struct immure_denial *d)
+{
+	struct immure_network *n = &r->network;
+	struct immure_denial *to;
+
+	if (n->denied_n == IMMURE_DENIED_MAX)
+		return false;
+	if (n->denied_n == n->denied_cap) {
+		size_t cap = n->denied_cap ? n->denied_cap * 2 : 8;
+		struct immure_denial *v = immure_arena_alloc(&r->arena, cap * sizeof(*v));
+
+		if (!v)
+			return false;
+		if (n->denied_n)
+			memcpy(v, n->denied, n->denied_n * sizeof(*v));
+		n->denied = v;
+		n->denied_cap = cap;
+	}
+	to = &n->denied[n->denied_n];
+	*to = *d;
+	to->step = immure_arena_strdup(&r->arena, d->step);
+	to->host = immure_arena_strdup(&r->arena, d->host);
+	to->why = immure_arena_strdup(&r->arena, d->why);
+	to->rule = immure_arena_strdup(&r->arena, d->rule);
+	to->add = immure_arena_strdup(&r->arena, d->add);
+	to->exe = immure_arena_strdup(&r->arena, d->exe);
+	if (r->arena.failed)
+		return false;
+	n->denied_n++;
+	return true;
+}
+
 /* ---- public ---- */
 
 int32_t immure_result_outcome(const immure_result *r)
@@ -194,6 +226,47 @@ static void json_usage(const struct immure_result *r, struct immure_jsonw *w)
 	immure_jsonw_end(w, '}');
 }
 
+static void json_network(const struct immure_result *r, struct immure_jsonw *w)
+{
+	const struct immure_network *n = &r->network;
+
+	if (!n->there) {
+		immure_jsonw_null(w, "network");
+		return;
+	}
+	immure_jsonw_object(w, "network");
+	immure_jsonw_uint(w, "connections", n->connections);
+	immure_jsonw_uint(w, "bytes_out", n->bytes_out);
+	immure_jsonw_uint(w, "bytes_in", n->bytes_in);
+	immure_jsonw_uint(w, "lookups", n->lookups);
+	immure_jsonw_uint(w, "gatekeeper_restarts", n->restarts);
+	immure_jsonw_array(w, "denied");
+	for (size_t i = 0; i < n->denied_n; i++) {
+		const struct immure_denial *d = &n->denied[i];
+
+		immure_jsonw_object(w, NULL);
+		immure_jsonw_str(w, "step", d->step);
+		immure_jsonw_str(w, "host", d->host);
+		if (d->port)
+			immure_jsonw_uint(w, "port", d->port);
+		else
+			immure_jsonw_null(w, "port");
+		immure_jsonw_str(w, "why", d->why);
+		immure_jsonw_str(w, "rule", d->rule[0] ? d->rule : NULL);
+		immure_jsonw_str(w, "add", d->add[0] ? d->add : NULL);
+		immure_jsonw_str(w, "exe", d->exe[0] ? d->exe : NULL);
+		if (d->pid)
+			immure_jsonw_uint(w, "pid", d->pid);
+		else
+			immure_jsonw_null(w, "pid");
+		immure_jsonw_uint(w, "count", d->count);
+		immure_jsonw_end(w, '}');
+	}
+	immure_jsonw_end(w, ']');
+	immure_jsonw_uint(w, "denied_more", n->denied_more);
+	immure_jsonw_end(w, '}');
+}
+
 static void json_trace(const struct immure_result *r, struct immure_jsonw *w)
 {
 	uint64_t last = r->trace_ns[IMMURE_TRACE_START];
@@ -243,6 +316,7 @@ void immure_result_json(const struct immure_result *r, struct immure_buf *out)
 		immure_jsonw_end(&w, '}');
 	}
 	immure_jsonw_end(&w, ']');
+	json_network(r, &w);
 	json_trace(r, &w);
 	if (r->proof_json)
 		immure_jsonw_raw(&w, "proof", r->proof_json);
@@ -289,6 +363,28 @@ static void put_text(struct immure_buf *out, const char *s)
 	immure_buf_put(out, s ? s : "", n);
 }
 
+static void put_network(const struct immure_network *n, struct immure_buf *out)
+{
+	const uint64_t numbers[] = { n->there, n->connections, n->bytes_out, n->bytes_in, n->lookups,
+				     n->restarts, n->denied_more, n->denied_n };
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		immure_buf_put_u64(out, numbers[i]);
+	for (size_t i = 0; i < n->denied_n; i++) {
+		const struct immure_denial *d = &n->denied[i];
+
+		immure_buf_put_u32(out, d->port);
+		immure_buf_put_u32(out, d->pid);
+		immure_buf_put_u64(out, d->count);
+		put_text(out, d->step);
+		put_text(out, d->host);
+		put_text(out, d->why);
+		put_text(out, d->rule);
+		put_text(out, d->add);
+		put_text(out, d->exe);
+	}
+}
+
 int32_t immure_result_encode(const struct immure_result *r, struct immure_buf *out)
 {
 	immure_buf_put_u32(out, codec_magic);
@@ -321,6 +417,7 @@ int32_t immure_result_encode(const struct immure_result *r, struct immure_buf *o
 		put_text(out, r->found[i].action);
 		put_text(out, r->found[i].to);
 	}
+	put_network(&r->network, out);
 	return immure_buf_ok(out) ? 0 : -IMMURE_ERR_NOMEM;
 }
 
@@ -370,6 +467,36 @@ static const char *get_name(struct reader *in, struct immure_arena *a)
 	return s ? s : "";
 }
 
+static void get_network(struct reader *in, struct immure_result *r)
+{
+	struct immure_network *n = &r->network;
+	uint64_t count;
+
+	n->there = get(in, 8) != 0;
+	n->connections = get(in, 8);
+	n->bytes_out = get(in, 8);
+	n->bytes_in = get(in, 8);
+	n->lookups = get(in, 8);
+	n->restarts = get(in, 8);
+	n->denied_more = get(in, 8);
+	count = get(in, 8);
+	for (uint64_t i = 0; i < count && !in->bad; i++) {
+		struct immure_denial d = { 0 };
+
+		d.port = (uint32_t)get(in, 4);
+		d.pid = (uint32_t)get(in, 4);
+		d.count = get(in, 8);
+		d.step = get_name(in, &r->arena);
+		d.host = get_name(in, &r->arena);
+		d.why = get_name(in, &r->arena);
+		d.rule = get_name(in, &r->arena);
+		d.add = get_name(in, &r->arena);
+		d.exe = get_name(in, &r->arena);
+		if (!immure_result_add_denial(r, &d))
+			in->bad = true;
+	}
+}
+
 int32_t immure_result_decode(const void *data, size_t len, struct immure_result **ret)
 {
 	struct reader in = { .p = data, .left = len };
@@ -409,6 +536,7 @@ int32_t immure_result_decode(const void *data, size_t len, struct immure_result 
 		if (!immure_result_add_found(r, path, why, action, to))
 			in.bad = true;
 	}
+	get_network(&in, r);
 	if (in.bad || in.left || r->arena.failed || r->outcome < IMMURE_OUTCOME_EXITED ||
 	    r->outcome > IMMURE_OUTCOME_REFUSED || r->verdict < 0 ||
 	    r->verdict > IMMURE_VERDICT_INTERRUPTED) {

@@ -20,6 +20,28 @@ struct immure_found {
 	const char *to;     /* where it was moved; renamed: its name now; "" */
 };
 
+/* Something of the network that was denied, the same thing once. */
+struct immure_denial {
+	const char *step;  /* "lookup", "connect", "dial", "content", "cut", "limit" */
+	const char *host;
+	const char *why;
+	const char *rule;  /* that decided; "" = none matches */
+	const char *add;   /* the rule that would allow it; "" = none would */
+	const char *exe;   /* who was first, "" = gone or unknown */
+	uint32_t pid;      /* as the session numbers it */
+	uint32_t port;     /* 0 = none: a lookup */
+	uint64_t count;    /* how often the gatekeeper said so */
+};
+
+struct immure_network {
+	bool there; /* the session had a gatekeeper */
+	uint64_t connections, bytes_out, bytes_in, lookups;
+	uint64_t restarts;
+	struct immure_denial *denied;
+	size_t denied_n, denied_cap;
+	uint64_t denied_more; /* that are not in the list */
+};
+
 struct immure_result {
 	struct immure_arena arena;
 	int32_t outcome, code, verdict;
@@ -36,17 +58,20 @@ struct immure_result {
 	const char *notices;         /* lines, "" */
 	const char *proof_json, *proof_text; /* NULL: not asked for */
 	uint64_t proof_points, proof_short;
+	struct immure_network network;
 	uint64_t trace_ns[20];       /* see trace_names, 0 = not recorded */
 };
 
 /* A command can leave as many things as it likes: so many are in the record. */
-enum { IMMURE_FOUND_MAX = 10000 };
+enum { IMMURE_FOUND_MAX = 10000, IMMURE_DENIED_MAX = 1000 };
 
 struct immure_result *immure_result_new(void);
 void immure_result_notice(struct immure_result *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 bool immure_result_add_found(struct immure_result *r, const char *path, const char *why,
 			     const char *action, const char *to);
+/* Copies. */
+bool immure_result_add_denial(struct immure_result *r, const struct immure_denial *d);
 int32_t immure_result_encode(const struct immure_result *r, struct immure_buf *out);
 int32_t immure_result_decode(const void *data, size_t len, struct immure_result **ret);
 void immure_result_json(const struct immure_result *r, struct immure_buf *out);

@@ -174,6 +174,8 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 	if (r == 0)
 		r = immure_bare_name(&s->bare, s->plan, err);
 	if (r == 0)
+		r = immure_gatekeeper_new(s->plan, s->egress, &s->gate, err);
+	if (r == 0)
 		r = prepare_cgroup(s, err);
 	if (r == 0 && s->bare.wanted)
 		r = immure_bare_make(&s->bare, s->plan, &s->init, err);
@@ -272,6 +274,43 @@ int32_t immure_sealed_send(struct immure_sealed *s, uint32_t type, int32_t statu
 	return sendmsg(s->sock_fd, &msg, MSG_NOSIGNAL) == sizeof(m) ? 0 : -IMMURE_ERR_IO;
 }
 
+int32_t immure_sealed_receive(struct immure_sealed *s, struct immure_init_msg *ret,
+			      int fds[IMMURE_INIT_FDS_MAX], struct immure_error **err)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(IMMURE_INIT_FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = ret, .iov_len = sizeof(*ret) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.space,
+			      .msg_controllen = sizeof(control.space) };
+	ssize_t n = recvmsg(s->sock_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	size_t count = 0;
+
+	for (int i = 0; i < IMMURE_INIT_FDS_MAX; i++)
+		fds[i] = -1;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (c && c->cmsg_type == SCM_RIGHTS) {
+		count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(c), count * sizeof(int));
+	}
+	if (n != sizeof(*ret)) { /* end of file: init died without a word */
+		for (size_t i = 0; i < count; i++)
+			immure_close(&fds[i]);
+		return -IMMURE_ERR_IO;
+	}
+	if (ret->type == IMMURE_INIT_NETWORK) {
+		int32_t r = immure_gatekeeper_adopt(s->gate, ret, fds, count, s->child.pid, err);
+
+		return r < 0 ? r : 1;
+	}
+	return 1;
+}
+
 /* ---- end ---- */
 
 void immure_sealed_kill(struct immure_sealed *s)
@@ -325,6 +364,8 @@ int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 	immure_janitor_dismiss(&s->janitor);
 	immure_close(&s->sock_fd);
 	immure_close(&s->init.report_fd);
+	immure_gatekeeper_free(s->gate);
+	s->gate = NULL;
 	immure_filter_free(&s->user_filter);
 	return r;
 }

@@ -3,7 +3,7 @@
  * runs in it, and for whom, is the business of its owner: one command for the
  * length of a call (supervise.c), or many over a long time.
  *
- *   prepare   own directories, filter, cgroup   (nothing of the payload exists)
+ *   prepare   own directories, filter, cgroup, gatekeeper   (nothing of the payload exists)
  *   start     init, in whatever the plan's backend makes; id maps
  *   end       init is dead, so everything inside is
  *   done      cgroup removed, all closed; from any state, more than once
@@ -17,6 +17,7 @@
 #include "backend/backend.h"
 #include "init/init.h"
 #include "session/bare.h"
+#include "session/gatekeeper.h"
 #include "session/janitor.h"
 
 struct immure_sealed {
@@ -31,6 +32,8 @@ struct immure_sealed {
 	struct immure_backend_child child;
 	int sock_fd;           /* our end of the pair to init */
 	int left_running;      /* -errno: something of the session would not end */
+	const char *egress;    /* immure-egress; NULL: the installed one. Set before prepare */
+	struct immure_gatekeeper *gate; /* NULL: the plan needs none */
 	struct timespec since; /* CLOCK_REALTIME_COARSE just before start */
 };
 
@@ -41,6 +44,11 @@ int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct 
 /* One message to init, with 0..3 descriptors when fds is not NULL. When init is
  * gone -IMMURE_ERR_IO; its end is noticed by whoever watches child.pidfd. */
 int32_t immure_sealed_send(struct immure_sealed *s, uint32_t type, int32_t status, const int fds[3]);
+/* One message of init's: 1, with its descriptors in fds, the rest -1; what belongs
+ * to the network goes to the gatekeeper by itself. 0: none now. -IMMURE_ERR_IO: init is
+ * gone. Another negative code, with err set: what it said must end the session. */
+int32_t immure_sealed_receive(struct immure_sealed *s, struct immure_init_msg *ret,
+			      int fds[IMMURE_INIT_FDS_MAX], struct immure_error **err);
 /* SIGKILL to init, and so to everything inside. */
 void immure_sealed_kill(struct immure_sealed *s);
 /* Waits for init's end. usage: of init and all it waited for; may be NULL. */

@@ -194,6 +194,9 @@ static int32_t refusal(struct immure_run *run)
 						 "break the link");
 	else if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == ELOOP)
 		immure_error_set_hint(*run->err, "it became a symbolic link after the plan was made");
+	else if (run->err && *run->err && m->stage == IMMURE_STAGE_NETWORK && m->errnum == EOPNOTSUPP)
+		immure_error_set_hint(*run->err, "rules for addresses need nf_tables with tproxy in the "
+						 "kernel; name hosts instead");
 	return r;
 }
 
@@ -312,6 +315,7 @@ static int32_t carry_out(struct immure_run *run)
 				"the session ended before the command was started");
 	if (r == 0 && !run->rejected)
 		judge(run);
+	immure_gatekeeper_finish(run->sealed.gate, run->result);
 	if (run->ready || run->started)
 		immure_watch_collect(run->plan, &run->sealed.since, run->o->state_dir, run->result);
 	return r;
@@ -339,6 +343,7 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 	if (!run.result)
 		return immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
 	immure_sealed_init(&run.sealed, plan);
+	run.sealed.egress = options->egress;
 	(void)sigprocmask(SIG_SETMASK, NULL, &run.saved_mask); /* only asks */
 	run.result->backend = immure_arena_strdup(&run.result->arena, plan->backend);
 	run.result->profile = immure_arena_strdup(&run.result->arena, plan->profile);

@@ -29,6 +29,7 @@ struct immure_supervise_options {
 	int control_fd;         /* -1, or where requests come from: its end ends the session */
 	bool trace;
 	bool count;             /* also record what costs something: processes, plan hash */
+	const char *egress;     /* path of immure-egress; NULL: the installed one */
 	const char *state_dir;  /* for the quarantine, may be NULL */
 	const struct immure_before *before; /* may be NULL */
 };

@@ -74,7 +74,7 @@ static void all_work(void **state)
 		assert_non_null(r->dims[d].mechanism);
 	}
 	assert_true(r->capabilities & 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE);
-	assert_false(r->capabilities & 1u << IMMURE_CAP_EGRESS_ALLOWLIST);
+	assert_true(r->capabilities & 1u << IMMURE_CAP_EGRESS_ALLOWLIST);
 	immure_arena_done(&a);
 }
 

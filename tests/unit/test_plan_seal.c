@@ -113,7 +113,9 @@ static void round_trip(void **state)
 	void *data, *twice;
 	size_t n, m;
 
-	host_must(h, "ci", "network.mode=limited", "workspace.mode=cow",
+	host_must(h, "ci", "network.mode=limited", "+network.allow=*.example.com:443",
+		  "+network.allow=10.0.0.0/8:80-90", "+network.deny=a.example.com",
+		  "+network.publish=8080:80", "network.connections=7", "workspace.mode=cow",
 		  "require.downgrade=writable_layer", NULL);
 	assert_int_equal(immure_plan_seal_bytes(h->plan, &data, &n, NULL), 0);
 	assert_int_equal(immure_plan_unseal(data, n, &again, NULL), 0);
@@ -327,9 +329,12 @@ static void golden(void **state)
 	char path[512], *want = NULL, *text;
 	size_t n;
 
+	host_has(h, "/etc/resolv.conf", 'f');
+	host_has(h, "/etc/hosts", 'f');
 	host_must(h, "dev", "limits.memory=1G", "limits.processes=50", "limits.wall_time=10s",
 		  "+files.deny=/home/u/ws/later", "network.mode=limited", "files.protected=false",
-		  NULL);
+		  "require.capabilities=audit_log", "+network.allow=pypi.org:443", "+network.allow=192.0.2.0/24:80-90",
+		  "+network.deny=*.evil.example", "+network.publish=8080", NULL);
 	text = immure_plan_text(h->plan);
 	assert_non_null(text);
 	assert_null(strstr(text, "xterm")); /* names of variables only */

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of a gatekeeper, shared by gatekeeper.c (the worker's life),
+ * gateplan.c (what it is told) and gatelog.c (what it denied). */
+#ifndef IMMURE_SESSION_GATEKEEP_H
+#define IMMURE_SESSION_GATEKEEP_H
+
+#include "egress/wire.h"
+#include "session/gatekeeper.h"
+
+enum immure_gate_state { IMMURE_GATE_IDLE, IMMURE_GATE_RUNNING, IMMURE_GATE_CLOSED };
+
+/* Distinct denials that are kept; more are counted. */
+enum { IMMURE_GATE_DENIALS = 256 };
+
+struct immure_gate_rules {
+	struct immure_arena arena;
+	struct immure_strv allow, deny;
+	struct immure_rtnl_net *nets;
+	size_t nets_n;
+};
+
+struct immure_gatekeeper {
+	struct immure_arena arena; /* of denials */
+	enum immure_gate_state state;
+	bool adopted;
+	int epoll_fd, activate_fd; /* the second: the listeners, watched as one */
+	int program_fd;
+	int init_pid;
+	struct immure_netplumb plumb;
+	struct immure_rtnl_setup routes;
+	int userns_fd, netns_fd;
+	int listeners[IMMURE_EGRESS_PUBLISH_MAX];
+
+	struct immure_gate_rules rules;
+	struct immure_egress_config config; /* its rules are those of `rules` */
+	int wire_fd, pidfd;
+	pid_t pid;
+	uint32_t last_id, answered;
+	struct immure_wire_done done;
+	uint32_t deaths, recent;
+	uint64_t first_death;
+	char closed_why[128], failed_why[IMMURE_WIRE_TEXT];
+
+	struct immure_wire_stats stats, total; /* of this worker, of those before */
+	struct immure_denial denials[IMMURE_GATE_DENIALS];
+	size_t denials_n;
+	uint64_t denials_more;
+};
+
+/* ---- gateplan.c ---- */
+
+int32_t immure_gate_open_program(struct immure_gatekeeper *g, const char *program,
+				 struct immure_error **err);
+int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_plan *plan,
+			      struct immure_error **err);
+/* Copies, checks, and finds what is by address. */
+int32_t immure_gate_rules_take(struct immure_gate_rules *r, const struct immure_strv *allow,
+			       const struct immure_strv *deny, struct immure_error **err);
+void immure_gate_rules_use(struct immure_gatekeeper *g);
+void immure_gate_rules_done(struct immure_gate_rules *r);
+
+/* ---- gatelog.c ---- */
+
+void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_denied *d);
+void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *result);
+
+#endif

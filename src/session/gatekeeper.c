@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session/gatekeeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/jsonw.h"
+#include "session/gatekeep.h"
+#include "session/gateproc.h"
+#include "session/whose.h"
+
+/* A worker that a command can make end is a fault; that it ends over and over
+ * is an attack, and no more connections are the answer. */
+enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300 };
+
+enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD };
+
+static uint64_t now_s(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
+	return (uint64_t)ts.tv_sec;
+}
+
+static bool watch(int epoll_fd, int fd, uint64_t tag)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u64 = tag };
+
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+static void unwatch(int epoll_fd, int fd)
+{
+	if (fd >= 0)
+		(void)epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* not in it is as good */
+}
+
+/* ---- life of the worker ---- */
+
+static void close_for_good(struct immure_gatekeeper *g, const char *why)
+{
+	if (g->state == IMMURE_GATE_CLOSED)
+		return;
+	g->state = IMMURE_GATE_CLOSED;
+	(void)snprintf(g->closed_why, sizeof(g->closed_why), "%s", why);
+	unwatch(g->epoll_fd, g->activate_fd);
+	immure_close(&g->activate_fd);
+	immure_close(&g->wire_fd);
+	immure_gateproc_end(&g->pid, &g->pidfd);
+	immure_netplumb_done(&g->plumb);
+	for (uint32_t i = 0; i < g->config.publish_n; i++)
+		immure_close(&g->listeners[i]);
+	immure_close(&g->userns_fd);
+	immure_close(&g->netns_fd);
+}
+
+static void add_up(struct immure_wire_stats *to, const struct immure_wire_stats *s)
+{
+	to->connections_all += s->connections_all;
+	to->bytes_out += s->bytes_out;
+	to->bytes_in += s->bytes_in;
+	to->lookups += s->lookups;
+	to->denied += s->denied;
+	to->lost += s->lost;
+}
+
+static void worker_ended(struct immure_gatekeeper *g)
+{
+	uint64_t now = now_s();
+
+	unwatch(g->epoll_fd, g->wire_fd);
+	unwatch(g->epoll_fd, g->pidfd);
+	immure_close(&g->wire_fd);
+	immure_gateproc_end(&g->pid, &g->pidfd);
+	add_up(&g->total, &g->stats);
+	memset(&g->stats, 0, sizeof(g->stats));
+	g->deaths++;
+	if (now - g->first_death > DEATHS_SECONDS) {
+		g->first_death = now;
+		g->recent = 0;
+	}
+	if (++g->recent > DEATHS_MAX) {
+		close_for_good(g, "immure-egress ended too often");
+		return;
+	}
+	g->state = IMMURE_GATE_IDLE;
+	if (!watch(g->epoll_fd, g->activate_fd, TAG_ACTIVATE))
+		close_for_good(g, "the listeners cannot be watched");
+}
+
+static void start_worker(struct immure_gatekeeper *g)
+{
+	IMMURE_CLEANUP_FD int config_fd = -1;
+	int r;
+
+	unwatch(g->epoll_fd, g->activate_fd);
+	r = immure_egress_config_seal(&g->config, &config_fd);
+	if (r == 0)
+		r = immure_gateproc_worker(g->program_fd, &g->pid, &g->pidfd, &g->wire_fd);
+	if (r < 0) {
+		close_for_good(g, "immure-egress could not be started");
+		return;
+	}
+	g->state = IMMURE_GATE_RUNNING;
+	r = immure_wire_send_start(g->wire_fd, config_fd, &g->plumb, g->listeners,
+				   g->config.publish_n);
+	if (r < 0 || !watch(g->epoll_fd, g->wire_fd, TAG_WIRE) ||
+	    !watch(g->epoll_fd, g->pidfd, TAG_DEAD))
+		worker_ended(g);
+}
+
+/* ---- what the worker says ---- */
+
+static void give_sockets(struct immure_gatekeeper *g, const struct immure_wire_want *want)
+{
+	const uint32_t half = IMMURE_WIRE_SOCKETS_MAX / 2;
+	struct immure_wire m = { .type = IMMURE_WIRE_SOCKETS };
+	int fds[IMMURE_WIRE_SOCKETS_MAX], n;
+
+	m.sockets.n4 = want->n4 < half ? want->n4 : half;
+	m.sockets.n6 = !g->plumb.with_v6 ? 0 : want->n6 < half ? want->n6 : half;
+	n = immure_gateproc_sockets(g->userns_fd, g->netns_fd, m.sockets.n4, m.sockets.n6, fds);
+	if (n > 0) /* not taken: it asks again, or does without */
+		(void)immure_wire_send(g->wire_fd, &m, fds, (size_t)n);
+	for (int i = 0; i < n; i++)
+		immure_close(&fds[i]);
+}
+
+static void hear(struct immure_gatekeeper *g, const struct immure_wire *m)
+{
+	switch (m->type) {
+	case IMMURE_WIRE_DENIED:
+		immure_gate_denied(g, &m->denied);
+		break;
+	case IMMURE_WIRE_STATS:
+		g->stats = m->stats;
+		g->answered = m->id;
+		break;
+	case IMMURE_WIRE_DONE:
+		g->done = m->done;
+		g->answered = m->id;
+		break;
+	case IMMURE_WIRE_NAMES: /* the next one's names start there: no address means two */
+		g->config.first_name = m->names.upto;
+		break;
+	case IMMURE_WIRE_WANT:
+		give_sockets(g, &m->want);
+		break;
+	case IMMURE_WIRE_FAILED:
+		(void)snprintf(g->failed_why, sizeof(g->failed_why), "%s", m->failed.why);
+		break;
+	case IMMURE_WIRE_READY:
+	default:
+		break;
+	}
+}
+
+/* Everything that waits. false: the worker is gone, or says what it must not. */
+static bool hear_all(struct immure_gatekeeper *g)
+{
+	int fds[IMMURE_WIRE_FDS_MAX];
+	struct immure_wire m;
+	size_t n = 0;
+	int r;
+
+	/* A flood of denials must not keep the supervisor from its other work. */
+	for (int i = 0; i < 64; i++) {
+		r = immure_wire_recv(g->wire_fd, false, &m, fds, &n);
+		if (r == -EAGAIN)
+			return true;
+		if (r != 1)
+			return false;
+		for (size_t k = 0; k < n; k++)
+			immure_close(&fds[k]); /* it has none to give */
+		hear(g, &m);
+	}
+	return true;
+}
+
+/* The answer to request `id`; what else it says meanwhile is heard as well. */
+static bool wait_answer(struct immure_gatekeeper *g, uint32_t id, int timeout_ms)
+{
+	struct timespec start, now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &start); /* cannot fail */
+	while (g->answered != id) {
+		struct pollfd p = { .fd = g->wire_fd, .events = POLLIN };
+		long passed;
+
+		(void)clock_gettime(CLOCK_MONOTONIC, &now);
+		passed = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
+		if (passed >= timeout_ms)
+			return false;
+		if (poll(&p, 1, timeout_ms - (int)passed) < 0 && errno != EINTR)
+			return false;
+		if (p.revents && !hear_all(g))
+			return false;
+	}
+	return true;
+}
+
+void immure_gatekeeper_step(struct immure_gatekeeper *g)
+{
+	struct epoll_event e[3];
+	int n;
+
+	if (!g || g->epoll_fd < 0)
+		return;
+	n = epoll_wait(g->epoll_fd, e, 3, 0);
+	for (int i = 0; i < n; i++) {
+		if (e[i].data.u64 == TAG_ACTIVATE && g->state == IMMURE_GATE_IDLE)
+			start_worker(g);
+		else if (g->state != IMMURE_GATE_RUNNING)
+			continue; /* of a worker whose end was dealt with just before */
+		else if (e[i].data.u64 == TAG_WIRE && !hear_all(g))
+			worker_ended(g);
+		else if (e[i].data.u64 == TAG_DEAD) {
+			(void)hear_all(g); /* what it said counts */
+			worker_ended(g);
+		}
+	}
+}
+
+int immure_gatekeeper_fd(const struct immure_gatekeeper *g)
+{
+	return g && g->state != IMMURE_GATE_CLOSED ? g->epoll_fd : -1;
+}
+
+/* ---- taking over ---- */
+
+int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure_init_msg *m,
+				int *fds, size_t n, int init_pid, struct immure_error **err)
+{
+	size_t at = 0, want = 0;
+
+	for (uint32_t bit = 0; bit < 32; bit++)
+		want += m->net_fds >> bit & 1;
+	if (!g || g->adopted || want != n) {
+		for (size_t i = 0; i < n; i++)
+			immure_close(&fds[i]);
+		return !g ? 0 : immure_fail(err, IMMURE_ERR_LAUNCH, EPROTO, "network", "",
+					    "the session's network was not handed over whole");
+	}
+	g->adopted = true;
+	g->init_pid = init_pid;
+	g->plumb.with_v6 = m->net_flags & IMMURE_INIT_NET_V6;
+	g->plumb.with_nft = m->net_flags & IMMURE_INIT_NET_NFT;
+	for (uint32_t bit = 0; bit < 32; bit++) {
+		int fd = m->net_fds >> bit & 1 ? immure_take_fd(&fds[at++]) : -1;
+
+		if (bit < IMMURE_NETPLUMB_MAX)
+			g->plumb.fd[bit] = fd;
+		else if (bit == IMMURE_INIT_NET_USERNS)
+			g->userns_fd = fd;
+		else if (bit == IMMURE_INIT_NET_NETNS)
+			g->netns_fd = fd;
+		else
+			immure_close(&fd);
+	}
+	static const int active[] = { IMMURE_NETPLUMB_TCP4, IMMURE_NETPLUMB_TCP6, IMMURE_NETPLUMB_DNS_UDP,
+				      IMMURE_NETPLUMB_DNS_TCP, IMMURE_NETPLUMB_PROXY };
+	bool ok = true;
+
+	for (size_t i = 0; i < sizeof(active) / sizeof(active[0]); i++)
+		if (g->plumb.fd[active[i]] >= 0)
+			ok = ok && watch(g->activate_fd, g->plumb.fd[active[i]], 0);
+	for (uint32_t i = 0; i < g->config.publish_n; i++)
+		ok = ok && watch(g->activate_fd, g->listeners[i], 0);
+	if (!ok || !watch(g->epoll_fd, g->activate_fd, TAG_ACTIVATE))
+		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
+				   "the session's network cannot be watched");
+	return 0;
+}
+
+/* ---- live change ---- */
+
+static int32_t tell(struct immure_gatekeeper *g, struct immure_error **err)
+{
+	IMMURE_CLEANUP_FD int config_fd = -1;
+	uint32_t id = ++g->last_id;
+	int r = immure_egress_config_seal(&g->config, &config_fd);
+
+	if (r == 0)
+		r = immure_wire_send_policy(g->wire_fd, id, config_fd);
+	if (r == 0 && !wait_answer(g, id, ANSWER_MS))
+		r = -ETIMEDOUT;
+	if (r == 0 && g->done.result < 0)
+		return immure_fail(err, IMMURE_ERR_POLICY, -g->done.result, "network", "",
+				   "the rules were not taken: %s", g->done.why);
+	if (r < 0) { /* whoever comes next gets the new rules; this one has lost its connections */
+		worker_ended(g);
+		return 0;
+	}
+	return 0;
+}
+
+int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct immure_strv *allow,
+				    const struct immure_strv *deny, struct immure_error **err)
+{
+	struct immure_gate_rules old, now = { 0 };
+	int32_t r;
+	int e;
+
+	if (!g)
+		return immure_fail(err, IMMURE_ERR_STATE, 0, "network", "network.mode",
+				   "this session has no limited network");
+	r = immure_gate_rules_take(&now, allow, deny, err);
+	if (r < 0)
+		return r;
+	old = g->rules;
+	g->rules = now;
+	immure_gate_rules_use(g);
+	if (g->state == IMMURE_GATE_RUNNING) {
+		r = tell(g, err);
+		if (r < 0) {
+			immure_gate_rules_done(&g->rules);
+			g->rules = old;
+			immure_gate_rules_use(g);
+			return r;
+		}
+	}
+	e = g->state == IMMURE_GATE_CLOSED || !g->adopted ? 0 :
+	    immure_netplumb_set_nets(&g->plumb, &g->routes, g->rules.nets, g->rules.nets_n);
+	immure_gate_rules_done(&old);
+	if (e < 0) {
+		close_for_good(g, "rules for addresses could not be set");
+		return immure_fail(err, IMMURE_ERR_LAUNCH, -e, "network", "network.allow",
+				   "rules for addresses could not be set, the network is closed: %s",
+				   strerror(-e));
+	}
+	return 0;
+}
+
+char *immure_gatekeeper_show(struct immure_gatekeeper *g)
+{
+	static const char *const states[] = { "idle", "running", "closed" };
+	struct immure_buf out = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+
+	if (!g)
+		return NULL;
+	immure_jsonw_init(&w, &out, 0);
+	immure_jsonw_object(&w, NULL);
+	immure_jsonw_str(&w, "state", states[g->state]);
+	immure_jsonw_array(&w, "allow");
+	for (size_t i = 0; i < g->config.allow.n; i++)
+		immure_jsonw_str(&w, NULL, g->config.allow.v[i]);
+	immure_jsonw_end(&w, ']');
+	immure_jsonw_array(&w, "deny");
+	for (size_t i = 0; i < g->config.deny.n; i++)
+		immure_jsonw_str(&w, NULL, g->config.deny.v[i]);
+	immure_jsonw_end(&w, ']');
+	immure_jsonw_uint(&w, "denials", g->denials_n);
+	immure_jsonw_end(&w, '}');
+	return immure_buf_take(&out);
+}
+
+/* ---- beginning and end ---- */
+
+void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result *result)
+{
+	struct immure_wire m = { .type = IMMURE_WIRE_ASK };
+
+	if (!g)
+		return;
+	if (g->state == IMMURE_GATE_RUNNING) {
+		m.id = ++g->last_id;
+		if (immure_wire_send(g->wire_fd, &m, NULL, 0) == 0)
+			(void)wait_answer(g, m.id, FINISH_MS); /* without: the numbers are older */
+		add_up(&g->total, &g->stats);
+	}
+	if (g->state == IMMURE_GATE_CLOSED)
+		immure_result_notice(result, "network: %s%s%s; nothing was reached from then on",
+				     g->closed_why, g->failed_why[0] ? ": " : "", g->failed_why);
+	else if (g->deaths)
+		immure_result_notice(result, "network: immure-egress ended %u time%s and was started "
+				     "again%s%s", g->deaths, g->deaths == 1 ? "" : "s",
+				     g->failed_why[0] ? ": " : "", g->failed_why);
+	close_for_good(g, "");
+	immure_gate_report(g, result);
+}
+
+void immure_gatekeeper_free(struct immure_gatekeeper *g)
+{
+	if (!g)
+		return;
+	close_for_good(g, "");
+	immure_close(&g->epoll_fd);
+	immure_close(&g->program_fd);
+	immure_gate_rules_done(&g->rules);
+	immure_arena_done(&g->arena);
+	free(g);
+}
+
+int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *program,
+			      struct immure_gatekeeper **ret, struct immure_error **err)
+{
+	struct immure_gatekeeper *g;
+	int32_t r;
+
+	*ret = NULL;
+	if (!immure_plan_find(plan, IMMURE_OP_EGRESS) && !immure_plan_find(plan, IMMURE_OP_PUBLISH))
+		return 0;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "network", "", "out of memory");
+	g->epoll_fd = g->activate_fd = g->program_fd = g->wire_fd = g->pidfd = -1;
+	g->userns_fd = g->netns_fd = -1;
+	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
+		g->plumb.fd[i] = -1;
+	for (size_t i = 0; i < IMMURE_EGRESS_PUBLISH_MAX; i++)
+		g->listeners[i] = -1;
+	r = immure_gate_open_program(g, program, err);
+	if (r == 0)
+		r = immure_gate_configure(g, plan, err);
+	if (r == 0) {
+		g->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+		g->activate_fd = epoll_create1(EPOLL_CLOEXEC);
+		if (g->epoll_fd < 0 || g->activate_fd < 0 ||
+		    getrandom(&g->config.synth.seed, sizeof(g->config.synth.seed), 0) !=
+			    sizeof(g->config.synth.seed))
+			r = immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
+					"the gatekeeper cannot be set up: %s", strerror(errno));
+	}
+	if (r < 0) {
+		immure_gatekeeper_free(g);
+		return r;
+	}
+	*ret = g;
+	return 0;
+}

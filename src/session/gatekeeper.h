@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The supervisor's side of the session's network: it holds what init handed
+ * over, starts the worker (immure-egress) when the first connection or lookup
+ * comes, tells it the policy, hears what was denied, and starts it again when it
+ * ended, a bounded number of times, always with the policy of that moment.
+ *
+ *   IDLE     the listeners are watched; nothing runs
+ *   RUNNING  the worker has copies of them; they are not watched
+ *   CLOSED   for good: nothing holds a listener any more, the kernel refuses
+ *
+ * In IDLE and RUNNING connections wait in the listeners' queues. A worker's end
+ * closes all its connections and allows none.
+ */
+#ifndef IMMURE_SESSION_GATEKEEPER_H
+#define IMMURE_SESSION_GATEKEEPER_H
+
+#include "init/message.h"
+#include "plan/plan.h"
+#include "session/result.h"
+
+struct immure_gatekeeper;
+
+/* *ret NULL: the plan needs none. program: path of immure-egress; NULL: the installed
+ * one. Binds the published ports of the host: a port that another program has is
+ * a refusal. Nothing of the session exists yet. */
+int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *program,
+			      struct immure_gatekeeper **ret, struct immure_error **err);
+/* All of these but new accept NULL and do nothing then. */
+/* Takes over the descriptors of an IMMURE_INIT_NETWORK message, all of them, also
+ * when it fails. init_pid: for finding out who was denied what. */
+int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure_init_msg *m,
+				int *fds, size_t n, int init_pid, struct immure_error **err);
+/* Readable when step() has something to do; -1: nothing to watch. */
+int immure_gatekeeper_fd(const struct immure_gatekeeper *g);
+/* Never blocks longer than it takes to start a process. */
+void immure_gatekeeper_step(struct immure_gatekeeper *g);
+/* Other rules from now on, in the form of the policy keys. When it returns 0 they are
+ * in force: connections that they do not allow are cut. When it fails with
+ * IMMURE_ERR_POLICY nothing was changed; else the network is closed. */
+int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct immure_strv *allow,
+				    const struct immure_strv *deny, struct immure_error **err);
+/* The rules in force, as JSON; the caller frees. NULL: out of memory. */
+char *immure_gatekeeper_show(struct immure_gatekeeper *g);
+/* Asks the worker for its numbers, ends it, and writes what happened into the
+ * result: denials, numbers, a line for each distinct denial. Closes all. */
+void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result *result);
+void immure_gatekeeper_free(struct immure_gatekeeper *g);
+
+#endif
