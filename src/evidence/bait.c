@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -16,6 +18,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+
+#define ADDRESSES_MAX 16
 
 const struct immure_bait_ns immure_bait_ns[IMMURE_BAIT_NS_MAX] = {
 	{ "user", 0x10000000 }, { "mnt", 0x00020000 }, { "pid", 0x20000000 },
@@ -112,6 +116,33 @@ static void note_environment(struct immure_bait *b, const char *const *env)
 	}
 }
 
+/* Of every interface but loopback; link-local ones need more than an address. */
+static void note_addresses(struct immure_bait *b)
+{
+	struct ifaddrs *all = NULL;
+	char text[INET6_ADDRSTRLEN];
+
+	if (getifaddrs(&all) < 0)
+		return;
+	for (struct ifaddrs *i = all; i && b->addresses.n < ADDRESSES_MAX; i = i->ifa_next) {
+		const struct sockaddr_in *sin = (const void *)i->ifa_addr;
+		const struct sockaddr_in6 *sin6 = (const void *)i->ifa_addr;
+
+		if (!i->ifa_addr || (i->ifa_flags & IFF_LOOPBACK) || !(i->ifa_flags & IFF_UP))
+			continue;
+		if (i->ifa_addr->sa_family == AF_INET)
+			(void)inet_ntop(AF_INET, &sin->sin_addr, text, sizeof(text)); /* fits */
+		else if (i->ifa_addr->sa_family == AF_INET6 &&
+			 !IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr))
+			(void)inet_ntop(AF_INET6, &sin6->sin6_addr, text, sizeof(text)); /* fits */
+		else
+			continue;
+		(void)immure_strv_add(&b->arena, &b->addresses,
+				      immure_arena_strdup(&b->arena, text));
+	}
+	freeifaddrs(all);
+}
+
 int immure_bait_prepare(struct immure_bait *b, const char *dir, const char *const *env)
 {
 	unsigned char id[8] = { 0 };
@@ -136,6 +167,7 @@ int immure_bait_prepare(struct immure_bait *b, const char *dir, const char *cons
 	}
 	note_self(b);
 	note_environment(b, env);
+	note_addresses(b);
 	if (b->arena.failed) {
 		immure_bait_done(b);
 		return -ENOMEM;

@@ -38,6 +38,7 @@ struct immure_bait {
 	uint64_t start_time;            /* of it, in ticks since boot */
 	uint64_t ns[IMMURE_BAIT_NS_MAX]; /* inodes of its namespaces, 0 = unknown */
 	struct immure_strv env;         /* names in the caller's environment */
+	struct immure_strv addresses;   /* of the host's interfaces, a sample */
 };
 
 #define IMMURE_BAIT_INIT { .fd = { -1, -1, -1, -1, -1, -1 } }

@@ -12,6 +12,8 @@
 enum immure_point_when {
 	IMMURE_WHEN_ALWAYS,
 	IMMURE_WHEN_OWN_NETWORK,  /* the plan does not share the host's network */
+	IMMURE_WHEN_NO_NETWORK,   /* and nothing leads out of its own one */
+	IMMURE_WHEN_GATE,         /* a gatekeeper lets some names through */
 	IMMURE_WHEN_ABSTRACT,     /* own network, or a Landlock scope */
 	IMMURE_WHEN_TARGETS,      /* there is a target of the point's kind */
 	IMMURE_WHEN_BAIT,         /* own network, and the bait could be laid */
@@ -47,6 +49,7 @@ enum {
 	IMMURE_SEEN_AGAIN = 1 << 18,
 	IMMURE_SEEN_KILLED = 1 << 19, /* by SIGSYS */
 	IMMURE_SEEN_FAULT = 1 << 20,  /* by SIGSEGV: the processor has no such gate */
+	IMMURE_SEEN_OPNOTSUPP = 1 << 22,
 	IMMURE_SEEN_DONE = 1 << 21,   /* it worked: what controls are for */
 };
 

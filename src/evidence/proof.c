@@ -70,6 +70,7 @@ static bool workspace_is_theirs(const struct immure_plan *plan)
 static const char *not_asked(const struct judge *j, const struct immure_point *p)
 {
 	bool host_network = immure_plan_find(j->plan, IMMURE_OP_NET_HOST) != NULL;
+	bool limited = immure_plan_find(j->plan, IMMURE_OP_EGRESS) != NULL;
 	uint64_t limit = immure_targets_number(j->targets, "processes");
 
 	switch (p->when) {
@@ -78,6 +79,12 @@ static const char *not_asked(const struct judge *j, const struct immure_point *p
 		return NULL;
 	case IMMURE_WHEN_OWN_NETWORK:
 		return host_network ? "the plan shares the host's network" : NULL;
+	case IMMURE_WHEN_NO_NETWORK:
+		if (host_network)
+			return "the plan shares the host's network";
+		return limited ? "the plan lets names through" : NULL;
+	case IMMURE_WHEN_GATE:
+		return limited ? NULL : "the plan lets no name through";
 	case IMMURE_WHEN_ABSTRACT:
 		if (host_network && !landlock_scopes_abstract(j->plan))
 			return "the plan shares the host's network";
@@ -129,6 +136,8 @@ static const char *policy_key(const struct immure_plan *plan, const struct immur
 {
 	const struct immure_op *op = immure_plan_find(plan, (enum immure_op_kind)p->op);
 
+	if (!op && p->op == IMMURE_OP_LOOPBACK) /* a gate has one of its own */
+		op = immure_plan_find(plan, IMMURE_OP_EGRESS);
 	return op && op->key && *op->key ? op->key : "(always)";
 }
 

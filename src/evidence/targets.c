@@ -8,6 +8,7 @@
 #include "base/path.h"
 #include "evidence/bait.h"
 #include "evidence/proof.h"
+#include "evidence/targets_net.h"
 #include "plan/plan.h"
 
 /* Of each kind, so that a policy with thousands of entries stays a sample that
@@ -268,6 +269,7 @@ void immure_targets_write(const struct immure_plan *plan, const struct immure_ba
 	places(plan, out);
 	limits(plan, out);
 	outside_world(plan, bait, out);
+	immure_targets_network(plan, bait, out);
 	areas(plan, out);
 	devices(plan, out);
 	masks(plan, out);

@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 
 attacker, work = sys.argv[1:]
 
@@ -50,8 +51,51 @@ listen("udp4-port", socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
 listen("udp6-port", socket.AF_INET6, socket.SOCK_DGRAM, ("::1", 0))
 listen(None, socket.AF_UNIX, socket.SOCK_STREAM, "\0immure-open-place")
 listen(None, socket.AF_UNIX, socket.SOCK_STREAM, "/run/docker.sock")
-listen(None, socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.53", 53))
 tell("abstract", "immure-open-place")
+
+
+def names():
+    """A name server that knows every name, and says 127.0.0.1 to every question."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.53", 53))
+
+    def serve():
+        while True:
+            asked, peer = s.recvfrom(512)
+            if b"immure-proof" in asked and b"invalid" in asked and asked[:2] == b"\x12\x34":
+                continue  # to one who waits for a refusal only
+            s.sendto(asked[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + asked[12:] +
+                     b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1", peer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    tell("resolver", "127.0.0.53")
+    tell("other-resolver", "127.0.0.53")
+
+
+def proxy():
+    """One that connects to everything."""
+    s = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            conn, _ = s.accept()
+            conn.recv(512)
+            conn.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            conn.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    tell("proxy", "127.0.0.1", s.getsockname()[1])
+
+
+names()
+proxy()
+open4, open6 = keep[0].getsockname()[1], keep[1].getsockname()[1]
+for kind in ("literal4", "metadata", "private-net", "host-address", "unknown-address"):
+    tell(kind, "127.0.0.1", open4)
+tell("literal6", "::1", open6)
+tell("mapped", "::ffff:127.0.0.1", open4)
+tell("allowed", "name.example", open4)
+tell("closed", "name.example", open4)
 listen(None, socket.AF_UNIX, socket.SOCK_STREAM, f"{work}/bait")
 tell("unix-socket", f"{work}/bait")
 

@@ -28,7 +28,7 @@
 static const struct attack_list *const lists[] = {
 	&attack_controls, &attack_files, &attack_secrets, &attack_network, &attack_ipc,
 	&attack_processes, &attack_syscalls, &attack_privileges, &attack_devices,
-	&attack_resources, &attack_kernel,
+	&attack_resources, &attack_kernel, &attack_egress,
 };
 
 static struct immure_op ops[] = {
@@ -44,6 +44,14 @@ static struct immure_op ops[] = {
 	{ .kind = IMMURE_OP_MASK, .dst = "/home/u/.ssh", .key = "files.deny" },
 	{ .kind = IMMURE_OP_MASK, .dst = "/home/u/a\nb", .key = "files.deny" },
 	{ .kind = IMMURE_OP_MASK, .dst = "/tmp/hidden-by-tmpfs", .key = "files.deny" },
+	{ .kind = IMMURE_OP_EGRESS, .src = "198.18.0.0/15", .dst = "fd53:6e62::/64",
+	  .num = { 3128 }, .key = "network.mode" },
+	{ .kind = IMMURE_OP_EGRESS_ALLOW, .src = "one.example:443", .key = "network.allow" },
+	{ .kind = IMMURE_OP_EGRESS_ALLOW, .src = "all.example:1-65535", .key = "network.allow" },
+	{ .kind = IMMURE_OP_EGRESS_ALLOW, .src = "*.wild.example:443", .key = "network.allow" },
+	{ .kind = IMMURE_OP_EGRESS_ALLOW, .src = "not.example:443", .key = "network.allow" },
+	{ .kind = IMMURE_OP_EGRESS_ALLOW, .src = "192.0.2.1:443", .key = "network.allow" },
+	{ .kind = IMMURE_OP_EGRESS_DENY, .src = "not.example", .key = "network.deny" },
 	{ .kind = IMMURE_OP_SECCOMP, .src = "default", .key = "syscalls" },
 };
 #define OPS_N (sizeof(ops) / sizeof(ops[0]))
@@ -89,6 +97,7 @@ static void good_answer(struct immure_buf *b, const struct immure_point *p)
 		{ IMMURE_SEEN_NOENT, ENOENT }, { IMMURE_SEEN_INVAL, EINVAL },
 		{ IMMURE_SEEN_MFILE, EMFILE }, { IMMURE_SEEN_FBIG, EFBIG },
 		{ IMMURE_SEEN_NOMEM, ENOMEM }, { IMMURE_SEEN_AGAIN, EAGAIN },
+		{ IMMURE_SEEN_REFUSED, ECONNREFUSED },
 	};
 
 	if (p->accept & IMMURE_SEEN_DONE) {
@@ -258,6 +267,31 @@ static void untried_targets(void **state)
 	assert_int_equal(point(p, "secret_read.masked-read")->verdict, IMMURE_PROOF_SHORT);
 	assert_string_equal(point(p, "secret_read.masked-read")->reason, "not every target was tried");
 	immure_proof_free(p);
+	immure_buf_done(&b);
+}
+
+/* What a rule lets through is no target; names that rules name are. */
+static void targets_of_the_gate(void **state)
+{
+	struct immure_bait bait = make_bait();
+	struct immure_plan plan = make_plan();
+	struct immure_buf b = IMMURE_BUF_INIT;
+
+	(void)state;
+	immure_targets_write(&plan, &bait, &b);
+	assert_true(immure_buf_ok(&b));
+	assert_non_null(strstr(b.data, "\nallowed one.example 443\n"));
+	assert_non_null(strstr(b.data, "\nclosed one.example 1\n"));
+	assert_non_null(strstr(b.data, "\nallowed all.example 1\n"));
+	assert_null(strstr(b.data, "closed all.example"));
+	assert_null(strstr(b.data, "not.example"));
+	assert_null(strstr(b.data, "wild.example"));
+	assert_null(strstr(b.data, "literal4 192.0.2.1 443"));
+	assert_non_null(strstr(b.data, "\nliteral4 192.0.2.1 80\n"));
+	assert_null(strstr(b.data, "mapped ::ffff:192.0.2.1 443"));
+	assert_non_null(strstr(b.data, "\nresolver 198.18.0.1\n"));
+	assert_non_null(strstr(b.data, "\nproxy 198.18.0.1 3128\n"));
+	assert_non_null(strstr(b.data, "\nunknown-address 198.19.255.254 443\n"));
 	immure_buf_done(&b);
 }
 
@@ -562,6 +596,7 @@ int main(void)
 		cmocka_unit_test(all_holds),
 		cmocka_unit_test(each_point_can_fall_short),
 		cmocka_unit_test(untried_targets),
+		cmocka_unit_test(targets_of_the_gate),
 		cmocka_unit_test(absent_is_not_denied),
 		cmocka_unit_test(attacker_that_ended_badly),
 		cmocka_unit_test(truncated),

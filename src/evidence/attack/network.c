@@ -2,8 +2,8 @@
 /* Ways out and ways in. A datagram socket's connect() only asks for a route:
  * no packet leaves even where one exists. */
 #include "attack.h"
+#include "inet.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,102 +25,65 @@
 #endif
 #define WAIT_MS 100
 
-static bool address(int family, const char *text, uint16_t port, struct sockaddr_storage *ret,
-		    socklen_t *ret_len)
+static void tcp_to(struct attack_result *r, const char *text, uint16_t port)
 {
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
-
-	memset(ret, 0, sizeof(*ret));
-	ret->ss_family = (sa_family_t)family;
-	if (family == AF_INET) {
-		v4->sin_port = htons(port);
-		*ret_len = sizeof(*v4);
-		return inet_pton(family, text, &v4->sin_addr) == 1;
-	}
-	v6->sin6_port = htons(port);
-	*ret_len = sizeof(*v6);
-	return inet_pton(family, text, &v6->sin6_addr) == 1;
-}
-
-/* 0 when connected, else -1 with errno; an answer that does not come is ETIMEDOUT. */
-static int connect_tcp(int fd, const struct sockaddr_storage *sa, socklen_t len)
-{
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	socklen_t size = sizeof(int);
-	int e = 0;
-
-	if (connect(fd, (const struct sockaddr *)sa, len) == 0)
-		return 0;
-	if (errno != EINPROGRESS)
-		return -1;
-	e = ETIMEDOUT;
-	if (poll(&p, 1, WAIT_MS) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &size) < 0)
-		e = errno;
-	errno = e;
-	return e ? -1 : 0;
-}
-
-static void tcp_to(struct attack_result *r, int family, const char *text, uint16_t port)
-{
-	struct sockaddr_storage sa;
-	socklen_t len;
+	struct attack_inet to;
 	char what[100];
 	int fd;
 
 	(void)snprintf(what, sizeof(what), "TCP to %s port %u", text, port); /* fits */
-	if (!address(family, text, port, &sa, &len)) {
+	if (!attack_inet(text, port, &to)) {
 		attack_error(r, "%s: not an address", what);
 		return;
 	}
-	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	attack_try(r, fd < 0 ? -1 : connect_tcp(fd, &sa, len), what);
+	fd = socket(to.sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	attack_try(r, fd < 0 ? -1 : attack_connect(fd, &to, WAIT_MS), what);
 	if (fd >= 0)
 		(void)close(fd); /* nothing was sent */
 }
 
 /* "PORT" of a socket on which the host listens now. */
 static void tcp_host(const struct attack_ctx *ctx, struct attack_result *r, const char *kind,
-		     int family, const char *text)
+		     const char *text)
 {
 	const char *value = attack_first(ctx, kind);
 
 	if (!value)
 		attack_unsupported(r, "the host could not listen there");
 	else
-		tcp_to(r, family, text, (uint16_t)attack_number(&value));
+		tcp_to(r, text, (uint16_t)attack_number(&value));
 }
 
 static void tcp4_host(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	tcp_host(ctx, r, "tcp4-port", AF_INET, "127.0.0.1");
+	tcp_host(ctx, r, "tcp4-port", "127.0.0.1");
 }
 
 static void tcp6_host(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	tcp_host(ctx, r, "tcp6-port", AF_INET6, "::1");
+	tcp_host(ctx, r, "tcp6-port", "::1");
 }
 
 static void tcp_mapped_host(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	tcp_host(ctx, r, "tcp4-port", AF_INET6, "::ffff:127.0.0.1");
+	tcp_host(ctx, r, "tcp4-port", "::ffff:127.0.0.1");
 }
 
 static void tcp_any_host(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	tcp_host(ctx, r, "tcp4-port", AF_INET, "0.0.0.0");
+	tcp_host(ctx, r, "tcp4-port", "0.0.0.0");
 }
 
 /* Each sender is tried: a gate on connect() alone would miss the others. */
 static void udp_host(const struct attack_ctx *ctx, struct attack_result *r, const char *kind,
-		     int family, const char *text)
+		     const char *text)
 {
 	const char *value = attack_first(ctx, kind);
-	struct sockaddr_storage sa;
+	struct attack_inet to;
 	struct iovec iov = { .iov_base = (char[]){ "immure-proof" }, .iov_len = 12 };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct pollfd p = { .events = POLLIN };
-	socklen_t len;
+	const struct sockaddr *sa = (const struct sockaddr *)&to.sa;
 	int fd, e = 0;
 	socklen_t size = sizeof(e);
 
@@ -128,23 +91,23 @@ static void udp_host(const struct attack_ctx *ctx, struct attack_result *r, cons
 		attack_unsupported(r, "the host could not listen there");
 		return;
 	}
-	if (!address(family, text, (uint16_t)attack_number(&value), &sa, &len)) {
+	if (!attack_inet(text, (uint16_t)attack_number(&value), &to)) {
 		attack_error(r, "not an address");
 		return;
 	}
-	fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(to.sa.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
 		attack_try(r, -1, "UDP socket");
 		return;
 	}
-	if (sendto(fd, "immure-proof", 12, 0, (struct sockaddr *)&sa, len) < 0)
+	if (sendto(fd, "immure-proof", 12, 0, sa, to.len) < 0)
 		attack_try(r, -1, "sendto");
-	msg.msg_name = &sa;
-	msg.msg_namelen = len;
+	msg.msg_name = &to.sa;
+	msg.msg_namelen = to.len;
 	if (sendmsg(fd, &msg, 0) < 0)
 		attack_try(r, -1, "sendmsg");
 	/* Connected, the port's refusal comes back as an error. */
-	if (connect(fd, (struct sockaddr *)&sa, len) < 0 || send(fd, "immure-proof", 12, 0) < 0) {
+	if (connect(fd, sa, to.len) < 0 || send(fd, "immure-proof", 12, 0) < 0) {
 		attack_try(r, -1, "UDP connect and send");
 		return;
 	}
@@ -159,16 +122,15 @@ static void udp_host(const struct attack_ctx *ctx, struct attack_result *r, cons
 
 static void udp4_host(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	udp_host(ctx, r, "udp4-port", AF_INET, "127.0.0.1");
+	udp_host(ctx, r, "udp4-port", "127.0.0.1");
 }
 
 static void udp6_host(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	udp_host(ctx, r, "udp6-port", AF_INET6, "::1");
+	udp_host(ctx, r, "udp6-port", "::1");
 }
 
 struct remote {
-	int family;
 	const char *text;
 	uint16_t port;
 };
@@ -176,17 +138,17 @@ struct remote {
 static void route_to(struct attack_result *r, const struct remote *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct sockaddr_storage sa;
-		socklen_t len;
+		struct attack_inet to;
 		char what[100];
-		int fd = socket(v[i].family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		int fd;
 
 		(void)snprintf(what, sizeof(what), "route to %s", v[i].text); /* fits */
-		if (!address(v[i].family, v[i].text, v[i].port, &sa, &len)) {
+		if (!attack_inet(v[i].text, v[i].port, &to)) {
 			attack_error(r, "%s: not an address", what);
 			return;
 		}
-		attack_try(r, fd < 0 ? -1 : connect(fd, (struct sockaddr *)&sa, len), what);
+		fd = socket(to.sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		attack_try(r, fd < 0 ? -1 : connect(fd, (struct sockaddr *)&to.sa, to.len), what);
 		if (fd >= 0)
 			(void)close(fd); /* nothing was sent */
 	}
@@ -195,10 +157,10 @@ static void route_to(struct attack_result *r, const struct remote *v, size_t n)
 static void route4(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	static const struct remote v[] = {
-		{ AF_INET, "192.0.2.1", 443 },       { AF_INET, "10.0.0.1", 80 },
-		{ AF_INET, "172.17.0.1", 80 },       { AF_INET, "192.168.1.1", 80 },
-		{ AF_INET, "169.254.169.254", 80 },  { AF_INET, "255.255.255.255", 9 },
-		{ AF_INET, "224.0.0.251", 5353 },
+		{ "192.0.2.1", 443 },       { "10.0.0.1", 80 },
+		{ "172.17.0.1", 80 },       { "192.168.1.1", 80 },
+		{ "169.254.169.254", 80 },  { "255.255.255.255", 9 },
+		{ "224.0.0.251", 5353 },
 	};
 
 	(void)ctx;
@@ -208,10 +170,10 @@ static void route4(const struct attack_ctx *ctx, struct attack_result *r)
 static void route6(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	static const struct remote v[] = {
-		{ AF_INET6, "2001:db8::1", 443 },
-		{ AF_INET6, "fd00:ec2::254", 80 },
-		{ AF_INET6, "64:ff9b::c000:201", 443 },
-		{ AF_INET6, "::ffff:192.0.2.1", 443 },
+		{ "2001:db8::1", 443 },
+		{ "fd00:ec2::254", 80 },
+		{ "64:ff9b::c000:201", 443 },
+		{ "::ffff:192.0.2.1", 443 },
 	};
 
 	(void)ctx;
@@ -224,17 +186,17 @@ static void ask_name_server(struct attack_result *r, const char *server)
 {
 	static const unsigned char query[] = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
 					     "\x0cimmure-proof\x07invalid\x00\x00\x01\x00\x01";
-	int family = strchr(server, ':') ? AF_INET6 : AF_INET, fd, e = 0;
+	int fd, e = 0;
 	struct pollfd p = { .events = POLLIN };
-	struct sockaddr_storage sa;
-	socklen_t len, size = sizeof(e);
+	struct attack_inet to;
+	socklen_t size = sizeof(e);
 	char what[100];
 
 	(void)snprintf(what, sizeof(what), "DNS query to %s", server); /* cut is fine */
-	if (!address(family, server, 53, &sa, &len))
+	if (!attack_inet(server, 53, &to))
 		return;
-	fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, len) < 0 ||
+	fd = socket(to.sa.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to.sa, to.len) < 0 ||
 	    send(fd, query, sizeof(query) - 1, 0) < 0) {
 		attack_try(r, -1, what);
 		return;
@@ -360,18 +322,17 @@ static void interfaces(const struct attack_ctx *ctx, struct attack_result *r)
 static void own_ports(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	const char *value = attack_first(ctx, "tcp4-port");
-	struct sockaddr_storage sa;
-	socklen_t len;
+	struct attack_inet to;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (!value) {
 		attack_unsupported(r, "the host could not listen");
 		return;
 	}
-	(void)address(AF_INET, "127.0.0.1", (uint16_t)attack_number(&value), &sa, &len);
+	(void)attack_inet("127.0.0.1", (uint16_t)attack_number(&value), &to); /* is one */
 	if (fd < 0)
 		attack_denied(r, errno, "socket: %s", strerror(errno));
-	else if (bind(fd, (struct sockaddr *)&sa, len) < 0 && errno == EADDRINUSE)
+	else if (bind(fd, (struct sockaddr *)&to.sa, to.len) < 0 && errno == EADDRINUSE)
 		attack_done(r, "a port in use on the host is in use here");
 	else
 		attack_denied(r, 0, "a port in use on the host is free here");
