@@ -12,6 +12,8 @@ workloads   whole programs, sealed in against plain, timed inside
 memory      private memory of everything that is not the command
 teardown    kill -9 of the supervisor until the last process inside is gone
 many        a hundred at once: start and end
+network     egress by name: start, connect, bulk and lookups, beside pasta,
+            slirp4netns and sandbox-runtime, in namespaces of the bench's own
 
 A sample that did not end with status 0, or was not confined, ends the bench with
 status 1. A target that is missed does not: machines differ and have slow hours,
@@ -31,11 +33,13 @@ import sys
 import tempfile
 import time
 
+import net
 import rivals
 import work
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PARTS = ["launch", "stages", "parent", "operations", "workloads", "memory", "teardown", "many"]
+PARTS = ["launch", "stages", "parent", "operations", "workloads", "memory", "teardown", "many",
+         "network"]
 
 
 class Who:
@@ -223,6 +227,9 @@ class Bench:
     def many(self):
         work.many(self)
 
+    def network(self):
+        net.network(self)
+
 
 def costs(values, floor):
     """One command's samples, against plain's of the same rounds."""
@@ -257,7 +264,7 @@ def denied(plan):
 def machine():
     uname = platform.uname()
     versions = {}
-    for name in ("bwrap", "crun", "firejail"):
+    for name in ("bwrap", "crun", "firejail", "pasta", "slirp4netns"):
         if shutil.which(name):
             text = subprocess.run([name, "--version"], stdout=subprocess.PIPE, check=False).stdout
             versions[name] = text.decode(errors="replace").splitlines()[0]

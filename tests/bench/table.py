@@ -83,6 +83,24 @@ def rest(results):
                   "%.0f, %.0f ms" % (r["up_ms"], r["down_ms"]))
 
 
+def network(results):
+    net = results["network"]
+    yield from ["", "### Network, as an ordinary user", ""]
+    yield from head("start of `true`, µs", "min", "median", "p90")
+    for name, r in net["start"].items():
+        yield row(name, *("%.0f" % r[k] for k in ("min", "p50", "p90")))
+    for part, title in (("connect", "connect, µs"),
+                        ("first", "connect, a byte there and back, µs"),
+                        ("dns", "looking up a name, µs"), ("down", "bulk down, GB/s"),
+                        ("up", "bulk up, GB/s")):
+        yield ""
+        yield from head(title, "median", "over direct", "of direct")
+        digits = "%.2f" if "GB" in title else "%.0f"
+        for name, r in net[part].items():
+            yield row(name, digits % r["p50"], "" if name == "direct" else digits % r["over"],
+                      "%.2f" % r["ratio"])
+
+
 def judged(results):
     yield from ["", "### Targets", ""]
     yield from head("", "measured", "target", "")
@@ -106,6 +124,8 @@ def lines(results):
         yield from stages(results)
     yield from inside(results)
     yield from rest(results)
+    if "network" in results:
+        yield from network(results)
 
 
 def main():

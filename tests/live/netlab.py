@@ -62,6 +62,16 @@ class Seen:
                 and (p[1], p[2]) not in opened]
         return left + sorted(self.asked() - set(names)) + self.loopback
 
+    def only(self, *rules):
+        """Nothing left but lookups of these NAME:PORT, and connections to what they are."""
+        names = {rule.rsplit(":", 1)[0] for rule in rules}
+        opened = {(address, int(rule.rsplit(":", 1)[1])) for rule in rules
+                  for kind in ("A", "AAAA")
+                  for address in zone.ZONE.get(rule.rsplit(":", 1)[0], {}).get(kind, [])}
+        strange = self.strange(names, opened)
+        assert not strange, f"left: {strange}\n{self}"
+        return self
+
     def __repr__(self):
         return f"wire {self.wire}\nloopback {self.loopback}\nlog {self.log}"
 
@@ -137,11 +147,11 @@ class Lab:
             raise RuntimeError(f"the lab's {name} has ended")
         return json.loads(line)
 
-    def ask(self, name, **order):
-        _, stream = self.controls[name]
+    def ask(self, place, **order):
+        _, stream = self.controls[place]
         stream.write(json.dumps(order) + "\n")
         stream.flush()
-        return self.answer(name)
+        return self.answer(place)
 
     def say_names(self, *lines):
         """The host's resolv.conf; the same file, since it is bound."""

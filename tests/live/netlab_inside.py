@@ -6,12 +6,14 @@ that sees what travels on the wire and over the host's loopback.
 Nothing is changed outside: run in namespaces of its own, it ends when its
 control sockets do, and everything with it."""
 
+import asyncio
 import ctypes
 import http.server
 import ipaddress
 import json
 import os
 import pathlib
+import resource
 import select
 import socket
 import ssl
@@ -210,6 +212,30 @@ def bulk(conn):
             while left:
                 left -= len(stream.read1(min(left, 1 << 18)) or b"x" * left)
             conn.sendall(b".")
+
+
+def reset(conn):
+    """Ends with a reset, not an orderly close."""
+    conn.recv(1)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    conn.close()
+
+
+def crowd(sock):
+    """Echo without a thread for each, since there are thousands."""
+    async def one(reader, writer):
+        try:
+            while data := await reader.read(4096):
+                writer.write(data)
+            writer.close()
+        except OSError:
+            writer.transport.abort()
+
+    async def all_of_them():
+        server = await asyncio.start_server(one, sock=sock, backlog=4096)
+        await server.serve_forever()
+
+    asyncio.run(all_of_them())
 
 
 def accept_loop(sock, log, name, handler):
@@ -457,8 +483,9 @@ class World:
         Server(zone.PLAIN_ON_443, self.log, "plain")
         Server(zone.HTTPS, self.log, "https", tls(lab))
         for port, name, handler in ((zone.ECHO, "echo", echo), (zone.GREET, "greet", greet),
-                                    (zone.BULK, "bulk", bulk)):
+                                    (zone.BULK, "bulk", bulk), (zone.RESET, "reset", reset)):
             thread(accept_loop, listen(port), self.log, name, handler)
+        thread(crowd, listen(zone.CROWD))
         for port in zone.UDP_ECHO:
             datagram_echo(port, self.log)
 
@@ -503,6 +530,8 @@ def serve(control, place):
 
 def main():
     lab, host_fd, world_fd = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     starter = os.getppid()
     die_with_parent(starter)
     if os.geteuid() != 0:
