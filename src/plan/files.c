@@ -121,6 +121,32 @@ static void also_at(struct immure_compile *b, const struct immure_fact_path *s,
 	}
 }
 
+/* A program's own state, before its first start: the supervisor makes the directory
+ * that the program would make. */
+static int32_t make_missing(struct immure_compile *b, const char *path, const char *key)
+{
+	const char *slash = strrchr(path, '/');
+	const char *dir = slash == path ? "/" : immure_arena_strndup(b->a, path, (size_t)(slash - path));
+	const struct immure_fact_path *d = dir ? immure_facts_path(b->f, dir) : NULL;
+	const struct immure_fact_path *s = immure_facts_path(b->f, path);
+	struct immure_point *pt;
+	const char *real;
+
+	/* A link that leads nowhere stays one. */
+	if (!d || !d->real || d->type != 'd' || (s && s->link))
+		return 0;
+	real = immure_compile_join(b->a, d->real, slash + 1);
+	if (!real || is_ours(b, real))
+		return real ? 0 : -IMMURE_ERR_NOMEM;
+	if (!immure_compile_op(b, IMMURE_OP_OWN_DIR, NULL, real, key))
+		return -IMMURE_ERR_NOMEM;
+	pt = immure_compile_point(b, IMMURE_POINT_WRITE, IMMURE_RANK_ALLOW, real, key);
+	if (!pt)
+		return -IMMURE_ERR_NOMEM;
+	add_root(b, path, real, key, false);
+	return 0;
+}
+
 static int32_t allow(struct immure_compile *b, const char *text, bool write)
 {
 	const char *key = write ? "files.write" : "files.read";
@@ -136,6 +162,8 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write)
 	if (!s->real) {
 		if (!write)
 			return 0; /* nothing to show; it cannot appear inside later */
+		if (text[0] == '?')
+			return text[strlen(text) - 1] == '/' ? make_missing(b, path, key) : 0;
 		(void)immure_compile_refuse(b, key, "%s: does not exist", path);
 		immure_compile_hint(b, "create it first, or take it out of files.write");
 		return -IMMURE_ERR_POLICY;

@@ -58,7 +58,7 @@ const char *immure_compile_workspace(struct immure_arena *a, const struct immure
 const char *immure_compile_path(struct immure_arena *a, const struct immure_policy *p,
 			      const struct immure_facts *f, const char *text)
 {
-	const char *s = text;
+	const char *s = text + (text[0] == '?'); /* files.write: may be missing */
 
 	if (s[0] == '~' && (s[1] == '/' || s[1] == '\0')) {
 		if (!f->home)

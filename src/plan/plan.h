@@ -50,7 +50,8 @@ enum immure_stage {
  * after the root, and every other op after all ops on its ancestors. */
 enum immure_op_kind {
 	IMMURE_OP_OWN_DIR,         /* dst: a directory of ours that is missing where the command could
-	                            * make it; the supervisor makes it (0700), so that it can be masked */
+	                            * make it, or one of files.write; the supervisor makes it (0700),
+	                            * so that it can be masked or written */
 	IMMURE_OP_SESSION_DIR,     /* dst stands for a directory that the supervisor makes anew for the
 	                            * session (0700, with tmp and home in it) beside dst and removes */
 	IMMURE_OP_CGROUP_LEAF,     /* num0: enum immure_cgroup_kind; a leaf to join; src: v2 "/dir",

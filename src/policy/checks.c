@@ -65,7 +65,8 @@ int immure_check_path(struct immure_arena *a, const char *value, const char **re
 		if (part && !(part == 1 && p[0] == '.')) {
 			if (out || absolute) {
 				n[out++] = '/';
-			} else if (p[0] == '~' && p != value) { /* "./~x": not a home */
+			} else if ((p[0] == '~' && p != value) || p[0] == '?') {
+				/* "./~x": not a home; "./?x": not one that may be missing */
 				n[out++] = '.';
 				n[out++] = '/';
 			}
@@ -78,6 +79,22 @@ int immure_check_path(struct immure_arena *a, const char *value, const char **re
 		n[out] = absolute ? '/' : '.';
 	*ret = n;
 	return 0;
+}
+
+int immure_check_write(struct immure_arena *a, const char *value, const char **ret,
+		       struct immure_complaint *c)
+{
+	size_t len = strlen(value);
+	const char *plain;
+	int r;
+
+	if (value[0] != '?')
+		return immure_check_path(a, value, ret, c);
+	r = immure_check_path(a, value + 1, &plain, c);
+	if (r < 0)
+		return r;
+	*ret = immure_arena_printf(a, "?%s%s", plain, value[len - 1] == '/' && plain[1] ? "/" : "");
+	return *ret ? 0 : -ENOMEM;
 }
 
 int immure_check_created(struct immure_arena *a, const char *value, const char **ret,

@@ -5,6 +5,7 @@
 
 #include "policy/keys.h"
 
+immure_key_check immure_check_write;      /* the same, and "?" before it */
 immure_key_check immure_check_path;       /* "~", "~/x", "/x" or "x"; no ".." */
 immure_key_check immure_check_created;    /* an entry of the protected table */
 immure_key_check immure_check_host_rule;  /* netrule.h */

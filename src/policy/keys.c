@@ -86,13 +86,15 @@ const struct immure_key immure_keys[] = {
 	},
 	{
 		KEY("files.write"), .type = IMMURE_KEY_PATHS, .offset = AT(write),
-		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_FEWER,
+		.check = immure_check_write, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "write", .argument = "PATH",
 		.help = "may be read and written",
 		.doc = "Paths whose files can be changed on the host, besides the workspace. Protected "
 		       "files below them stay protected. Policy files, this tool's own state and "
-		       "configuration are never writable, whatever this key says.",
-		.enforced_by = "file_write", .example = "[\"~/.cache/build\"]",
+		       "configuration are never writable, whatever this key says. A path that is missing "
+		       "is refused; written ?PATH it is left out instead, and written ?PATH/ it is made "
+		       "as a directory (0700), where the one above it exists.",
+		.enforced_by = "file_write", .example = "[\"~/.cache/build\", \"?~/.cache/tool/\"]",
 	},
 	{
 		KEY("files.deny"), .type = IMMURE_KEY_PATHS, .offset = AT(deny),

@@ -63,10 +63,11 @@ static const struct immure_profile_value ci[] = {
 	{ .key = "limits.output", .value = "64M" },
 };
 
-/* An agent's own state is writable; what steers its next start is not. */
+/* An agent's own state is writable, and made before its first start; what steers its
+ * next start is not. */
 static const struct immure_profile_value agent_claude[] = {
 	{ .key = "files.write", .append = true,
-	  .list = LIST("~/.claude", "~/.claude.json", "~/.cache/claude-cli-nodejs") },
+	  .list = LIST("?~/.claude/", "?~/.claude.json", "?~/.cache/claude-cli-nodejs") },
 	{ .key = "files.read", .append = true,
 	  .list = LIST("~/.claude/.credentials.json", "~/.claude/projects",
 		       "~/.local/share/claude") },
@@ -83,7 +84,7 @@ static const struct immure_profile_value agent_claude[] = {
 };
 
 static const struct immure_profile_value agent_codex[] = {
-	{ .key = "files.write", .append = true, .list = LIST("~/.codex") },
+	{ .key = "files.write", .append = true, .list = LIST("?~/.codex/") },
 	{ .key = "files.read", .append = true,
 	  .list = LIST("~/.codex/auth.json", "~/.codex/sessions") },
 	{ .key = "files.protect", .append = true,
@@ -97,7 +98,7 @@ static const struct immure_profile_value agent_codex[] = {
 };
 
 static const struct immure_profile_value agent_copilot[] = {
-	{ .key = "files.write", .append = true, .list = LIST("~/.copilot") },
+	{ .key = "files.write", .append = true, .list = LIST("?~/.copilot/") },
 	{ .key = "files.read", .append = true,
 	  .list = LIST("~/.copilot", "~/.config/github-copilot", "~/.config/gh/hosts.yml") },
 	{ .key = "files.protect", .append = true,
@@ -114,7 +115,7 @@ static const struct immure_profile_value agent_copilot[] = {
 
 static const struct immure_profile_value vscode[] = {
 	{ .key = "files.write", .append = true,
-	  .list = LIST("~/.vscode-server", "~/.vscode", "~/.config/Code") },
+	  .list = LIST("?~/.vscode-server/", "?~/.vscode/", "?~/.config/Code/") },
 	{ .key = "files.read", .append = true, .list = LIST("~/.config/Code/User/globalStorage") },
 	{ .key = "files.protect", .append = true,
 	  .list = LIST("~/.vscode/argv.json", "~/.vscode/extensions",

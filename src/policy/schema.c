@@ -43,7 +43,7 @@ static void put_items(struct immure_jsonw *w, const struct immure_key *k)
 	immure_jsonw_uint(w, "minLength", 1);
 	if (k->check == immure_check_pass)
 		immure_jsonw_str(w, "pattern", PASS_PATTERN);
-	if (k->check == immure_check_path) {
+	if (k->check == immure_check_path || k->check == immure_check_write) {
 		immure_jsonw_object(w, "not");
 		immure_jsonw_str(w, "pattern", "(^|/)\\.\\.(/|$)");
 		immure_jsonw_end(w, '}');

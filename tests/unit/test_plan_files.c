@@ -123,6 +123,49 @@ static void write_matrix(void **state)
 	host_refuses(h, IMMURE_ERR_POLICY, "/proc", "dev", "+files.write=/proc/sys", NULL);
 }
 
+/* What a tool keeps of its own, before its first start. */
+static void may_be_missing(void **state)
+{
+	struct host *h = *state;
+
+	host_has(h, "/data", 'd');
+	host_has(h, "/data/there", 'd');
+	host_must(h, "dev", "+files.write=?/data/there", "+files.write=?/data/gone", NULL);
+	assert_op(h, "/data/there", IMMURE_OP_BIND);
+	assert_none(h, "/data/gone");
+	host_must(h, "dev", "+files.write=?/data/new/", "+files.write=?/gone/new/", NULL);
+	assert_op(h, "/data/new", IMMURE_OP_BIND);
+	assert_non_null(host_at(h, "/data/new", IMMURE_OP_OWN_DIR));
+	assert_none(h, "/gone/new");
+	/* its files are protected as anywhere */
+	assert_non_null(host_watch(h, "/data/new", ".envrc"));
+	/* our own state is none */
+	host_must(h, "dev", "+files.write=?~/.config/", "+files.write=?~/.local/state/immure/", NULL);
+	assert_null(host_at(h, "/home/u/.local/state/immure", IMMURE_OP_BIND));
+	/* a link that leads nowhere is not followed, and not replaced */
+	host_link(h, "/data/link", "/etc/cron.d", NULL, 0);
+	host_must(h, "dev", "+files.write=?/data/link/", NULL);
+	assert_none(h, "/data/link");
+	assert_null(host_at(h, "/data/link", IMMURE_OP_OWN_DIR));
+	/* a file of that name */
+	host_refuses(h, IMMURE_ERR_POLICY, "does not exist", "dev", "+files.write=./?x", NULL);
+}
+
+/* What built-in profiles name is never a reason not to start. */
+static void profiles_start(void **state)
+{
+	static const char *const profiles[] = { "agent-claude", "agent-codex", "agent-copilot",
+						"vscode" };
+	struct host *h = *state;
+
+	host_has(h, "/etc", 'd');
+	host_has(h, "/etc/resolv.conf", 'f');
+	for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++) {
+		host_must(h, profiles[i], NULL);
+		assert_int_equal(immure_plan_startable(h->plan, NULL), 0);
+	}
+}
+
 /* "/a" sorts before "/a/b" and both before "/a-b": a sibling whose name goes on
  * with a byte below '/' must not come between. */
 static void sibling_names(void **state)
@@ -500,6 +543,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(depth_matrix, setup, teardown),
 		cmocka_unit_test_setup_teardown(write_matrix, setup, teardown),
+		cmocka_unit_test_setup_teardown(may_be_missing, setup, teardown),
+		cmocka_unit_test_setup_teardown(profiles_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(sibling_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(sensitive_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(masked_links, setup, teardown),
