@@ -54,8 +54,10 @@ all: full $(if $(LEAN),lean)
 ifneq ($(LEAN),)
 	@$(call COPY,$(L)/src/cli/immure,$(B)/immure)
 	@for p in $$(find $(L)/src -name immure-attack -type f); do $(call COPY,$$p,$(B)/immure-attack); done
+	@$(call COPY,$(L)/src/lib/immure-egress,$(B)/immure-egress)
 else
 	@$(call COPY,$(B)/src/cli/immure-full,$(B)/immure)
+	@$(call COPY,$(B)/src/lib/immure-egress,$(B)/immure-egress)
 endif
 	@ln -sfn immure $(B)/immure-sh
 

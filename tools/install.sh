@@ -54,6 +54,8 @@ install)
 	done
 	attack=$(find "$build/lean/src" -name immure-attack -type f 2>/dev/null | head -n 1)
 	[ -z "$attack" ] || install -D -m 755 "$attack" "$destdir$prefix/libexec/immure/immure-attack"
+	egress=$build/lean/src/lib/immure-egress
+	[ ! -f "$egress" ] || install -D -m 755 "$egress" "$destdir$prefix/libexec/immure/immure-egress"
 	echo "installed below $destdir$prefix"
 	;;
 uninstall)

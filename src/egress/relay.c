@@ -201,8 +201,28 @@ static ssize_t fill_copy(struct immure_pipes *p, struct immure_stream *s, int fr
 	return n;
 }
 
+static ssize_t fill_filtered(struct immure_pipes *p, struct immure_stream *s, int from, size_t most)
+{
+	const unsigned char *out = NULL;
+	size_t len = 0;
+	ssize_t n;
+	int r;
+
+	do
+		n = recv(from, p->buffer, most < BUFFER ? most : BUFFER, 0);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	r = s->filter(s->filter_ctx, p->buffer, (size_t)n, &out, &len);
+	if (r == 0 && len)
+		r = hold(s, out, len);
+	return r < 0 ? r : n;
+}
+
 static ssize_t fill(struct immure_pipes *p, struct immure_stream *s, int from, int to, size_t most)
 {
+	if (s->filter)
+		return fill_filtered(p, s, from, most);
 	if (s->bulk && !s->no_splice && pipe_take(p, s)) {
 		ssize_t n = fill_splice(s, from, most);
 
@@ -309,6 +329,19 @@ void immure_twoway_init(struct immure_twoway *t, int *a_fd, int *b_fd, uint32_t 
 		 * option and no such wait. */
 		(void)setsockopt(t->fd[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	}
+}
+
+void immure_twoway_prefill(struct immure_twoway *t, int from, unsigned char *data, size_t len)
+{
+	struct immure_stream *s = &t->from[from];
+
+	if (len == 0) {
+		free(data);
+		return;
+	}
+	s->held = data;
+	s->held_at = 0;
+	s->held_len = len;
 }
 
 int immure_twoway_watch(const struct immure_twoway *t, int epoll_fd, uint64_t data_a,

@@ -38,7 +38,14 @@ int immure_pipes_init(struct immure_pipes *p, unsigned int most);
 /* After the last connection is closed. */
 void immure_pipes_done(struct immure_pipes *p);
 
+/* Looks at what one side sent before the other gets it, and says what it gets: *ret
+ * stays valid until the next call. Negative: nothing of this connection goes on. */
+typedef int immure_stream_filter(void *ctx, const unsigned char *data, size_t len,
+				 const unsigned char **ret, size_t *ret_len);
+
 struct immure_stream {
+	immure_stream_filter *filter; /* NULL = all of it passes; never splices */
+	void *filter_ctx;
 	uint64_t bytes;           /* delivered */
 	bool readable, writable;  /* not yet told otherwise */
 	bool ended;               /* nothing more is read */
@@ -69,6 +76,9 @@ enum immure_twoway_state {
 /* Takes both sockets (non-blocking) and sets them to -1. */
 void immure_twoway_init(struct immure_twoway *t, int *a_fd, int *b_fd, uint32_t idle_ms,
 			uint64_t now_ms);
+/* Before the first pump: what side `from` has already sent. data is malloc'd and
+ * taken. */
+void immure_twoway_prefill(struct immure_twoway *t, int from, unsigned char *data, size_t len);
 /* Adds both to the epoll set; data for each is the caller's. 0 or -errno. */
 int immure_twoway_watch(const struct immure_twoway *t, int epoll_fd, uint64_t data_a,
 			uint64_t data_b);

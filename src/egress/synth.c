@@ -209,6 +209,16 @@ int immure_synth_add(struct immure_synth *s, const char *name, size_t wild_bytes
 	return IMMURE_SYNTH_OK;
 }
 
+bool immure_synth_find(const struct immure_synth *s, const char *name, uint32_t *ret_number)
+{
+	const uint32_t *slot = s->slots_n ? slot_of(s, name) : NULL;
+
+	if (!slot || !*slot)
+		return false;
+	*ret_number = s->c.first + *slot - 1;
+	return true;
+}
+
 static void put_low(unsigned char *end, uint32_t v)
 {
 	for (int i = 1; i <= 4; i++, v >>= 8)

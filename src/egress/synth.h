@@ -59,6 +59,8 @@ void immure_synth_free(struct immure_synth *s);
  * others. Returns an immure_synth_outcome, or -ENOMEM, or -EINVAL for no name. */
 int immure_synth_add(struct immure_synth *s, const char *name, size_t wild_bytes,
 		     uint64_t now_ms, uint32_t *ret_number);
+/* Whether the name has a number. */
+bool immure_synth_find(const struct immure_synth *s, const char *name, uint32_t *ret_number);
 /* Addresses of a number; the gatekeeper's own, where its DNS listens. */
 void immure_synth_address(const struct immure_synth *s, enum immure_host_kind kind,
 			  uint32_t number, unsigned char ret[16]);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Slots of connections: where one begins and, whatever happened, ends. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "egress/worker.h"
+
+uint64_t immure_conn_who(const struct conn *c)
+{
+	return (uint64_t)c->life << 32 | c->index;
+}
+
+struct conn *immure_conn_of(struct worker *w, uint64_t who)
+{
+	uint32_t index = (uint32_t)who;
+	struct conn *c = index < w->conns_n ? w->conns[index] : NULL;
+
+	return c && c->state != CONN_FREE && c->life == (uint16_t)(who >> 32) ? c : NULL;
+}
+
+static struct conn *another(struct worker *w)
+{
+	struct conn **l = realloc(w->conns, (w->conns_n + 1) * sizeof(*l));
+	struct conn *c;
+
+	if (!l)
+		return NULL;
+	w->conns = l;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	c->index = w->conns_n;
+	w->conns[w->conns_n++] = c;
+	return c;
+}
+
+struct conn *immure_conn_new(struct worker *w, int *fd, enum conn_kind kind)
+{
+	struct conn *c = w->free_conns;
+
+	if (w->live >= w->connections_max)
+		return NULL;
+	if (c)
+		w->free_conns = c->next_free;
+	else
+		c = another(w);
+	if (!c)
+		return NULL;
+	/* Where it is in the ready list stays true. */
+	*c = (struct conn){ .worker = w, .index = c->index, .life = c->life, .ready = c->ready,
+			    .next_ready = c->next_ready, .kind = kind, .due_ms = UINT64_MAX,
+			    .client_fd = immure_take_fd(fd), .dial_fd = { -1, -1 } };
+	c->two.fd[0] = c->two.fd[1] = -1;
+	w->live++;
+	w->total++;
+	return c;
+}
+
+static void reset_on_close(int fd)
+{
+	struct linger now = { .l_onoff = 1 };
+
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+static void free_first(struct conn *c)
+{
+	if (c->first)
+		free(c->first->raw);
+	free(c->first);
+	c->first = NULL;
+}
+
+/* A spare socket that dialled inside is fit for another dial once nothing of the
+ * old one is under way: AF_UNSPEC makes it as new. */
+static void recycle(struct worker *w, struct conn *c)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	struct tcp_info_head {
+		unsigned char state, rest[3];
+		uint32_t skipped[5], unacked;
+	} info;
+	socklen_t len = sizeof(info);
+	int fd = c->two.fd[1];
+
+	if (c->kind != CONN_PUBLISHED || fd < 0 || w->spare_n[c->peer.v6] >= IMMURE_WIRE_SOCKETS_MAX)
+		return;
+	if (getsockopt(fd, IPPROTO_TCP, 11 /* TCP_INFO */, &info, &len) < 0 || info.unacked)
+		return;
+	c->two.fd[1] = -1;
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL) < 0 ||
+	    connect(fd, &none, sizeof(none)) < 0) {
+		(void)close(fd); /* nothing depends on it any more */
+		return;
+	}
+	w->spare[c->peer.v6][w->spare_n[c->peer.v6]++] = fd;
+}
+
+void immure_conn_close(struct worker *w, struct conn *c, bool reset)
+{
+	if (c->state == CONN_FREE)
+		return;
+	if (c->state == CONN_RESOLVE)
+		immure_resolver_forget(w->resolver, immure_conn_who(c));
+	if (c->state == CONN_RELAY) {
+		for (int i = 0; i < 2; i++)
+			w->bytes[i] += c->two.from[i].bytes - c->counted[i];
+		if (!reset)
+			recycle(w, c);
+		immure_twoway_close(&c->two, &w->pipes, reset);
+	}
+	for (int i = 0; i < CONN_DIALS; i++) {
+		if (reset)
+			reset_on_close(c->dial_fd[i]);
+		immure_close(&c->dial_fd[i]);
+	}
+	if (reset)
+		reset_on_close(c->client_fd);
+	immure_close(&c->client_fd);
+	free_first(c);
+	immure_http_flow_free(c->http);
+	c->http = NULL;
+	free(c->addrs);
+	c->addrs = NULL;
+	c->state = CONN_FREE;
+	c->life++;
+	c->next_free = w->free_conns;
+	w->free_conns = c;
+	w->live--;
+}
+
+void immure_conn_deny(struct worker *w, struct conn *c, enum immure_wire_step step,
+		      const struct immure_verdict *v)
+{
+	/* Told before it is felt: whoever looks for the culprit by the socket still
+	 * has a chance to see it. */
+	if (!c->told)
+		immure_report_denied(w, c, step, v);
+	if ((c->kind == CONN_CONNECT || c->kind == CONN_SOCKS) && c->state != CONN_LOOK &&
+	    c->state != CONN_RELAY) {
+		immure_look_reply(w, c, step == IMMURE_WIRE_DIAL ? IMMURE_SOCKS5_HOST :
+				  IMMURE_SOCKS5_DENIED,
+				  step == IMMURE_WIRE_DIAL ? "502 Bad Gateway" : "403 Forbidden");
+		immure_conn_close(w, c, false);
+		return;
+	}
+	immure_conn_close(w, c, true);
+}
+
+void immure_conn_due(struct worker *w, struct conn *c, uint64_t due_ms)
+{
+	c->due_ms = due_ms;
+	if (due_ms < w->next_due)
+		w->next_due = due_ms;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egress/httpflow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum state { HEAD, BODY, SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF, LAST_CR, LAST_LF, END };
+
+enum { SIZE_DIGITS = 15 }; /* so that 64 bits hold it */
+
+struct immure_http_flow {
+	immure_http_flow_judge *judge;
+	void *ctx;
+	enum state state;
+	bool close;
+	uint64_t left;
+	unsigned int digits;
+	uint64_t requests;
+	int result;
+	const char *why;
+	struct immure_http_reader reader;
+	char head[IMMURE_HTTP_HEAD_MAX];
+	char *last;      /* the head that was allowed last */
+	size_t last_len;
+	unsigned char *out;
+	size_t out_len, out_cap;
+};
+
+int immure_http_flow_new(immure_http_flow_judge *judge, void *ctx, struct immure_http_flow **ret)
+{
+	struct immure_http_flow *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->judge = judge;
+	f->ctx = ctx;
+	immure_http_reader_init(&f->reader, f->head, sizeof(f->head));
+	*ret = f;
+	return 0;
+}
+
+void immure_http_flow_free(struct immure_http_flow *f)
+{
+	if (!f)
+		return;
+	free(f->last);
+	free(f->out);
+	free(f);
+}
+
+static int refuse(struct immure_http_flow *f, const char *why)
+{
+	f->why = why;
+	return -EPROTO;
+}
+
+static int put(struct immure_http_flow *f, const void *data, size_t len)
+{
+	if (len > f->out_cap - f->out_len) {
+		size_t cap = f->out_len + len + 1024;
+		unsigned char *out = realloc(f->out, cap);
+
+		if (!out)
+			return -ENOMEM;
+		f->out = out;
+		f->out_cap = cap;
+	}
+	memcpy(f->out + f->out_len, data, len);
+	f->out_len += len;
+	return 0;
+}
+
+static void after_body(struct immure_http_flow *f)
+{
+	f->state = f->close ? END : HEAD;
+	immure_http_reader_init(&f->reader, f->head, sizeof(f->head));
+}
+
+static int remember(struct immure_http_flow *f)
+{
+	char *last = realloc(f->last, f->reader.len);
+
+	if (!last)
+		return -ENOMEM;
+	memcpy(last, f->reader.buf, f->reader.len);
+	f->last = last;
+	f->last_len = f->reader.len;
+	return 0;
+}
+
+static int whole_head(struct immure_http_flow *f)
+{
+	struct immure_http_head h;
+	int r = put(f, f->reader.buf, f->reader.len);
+
+	if (r == 0)
+		r = remember(f);
+	if (r < 0)
+		return r;
+	if (immure_http_head_parse(&f->reader, &h) < 0)
+		return refuse(f, f->reader.why);
+	r = f->judge(f->ctx, &h);
+	if (r < 0)
+		return r;
+	f->requests++;
+	f->close = h.close || h.minor == 0;
+	f->left = h.length;
+	f->digits = 0;
+	if (h.body == IMMURE_HTTP_CHUNKED) {
+		f->state = SIZE;
+		f->left = 0;
+	} else if (h.body == IMMURE_HTTP_LENGTH && h.length) {
+		f->state = BODY;
+	} else {
+		after_body(f);
+	}
+	return 0;
+}
+
+static int hex(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* One byte of what stands between the chunks. Extensions and trailers are
+ * refused: few send them, and many have read them wrongly. */
+static int framing(struct immure_http_flow *f, unsigned char c)
+{
+	switch (f->state) {
+	case SIZE:
+		if (c == '\r' && f->digits) {
+			f->state = SIZE_LF;
+			return 0;
+		}
+		if (hex(c) < 0 || f->digits == SIZE_DIGITS)
+			return refuse(f, "a chunk's size");
+		f->left = f->left << 4 | (unsigned int)hex(c);
+		f->digits++;
+		return 0;
+	case SIZE_LF:
+		f->state = f->left ? DATA : LAST_CR;
+		return c == '\n' ? 0 : refuse(f, "a chunk's size");
+	case DATA_CR:
+		f->state = DATA_LF;
+		return c == '\r' ? 0 : refuse(f, "a chunk's end");
+	case DATA_LF:
+		f->state = SIZE;
+		f->left = f->digits = 0;
+		return c == '\n' ? 0 : refuse(f, "a chunk's end");
+	case LAST_CR:
+		f->state = LAST_LF;
+		return c == '\r' ? 0 : refuse(f, "fields after the chunks");
+	case LAST_LF:
+		after_body(f);
+		return c == '\n' ? 0 : refuse(f, "the end of the chunks");
+	case HEAD:
+	case BODY:
+	case DATA:
+	case END:
+		break;
+	}
+	return refuse(f, "bytes after the last request");
+}
+
+static int step(struct immure_http_flow *f, const unsigned char *data, size_t len, size_t *ret_used)
+{
+	int r;
+
+	*ret_used = 1;
+	if (f->state == HEAD) {
+		r = immure_http_reader_feed(&f->reader, (const char *)data, len, ret_used);
+		if (r < 0)
+			return refuse(f, f->reader.why);
+		return r ? whole_head(f) : 0;
+	}
+	if (f->state == BODY || f->state == DATA) {
+		size_t n = f->left < len ? (size_t)f->left : len;
+
+		*ret_used = n;
+		f->left -= n;
+		r = put(f, data, n);
+		if (r == 0 && f->left == 0 && f->state == BODY)
+			after_body(f);
+		else if (f->left == 0)
+			f->state = DATA_CR;
+		return r;
+	}
+	r = framing(f, *data);
+	return r < 0 ? r : put(f, data, 1);
+}
+
+int immure_http_flow_feed(struct immure_http_flow *f, const unsigned char *data, size_t len,
+			  const unsigned char **ret, size_t *ret_len)
+{
+	f->out_len = 0;
+	while (len && f->result == 0) {
+		size_t used = 0;
+
+		f->result = step(f, data, len, &used);
+		data += used;
+		len -= used;
+	}
+	*ret = f->out;
+	*ret_len = f->result ? 0 : f->out_len;
+	return f->result;
+}
+
+const char *immure_http_flow_why(const struct immure_http_flow *f)
+{
+	return f->why ? f->why : "";
+}
+
+uint64_t immure_http_flow_requests(const struct immure_http_flow *f)
+{
+	return f->requests;
+}
+
+bool immure_http_flow_in_head(const struct immure_http_flow *f)
+{
+	return f->state == HEAD && f->reader.len > 0;
+}
+
+int immure_http_flow_again(struct immure_http_flow *f)
+{
+	struct immure_http_reader r;
+	struct immure_http_head h;
+	char *copy;
+	size_t used;
+	int k;
+
+	if (!f->last)
+		return 0;
+	copy = malloc(f->last_len);
+	if (!copy)
+		return -ENOMEM;
+	immure_http_reader_init(&r, copy, f->last_len);
+	k = immure_http_reader_feed(&r, f->last, f->last_len, &used) == 1 ?
+		    immure_http_head_parse(&r, &h) : -EPROTO;
+	if (k == 0)
+		k = f->judge(f->ctx, &h);
+	free(copy);
+	return k;
+}

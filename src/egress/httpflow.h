@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The requests of one HTTP/1 connection, one after another: each head is held back
+ * until it is whole and judged, its body passes as it comes. Where a body ends is
+ * read in one way only; what could be read in another ends the connection.
+ *
+ *     HEAD --length--> BODY --> HEAD
+ *     HEAD --chunked--> SIZE --> DATA --> DATA_END --> SIZE ... SIZE 0 --> LAST --> HEAD
+ *     HEAD --Connection: close, after its body--> END
+ */
+#ifndef IMMURE_EGRESS_HTTPFLOW_H
+#define IMMURE_EGRESS_HTTPFLOW_H
+
+#include "egress/http1.h"
+
+struct immure_http_flow;
+
+/* 0: goes on. Negative: it does not, and nothing after it. */
+typedef int immure_http_flow_judge(void *ctx, const struct immure_http_head *head);
+
+int immure_http_flow_new(immure_http_flow_judge *judge, void *ctx, struct immure_http_flow **ret);
+void immure_http_flow_free(struct immure_http_flow *f);
+/* *ret: what may be forwarded now, valid until the next call. -EPROTO: refused, see
+ * immure_http_flow_why(); or what judge returned. Either stays. */
+int immure_http_flow_feed(struct immure_http_flow *f, const unsigned char *data, size_t len,
+			  const unsigned char **ret, size_t *ret_len);
+const char *immure_http_flow_why(const struct immure_http_flow *f);
+/* Requests whose head was allowed. */
+uint64_t immure_http_flow_requests(const struct immure_http_flow *f);
+/* Whether a head has begun and is not whole. */
+bool immure_http_flow_in_head(const struct immure_http_flow *f);
+/* Asks judge again about the last head that was allowed; 0 when there was none. */
+int immure_http_flow_again(struct immure_http_flow *f);
+
+#endif

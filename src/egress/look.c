@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a client says first: a proxy's preamble, a ClientHello, a request. It is read
+ * only as far as a rule needs it, for so long as the limits say, and kept to be
+ * forwarded. Protocols in which the server speaks first are not looked at: no rule
+ * asks for it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "egress/worker.h"
+
+enum { FIRST_MAX = 96 * 1024 }; /* held of one client */
+
+static void deny(struct worker *w, struct conn *c, enum immure_wire_step step, const char *why)
+{
+	struct immure_verdict v;
+	char text[IMMURE_ENDPOINT_TEXT] = "a connection";
+
+	if (c->to.port)
+		(void)immure_endpoint_print(&c->to, text);
+	(void)immure_verdict_deny(&v, NULL, "%s: %s", text, why);
+	immure_conn_deny(w, c, step, &v);
+}
+
+static int keep(struct first *f, const void *data, size_t len)
+{
+	if (len > FIRST_MAX - f->len)
+		return -E2BIG;
+	if (len > f->cap - f->len) {
+		size_t cap = f->len + len + 2048;
+		unsigned char *raw = realloc(f->raw, cap);
+
+		if (!raw)
+			return -ENOMEM;
+		f->raw = raw;
+		f->cap = cap;
+	}
+	memcpy(f->raw + f->len, data, len);
+	f->len += len;
+	return 0;
+}
+
+/* ---- replies of the proxy ---- */
+
+void immure_look_reply(struct worker *w, struct conn *c, int socks, const char *http)
+{
+	char text[128];
+	int n;
+
+	(void)w;
+	if (c->kind == CONN_SOCKS && c->first) {
+		immure_socks5_finish(&c->first->socks, socks);
+		(void)send(c->client_fd, c->first->socks.reply, c->first->socks.reply_len,
+			   MSG_NOSIGNAL); /* a fresh socket has room; else the client waits in vain */
+		return;
+	}
+	n = snprintf(text, sizeof(text), "HTTP/1.1 %s\r\n%s\r\n", http,
+		     http[0] == '2' ? "" : "Content-Length: 0\r\nConnection: close\r\n");
+	(void)send(c->client_fd, text, (size_t)n, MSG_NOSIGNAL);
+}
+
+/* ---- judging ---- */
+
+void immure_look_judge(struct worker *w, struct conn *c)
+{
+	struct immure_verdict v;
+
+	switch (immure_judge_connect(&w->judge, &c->to, &v)) {
+	case IMMURE_VERDICT_DENY:
+		immure_conn_deny(w, c, IMMURE_WIRE_CONNECT, &v);
+		return;
+	case IMMURE_VERDICT_LOOK:
+		c->look = v.look;
+		if (c->kind == CONN_CAUGHT) {
+			immure_look_start(w, c);
+			return;
+		}
+		break;
+	case IMMURE_VERDICT_ALLOW:
+		break;
+	}
+	immure_dial_resolve(w, c);
+}
+
+/* For the flow: every request of the connection. */
+static int judge_request(void *ctx, const struct immure_http_head *head)
+{
+	struct conn *c = ctx;
+	struct worker *w = c->worker;
+	struct immure_verdict v;
+
+	if (immure_judge_http(&w->judge, &c->to, head, &v) == IMMURE_VERDICT_ALLOW)
+		return 0;
+	immure_report_denied(w, c, IMMURE_WIRE_CONTENT, &v);
+	c->told = true;
+	return -EACCES;
+}
+
+static void go_on(struct worker *w, struct conn *c)
+{
+	c->look = 0;
+	if (c->dial_fd[0] >= 0 || c->dial_fd[1] >= 0)
+		immure_relaying_start(w, c);
+	else
+		immure_dial_resolve(w, c);
+}
+
+static void feed_tls(struct worker *w, struct conn *c, const unsigned char *data, size_t len)
+{
+	struct first *f = c->first;
+	struct immure_tls_hello hello;
+	struct immure_verdict v;
+	size_t used;
+	int r = keep(f, data, len);
+
+	if (r < 0) {
+		deny(w, c, IMMURE_WIRE_CONTENT, "too much before the first message was whole");
+		return;
+	}
+	r = immure_tls_reader_feed(&f->tls, data, len, &used);
+	if (r == 0)
+		return;
+	if (r > 0)
+		r = immure_tls_hello_parse(&f->tls, &hello);
+	if (r < 0) {
+		deny(w, c, IMMURE_WIRE_CONTENT, f->tls.why);
+		return;
+	}
+	if (immure_judge_tls(&w->judge, &c->to, &hello, &v) != IMMURE_VERDICT_ALLOW) {
+		immure_conn_deny(w, c, IMMURE_WIRE_CONTENT, &v);
+		return;
+	}
+	c->saw_tls = true;
+	c->saw_ech = hello.ech;
+	go_on(w, c);
+}
+
+static void feed_http(struct worker *w, struct conn *c, const unsigned char *data, size_t len)
+{
+	const unsigned char *out;
+	size_t n;
+	int r = immure_http_flow_feed(c->http, data, len, &out, &n);
+
+	if (r == 0)
+		r = keep(c->first, out, n);
+	if (r < 0) {
+		deny(w, c, IMMURE_WIRE_CONTENT, r == -EPROTO ? immure_http_flow_why(c->http) :
+							       "the request was refused");
+		return;
+	}
+	if (immure_http_flow_requests(c->http))
+		go_on(w, c);
+}
+
+static void feed_first(struct worker *w, struct conn *c, const unsigned char *data, size_t len)
+{
+	struct first *f = c->first;
+
+	if (!f->is_tls && !f->is_http) {
+		/* A TLS record begins with 22, a request with a letter. */
+		f->is_tls = data[0] == 22 && (c->look & IMMURE_LOOK_TLS);
+		f->is_http = !f->is_tls && (c->look & IMMURE_LOOK_HTTP);
+		if (!f->is_tls && !f->is_http) {
+			deny(w, c, IMMURE_WIRE_CONTENT, "the rule asks for TLS");
+			return;
+		}
+		if (f->is_tls)
+			immure_tls_reader_init(&f->tls);
+		else if (immure_http_flow_new(judge_request, c, &c->http) < 0) {
+			deny(w, c, IMMURE_WIRE_LIMIT, "out of memory");
+			return;
+		}
+	}
+	if (f->is_tls)
+		feed_tls(w, c, data, len);
+	else
+		feed_http(w, c, data, len);
+}
+
+/* ---- preambles ---- */
+
+static void to_is_known(struct worker *w, struct conn *c, const struct immure_endpoint *to)
+{
+	c->to = *to;
+	immure_look_judge(w, c);
+}
+
+static void feed_socks(struct worker *w, struct conn *c, const unsigned char *data, size_t len)
+{
+	struct first *f = c->first;
+
+	while (len) {
+		size_t used = 0;
+		int r = immure_socks5_feed(&f->socks, data, len, &used);
+
+		data += used;
+		len -= used;
+		if (r < 0 || r == IMMURE_SOCKS5_METHODS)
+			(void)send(c->client_fd, f->socks.reply, f->socks.reply_len, MSG_NOSIGNAL);
+		if (r < 0) {
+			immure_conn_close(w, c, false);
+			return;
+		}
+		if (r != IMMURE_SOCKS5_REQUEST)
+			continue;
+		if (keep(f, data, len) < 0)
+			deny(w, c, IMMURE_WIRE_LIMIT, "too much before the reply");
+		else
+			to_is_known(w, c, &f->socks.to);
+		return;
+	}
+}
+
+static void feed_connect(struct worker *w, struct conn *c, const unsigned char *data, size_t len)
+{
+	struct first *f = c->first;
+	struct immure_endpoint to = { 0 };
+	size_t used = 0;
+	int r = immure_http_reader_feed(&f->http, (const char *)data, len, &used);
+
+	if (r == 0)
+		return;
+	if (r > 0)
+		r = immure_connect_parse(&f->http, &to);
+	if (r > 0 || (r == 0 && keep(f, data + used, len - used) < 0))
+		r = -EPROTO;
+	if (r < 0) {
+		immure_look_reply(w, c, 0, "400 Bad Request");
+		immure_conn_close(w, c, false);
+		return;
+	}
+	to_is_known(w, c, &to);
+}
+
+static void feed_preamble(struct worker *w, struct conn *c, const unsigned char *data, size_t len)
+{
+	struct first *f = c->first;
+
+	if (c->kind == CONN_PROXY) {
+		c->kind = data[0] == 5 ? CONN_SOCKS : CONN_CONNECT;
+		if (c->kind == CONN_SOCKS)
+			immure_socks5_init(&f->socks);
+		else
+			immure_http_reader_init(&f->http, f->head, sizeof(f->head));
+	}
+	if (c->kind == CONN_SOCKS)
+		feed_socks(w, c, data, len);
+	else
+		feed_connect(w, c, data, len);
+}
+
+/* ---- reading ---- */
+
+void immure_look_start(struct worker *w, struct conn *c)
+{
+	bool proxy = c->kind == CONN_PROXY;
+	unsigned char *held = NULL;
+	size_t len = 0;
+
+	if (!c->first)
+		c->first = calloc(1, sizeof(*c->first));
+	if (!c->first) {
+		deny(w, c, IMMURE_WIRE_LIMIT, "out of memory");
+		return;
+	}
+	c->state = proxy ? CONN_PREAMBLE : CONN_LOOK;
+	immure_conn_due(w, c, w->now_ms + w->config.limits.first_ms);
+	if (!c->watched && immure_worker_watch(w, c->client_fd,
+					       EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+					       IMMURE_TAG(IMMURE_TAG_CONN, 0, c->life, c->index)) < 0) {
+		deny(w, c, IMMURE_WIRE_LIMIT, "out of memory");
+		return;
+	}
+	c->watched = true;
+	/* What came together with the preamble is the first of the content. */
+	if (!proxy && c->first->len) {
+		uint64_t who = immure_conn_who(c);
+
+		held = c->first->raw;
+		len = c->first->len;
+		c->first->raw = NULL;
+		c->first->len = c->first->cap = 0;
+		feed_first(w, c, held, len);
+		free(held);
+		if (immure_conn_of(w, who) != c)
+			return;
+	}
+	immure_look_read(w, c);
+}
+
+void immure_look_read(struct worker *w, struct conn *c)
+{
+	uint64_t who = immure_conn_who(c);
+
+	while (immure_conn_of(w, who) == c &&
+	       (c->state == CONN_LOOK || c->state == CONN_PREAMBLE)) {
+		unsigned char buf[16384];
+		ssize_t n = recv(c->client_fd, buf, sizeof(buf), 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0) { /* it left without having said enough */
+			immure_conn_close(w, c, n < 0);
+			return;
+		}
+		if (c->state == CONN_PREAMBLE)
+			feed_preamble(w, c, buf, (size_t)n);
+		else
+			feed_first(w, c, buf, (size_t)n);
+	}
+}
