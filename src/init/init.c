@@ -129,14 +129,16 @@ static void ended(struct immure_serving *s, int status)
 	bool bare = immure_plan_is_bare(s->in->plan);
 
 	s->current = 0;
-	if (s->attacker) {
-		/* Nothing of the attack may be there when the command comes. */
-		if (!bare)
-			(void)kill(-1, SIGKILL); /* ESRCH: it left nothing */
-		if (bare)
-			(void)immure_kin_end(s->in->scoped); /* what is left is ended with init */
-		while (!bare && (waitpid(-1, NULL, 0) > 0 || errno == EINTR))
+	if (s->attacker && bare)
+		(void)immure_kin_end(s->in->scoped); /* what is left is ended with init */
+	/* Nothing of the attack may be there when the command comes; and while the
+	 * kernel takes apart what a single command had, the supervisor may already
+	 * look at what it left behind. */
+	if (!bare && (s->attacker || s->in->one_shot)) {
+		(void)kill(-1, SIGKILL); /* ESRCH: it left nothing */
+		while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 			;
+		m.alone = 1;
 	}
 	if (s->in->count_forks && !bare) /* the host's count is not the session's */
 		m.forks = count_forks();

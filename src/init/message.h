@@ -54,6 +54,7 @@ struct immure_init_msg {
 	int32_t status;
 	uint32_t forks; /* processes and threads made in the session so far */
 	uint32_t net_flags, net_fds;
+	uint32_t alone; /* EXITED: nothing but init is left in the session, and was waited for */
 	uint64_t stage_ns[16]; /* CLOCK_MONOTONIC at the end of each stage, READY only */
 	char subject[160];
 };

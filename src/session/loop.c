@@ -160,6 +160,7 @@ static int32_t on_message(struct immure_run *run)
 			return after_attack(run);
 		}
 		run->exited = true;
+		run->alone = m.alone != 0;
 		run->status = m.status;
 		run->result->processes = m.forks;
 		break;

@@ -33,6 +33,7 @@ struct immure_run {
 	struct immure_output_count count;
 
 	bool ready, started, exited, init_gone;
+	bool alone;        /* of what was inside only init is left */
 	int status;        /* wait status of the command */
 	int signals;       /* how many the caller sent */
 	bool timed_out, killed, over_memory, interrupted, attacking;

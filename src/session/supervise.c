@@ -300,6 +300,9 @@ static int32_t carry_out(struct immure_run *run)
 		r = immure_run_loop(run);
 	if (run->o->trace)
 		run->result->trace_ns[IMMURE_TRACE_EXITED] = immure_run_now();
+	/* Nothing can write any more: look while the kernel takes the place apart. */
+	if (run->alone)
+		immure_watch_collect(run->plan, &run->sealed.since, run->o->state_dir, run->result);
 	end_init(run);
 	run->result->wall_ms = (immure_run_now() - begun) / 1000000U;
 	if (run->o->trace)
@@ -316,7 +319,7 @@ static int32_t carry_out(struct immure_run *run)
 	if (r == 0 && !run->rejected)
 		judge(run);
 	immure_gatekeeper_finish(run->sealed.gate, run->result);
-	if (run->ready || run->started)
+	if (!run->alone && (run->ready || run->started))
 		immure_watch_collect(run->plan, &run->sealed.since, run->o->state_dir, run->result);
 	return r;
 }
