@@ -44,6 +44,7 @@ typedef struct immure_plan immure_plan;
 typedef struct immure_session immure_session;
 typedef struct immure_result immure_result;
 typedef struct immure_wrapped immure_wrapped;
+typedef struct immure_imported immure_imported;
 
 /* Error codes. Only ever appended to. */
 enum {
@@ -138,6 +139,36 @@ IMMURE_API int32_t immure_policy_profiles(char **ret, immure_error **err);
  * env as in immure_policy_options. *ret_digest: its SHA-256, hex. */
 IMMURE_API int32_t immure_policy_trust(const char *path, const char *const *env,
 				       char **ret_digest, immure_error **err);
+
+/* Settings of another sandbox as a policy file. format: "srt" (sandbox-runtime),
+ * "claude" (Claude Code), "codex" or "firejail"; name is for messages. Whatever
+ * has no equivalent is a note. Errors: INVALID; POLICY when the text is not of
+ * that format; UNSUPPORTED in a build without it. */
+IMMURE_API int32_t immure_policy_import(const char *format, const char *text, uint64_t len,
+					const char *name, immure_imported **ret,
+					immure_error **err);
+IMMURE_API void immure_imported_free(immure_imported *imported);
+/* The policy file, with comments that name where each value came from. It passes
+ * immure_policy_parse(). Lives as long as the object. */
+IMMURE_API const char *immure_imported_policy(const immure_imported *imported);
+enum {
+	IMMURE_IMPORT_DROPPED = 1,   /* gives less than theirs, or is no matter of a policy */
+	IMMURE_IMPORT_TIGHTENED = 2, /* in the policy, but stricter */
+	IMMURE_IMPORT_LOST = 3,      /* a restriction of theirs that is not in the policy */
+	IMMURE_IMPORT_MOOT = 4,      /* holds here without being asked for */
+};
+struct immure_import_note {
+	uint64_t size;
+	const char *what; /* their name for it */
+	const char *why;
+	uint64_t line;    /* of their file; 0: none */
+	int32_t kind;     /* IMMURE_IMPORT_* */
+	int32_t reserved;
+};
+/* One note, index from 0; -IMMURE_ERR_INVALID past the end. The strings live as
+ * long as the object. */
+IMMURE_API int32_t immure_imported_note(const immure_imported *imported, uint64_t index,
+					struct immure_import_note *ret);
 
 /* ---- facts ---- */
 enum {

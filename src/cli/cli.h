@@ -57,6 +57,7 @@ int immure_cli_prove(int argc, char **argv);
 int immure_cli_plan(int argc, char **argv);
 int immure_cli_doctor(int argc, char **argv);
 int immure_cli_policy(int argc, char **argv);
+int immure_cli_policy_import(int argc, char **argv); /* import.c */
 int immure_cli_help(int argc, char **argv);
 int immure_cli_supervise(int argc, char **argv);
 int immure_cli_wrap(int argc, char **argv);

@@ -142,6 +142,8 @@ static const struct {
 	{ "show", "[OPTION]...", "print the effective policy and where each value came from", show },
 	{ "trust", "FILE", "let this exact content of a workspace's policy give more", trust },
 	{ "profiles", "", "list the built-in profiles", profiles },
+	{ "import", "--from FORMAT FILE", "turn settings of srt, claude, codex or firejail into a policy",
+	  immure_cli_policy_import },
 	{ "schema", "", "print the JSON Schema of policy files", schema },
 	{ "reference", "[FORMAT]", "print the reference of all keys: markdown, man or keys", reference },
 };
@@ -155,7 +157,7 @@ static int usage(void)
 
 	immure_buf_puts(&out, "usage: immure policy COMMAND ...\n\nCommands:\n");
 	for (size_t i = 0; i < SUBCOMMANDS; i++)
-		immure_buf_printf(&out, "  %-9s %-12s %s\n", subcommands[i].name,
+		immure_buf_printf(&out, "  %-9s %-18s %s\n", subcommands[i].name,
 				  subcommands[i].usage, subcommands[i].summary);
 	immure_buf_puts(&out, "\n'immure policy show --help' prints the options of show.\n"
 			      "Exit status: 0, 1 when a check finds something wrong, 125 when immure "
@@ -180,6 +182,7 @@ int immure_cli_policy(int argc, char **argv)
 		if (strcmp(argv[1], subcommands[i].name) != 0)
 			continue;
 		if (argc == 3 && subcommands[i].fn != show &&
+		    subcommands[i].fn != immure_cli_policy_import &&
 		    (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0))
 			return usage();
 		if (alone && argc > 2) {

@@ -6,7 +6,6 @@
 
 #include "base/buf.h"
 #include "lib/options.h"
-#include "policy/build.h"
 #include "policy/describe.h"
 #include "policy/file.h"
 #include "policy/keys.h"
@@ -69,38 +68,9 @@ int32_t immure_policy_check(const char *path, immure_error **err)
 int32_t immure_policy_parse(const char *text, uint64_t len, const char *name, immure_policy **ret,
 			    immure_error **err)
 {
-	struct immure_policy_build b = { 0 };
-	struct immure_policy_file f = { 0 };
-	const char *profile = "dev";
-	int32_t r;
-
 	if (!text || len > SIZE_MAX / 2)
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "policy", "", "there is no text");
-	r = immure_policy_file_parse(text, (size_t)len, name ? name : "policy", &f, err);
-	if (r < 0)
-		return r;
-	if (f.extends)
-		profile = f.extends;
-	if (f.extends && immure_policy_extends_file(f.extends))
-		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", "extends",
-				"%s:%zu: extends: only a file can extend a file", f.name,
-				f.extends_line);
-	else if (f.extends && !immure_profile_find(f.extends))
-		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", "extends",
-				"%s:%zu: extends: \"%s\" is no built-in profile", f.name,
-				f.extends_line, f.extends);
-	if (r == 0)
-		r = immure_build_begin(&b, err);
-	if (r == 0)
-		r = immure_build_profile(&b, profile, err);
-	if (r == 0)
-		r = immure_policy_file_apply(&f, &b, err);
-	if (r == 0)
-		r = immure_build_finish(&b, ret, err);
-	else
-		immure_build_abort(&b);
-	immure_policy_file_done(&f);
-	return r;
+	return immure_policy_from_text(text, (size_t)len, name ? name : "policy", ret, err);
 }
 
 int32_t immure_policy_trust(const char *path, const char *const *env, char **ret_digest,

@@ -28,6 +28,11 @@ void immure_policy_file_done(struct immure_policy_file *f);
 int32_t immure_policy_file_apply(const struct immure_policy_file *f,
 				 struct immure_policy_build *b, struct immure_error **err);
 
+/* A policy from the text of one file alone, on the profile that it extends or dev;
+ * name is for messages (text.c). */
+int32_t immure_policy_from_text(const char *text, size_t len, const char *name,
+				struct immure_policy **ret, struct immure_error **err);
+
 /* Whether an "extends" names a file; otherwise it names a built-in profile. */
 bool immure_policy_extends_file(const char *extends);
 
