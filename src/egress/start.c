@@ -128,10 +128,22 @@ static void place_fds(struct worker *w, const struct immure_wire_start *s, int *
 	w->net.with_nft = s->with_nft;
 }
 
+/* A session without a network publishes ports all the same: then there is nothing
+ * but the spare sockets to dial in by. */
+static bool ports_only(const struct worker *w)
+{
+	for (unsigned int i = 0; i < IMMURE_NETPLUMB_SPARE4; i++)
+		if (w->net.fd[i] >= 0)
+			return false;
+	return w->config.publish_n > 0 && w->config.allow.n == 0;
+}
+
 static int plumbing_is_whole(const struct worker *w)
 {
 	const int *fd = w->net.fd;
 
+	if (ports_only(w))
+		return 0;
 	if (fd[IMMURE_NETPLUMB_DNS_UDP] < 0 || fd[IMMURE_NETPLUMB_DNS_TCP] < 0 ||
 	    fd[IMMURE_NETPLUMB_ROUTE] < 0)
 		return -EINVAL;
@@ -177,10 +189,10 @@ static int watch_fixed(struct worker *w)
 
 	if (r == 0)
 		r = immure_worker_watch(w, w->own.fd, EPOLLIN, IMMURE_TAG(IMMURE_TAG_OWN, 0, 0, 0));
-	if (r == 0)
+	if (r == 0 && w->net.fd[IMMURE_NETPLUMB_DNS_UDP] >= 0)
 		r = immure_worker_watch(w, w->net.fd[IMMURE_NETPLUMB_DNS_UDP], EPOLLIN,
 					IMMURE_TAG(IMMURE_TAG_DNS_UDP, 0, 0, 0));
-	if (r == 0)
+	if (r == 0 && w->net.fd[IMMURE_NETPLUMB_DNS_TCP] >= 0)
 		r = immure_worker_watch(w, w->net.fd[IMMURE_NETPLUMB_DNS_TCP], EPOLLIN,
 					IMMURE_TAG(IMMURE_TAG_DNS_TCP, 0, 0, 0));
 	if (r == 0 && w->net.fd[IMMURE_NETPLUMB_PROXY] >= 0)

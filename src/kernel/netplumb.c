@@ -106,13 +106,21 @@ static int make_spare(const struct immure_netplumb_config *c, struct immure_netp
 	return r;
 }
 
+bool immure_netplumb_listenable(const struct immure_rtnl_net *n)
+{
+	return n->bits == (n->v6 ? 128 : 32) && n->hi - n->lo < IMMURE_NETPLUMB_FEW_PORTS;
+}
+
 static int make_nets(const struct immure_netplumb_config *c, struct immure_netplumb *p)
 {
 	int r = 0;
 
 	if (!keep(p, IMMURE_NETPLUMB_ROUTE, immure_netlink_open(NETLINK_ROUTE), &r))
 		return r;
-	return c->nets_n ? immure_netplumb_set_nets(p, &c->routes, c->nets, c->nets_n) : 0;
+	for (size_t i = 0; i < c->nets_n && !p->with_nft; i++)
+		if (!immure_netplumb_listenable(&c->nets[i]))
+			return -EOPNOTSUPP;
+	return c->nets_n && p->with_nft ? immure_netplumb_set_nets(p, &c->routes, c->nets, c->nets_n) : 0;
 }
 
 static int port_of(int fd, uint16_t *ret)

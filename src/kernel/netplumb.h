@@ -14,7 +14,7 @@
 #include "kernel/rtnl.h"
 
 enum { IMMURE_NETPLUMB_SPARE = 8, IMMURE_NETPLUMB_PROXY_PORT = 3128,
-       IMMURE_NETPLUMB_NETS_MAX = 1024 };
+       IMMURE_NETPLUMB_NETS_MAX = 1024, IMMURE_NETPLUMB_FEW_PORTS = 16 };
 
 enum immure_netplumb_fd {
 	IMMURE_NETPLUMB_TCP4,    /* transparent listeners, or -1 without nf_tables */
@@ -35,7 +35,8 @@ struct immure_netplumb_config {
 	bool without_nft;   /* do as if nf_tables were missing */
 	unsigned int spare; /* sockets a family, up to IMMURE_NETPLUMB_SPARE */
 	bool proxy;
-	/* Destinations that rules name by address; they need nf_tables (-EOPNOTSUPP). */
+	/* Destinations that rules name by address. Without nf_tables nothing is done for
+	 * those that listeners can do for, and others are -EOPNOTSUPP. */
 	const struct immure_rtnl_net *nets;
 	size_t nets_n;
 };
@@ -52,6 +53,8 @@ int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_n
 			 const char **ret_what);
 /* Only the spare sockets, in a namespace that has no plumbing otherwise. */
 int immure_netplumb_spare(unsigned int n, struct immure_netplumb *ret);
+/* Whether, without nf_tables, listeners can do for it: one address, few ports. */
+bool immure_netplumb_listenable(const struct immure_rtnl_net *n);
 /* Other destinations by address than before; may be called from outside. */
 int immure_netplumb_set_nets(const struct immure_netplumb *p,
 			     const struct immure_rtnl_setup *routes,

@@ -368,26 +368,31 @@ static bool is_loopback(const struct immure_rtnl_net *n)
 	return n->bits >= 8 && n->addr[0] == 127;
 }
 
-enum { NETS_IN_BATCH = 8 };
+/* Room for this much more: what is begun is sent when the next rule might not fit,
+ * so a handful of rules are one transaction with the removal of those before. */
+enum { RULE_ROOM = 1024 };
 
-static int put_nets(int fd, const struct immure_rtnl_net *nets, size_t n, bool loopback,
-		    const uint16_t ports[2])
+static int room(int fd, struct immure_netlink *b)
 {
-	for (size_t at = 0; at < n;) {
-		struct immure_netlink b;
-		size_t k = 0;
-		int r;
+	int r;
 
-		batch_begin(&b);
-		for (; at < n && k < NETS_IN_BATCH; at++) {
-			if (is_loopback(&nets[at]) != loopback || !ports[nets[at].v6])
-				continue;
-			put_net(&b, CHAIN_NETS, &nets[at], ports[nets[at].v6]);
-			k++;
-		}
-		r = k ? batch_send(fd, &b) : 0;
+	if (b->len + RULE_ROOM <= sizeof(b->data))
+		return 0;
+	r = batch_send(fd, b);
+	batch_begin(b);
+	return r;
+}
+
+static int put_nets(int fd, struct immure_netlink *b, const struct immure_rtnl_net *nets, size_t n,
+		    bool loopback, const uint16_t ports[2])
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = room(fd, b);
+
 		if (r < 0)
 			return r;
+		if (is_loopback(&nets[i]) == loopback && ports[nets[i].v6])
+			put_net(b, CHAIN_NETS, &nets[i], ports[nets[i].v6]);
 	}
 	return 0;
 }
@@ -403,18 +408,21 @@ int immure_nft_set_nets(int fd, const struct immure_rtnl_net *nets, size_t n,
 	begin(&b, NFT_MSG_DELRULE, 0);
 	immure_netlink_put_str(&b, NFTA_RULE_TABLE, TABLE);
 	immure_netlink_put_str(&b, NFTA_RULE_CHAIN, CHAIN_NETS);
-	r = batch_send(fd, &b);
+	r = put_nets(fd, &b, nets, n, true, ports);
+	for (size_t i = 0; i < 2 && n > 0 && r == 0; i++) {
+		const struct immure_rtnl_range *own = i ? &spared->v6 : &spared->v4;
+
+		r = room(fd, &b);
+		if (r < 0)
+			break;
+		put_spared(&b, &families[i], families[i].loopback, i ? 128 : 8);
+		r = room(fd, &b);
+		if (r == 0)
+			put_spared(&b, &families[i], own->gateway, own->bits);
+	}
 	if (r == 0)
-		r = put_nets(fd, nets, n, true, ports);
-	if (r < 0 || n == 0)
-		return r;
-	batch_begin(&b);
-	put_spared(&b, &families[0], families[0].loopback, 8);
-	put_spared(&b, &families[0], spared->v4.gateway, spared->v4.bits);
-	put_spared(&b, &families[1], families[1].loopback, 128);
-	put_spared(&b, &families[1], spared->v6.gateway, spared->v6.bits);
-	r = batch_send(fd, &b);
-	return r < 0 ? r : put_nets(fd, nets, n, false, ports);
+		r = put_nets(fd, &b, nets, n, false, ports);
+	return r < 0 ? r : batch_send(fd, &b);
 }
 
 /* ---- ranges ---- */

@@ -280,6 +280,9 @@ int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure
 	if (!ok || !watch(g->epoll_fd, g->activate_fd, TAG_ACTIVATE))
 		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
 				   "the session's network cannot be watched");
+	/* Without nf_tables what is allowed by address has its listeners from the worker. */
+	if (g->rules.nets_n && !g->plumb.with_nft)
+		start_worker(g);
 	return 0;
 }
 
@@ -330,7 +333,8 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 			return r;
 		}
 	}
-	e = g->state == IMMURE_GATE_CLOSED || !g->adopted ? 0 :
+	/* A worker that runs has seen to it itself. */
+	e = g->state != IMMURE_GATE_IDLE || !g->adopted || !g->plumb.with_nft ? 0 :
 	    immure_netplumb_set_nets(&g->plumb, &g->routes, g->rules.nets, g->rules.nets_n);
 	immure_gate_rules_done(&old);
 	if (e < 0) {

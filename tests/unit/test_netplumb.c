@@ -682,6 +682,7 @@ static void without_nf_tables_pairs_have_listeners(void **unused)
 
 		assert_int_equal(immure_netplumb_set_nets(&s.p, &c.routes, &one, 1), -EOPNOTSUPP);
 		assert_int_equal(immure_netplumb_set_nets(&s.p, &c.routes, NULL, 0), 0);
+		assert_true(immure_netplumb_listenable(&one));
 	}
 	for (size_t i = 0; i < (s.p.with_v6 ? 2U : 1U); i++) {
 		int spare = i ? IMMURE_NETPLUMB_SPARE6 : IMMURE_NETPLUMB_SPARE4;
