@@ -96,6 +96,8 @@ def mode(request):
     mode = MODES[request.param]
     if os.geteuid() != 0:
         pytest.skip("only root can be this caller")
+    if mode.backend == "bwrap" and not os.access("/usr/bin/bwrap", os.X_OK):
+        pytest.skip("bubblewrap is not installed")
     if mode.user == USER:
         request.getfixturevalue("account")
     return mode

@@ -40,9 +40,9 @@ SLOWER = float(os.environ.get("IMMURE_TEST_SLOWER", "1"))
 
 
 class Mode:
-    def __init__(self, name, user, without=None, delegated=False):
+    def __init__(self, name, user, without=None, delegated=False, backend=None):
         self.name, self.user, self.without = name, user, without
-        self.delegated = delegated
+        self.delegated, self.backend = delegated, backend
 
 
 MODES = {
@@ -52,6 +52,8 @@ MODES = {
     "enosys": Mode("enosys", "root", OLD_KERNEL),
     "enosys-user": Mode("enosys-user", USER, OLD_KERNEL),
     "delegated": Mode("delegated", USER, delegated=True),
+    "bwrap": Mode("bwrap", "root", backend="bwrap"),
+    "bwrap-user": Mode("bwrap-user", USER, backend="bwrap"),
 }
 DEFAULT_MODES = ["root", "user"]
 
@@ -162,6 +164,9 @@ class Site:
     def command(self, *argv, without=None):
         poorer = ",".join(w for w in (self.mode.without, without) if w)
         argv = [os.fspath(a) if isinstance(a, os.PathLike) else a for a in argv]
+        if self.mode.backend and argv[0] == os.fspath(self.immure) and "--backend" not in argv \
+                and argv[1] in ("run", "plan", "prove", "shell"):
+            argv[2:2] = ["--backend", self.mode.backend]
         argv = ([str(self.bin / "without"), poorer, "--"] if poorer else []) + argv
         if self.mode.delegated:
             argv = ["/bin/sh", "-c", 'echo 0 >"$0" && exec setpriv --reuid "$1" --regid "$2" --clear-groups '

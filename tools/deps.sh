@@ -51,6 +51,8 @@ if [ "${1-}" != --check ]; then
 	need libcmocka-dev 'unit tests' no pkg-config --exists cmocka
 	need python3-jsonschema 'tests of the published policy schema' no python_with jsonschema
 	need python3-pytest 'tests of the built program' no python_with pytest
+	need bubblewrap 'tests of backend bwrap' no command -v bwrap
+	need crun 'tests of immure inside a container' no command -v crun
 	# The lab of tests/live: its servers come without services of their own.
 	need iproute2 'tests of egress: network namespaces' no command -v ip
 	need openssl 'tests of egress: certificates' no command -v openssl

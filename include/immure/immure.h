@@ -198,6 +198,14 @@ struct immure_plan_options {
 IMMURE_API int32_t immure_plan_create(const immure_policy *policy,
 				      const struct immure_plan_options *options,
 				      immure_plan **ret, immure_error **err);
+/* After a launch of `failed` was refused before anything ran (why: its error, may be
+ * NULL): plans again with what trying everything finds out, which is kept in the caller's
+ * runtime directory. *ret is a plan for another backend that can be started, owned by the
+ * caller; NULL when there is none, or when the policy names its backend. */
+IMMURE_API int32_t immure_plan_replace(const immure_policy *policy,
+				       const struct immure_plan_options *options,
+				       const immure_plan *failed, const immure_error *why,
+				       immure_plan **ret, immure_error **err);
 IMMURE_API void immure_plan_free(immure_plan *plan);
 IMMURE_API const char *immure_plan_hash(const immure_plan *plan);
 IMMURE_API uint64_t immure_plan_gap_count(const immure_plan *plan);
@@ -335,6 +343,10 @@ IMMURE_API int32_t immure_run(const immure_plan *plan, const struct immure_run_o
 IMMURE_API int32_t immure_supervise(const immure_plan *plan,
 				    const struct immure_run_options *options,
 				    immure_result **ret, immure_error **err);
+/* What `immure init` does when a backend such as bubblewrap executes it inside; for
+ * nobody else. Both descriptors are taken. Returns only when it failed: -IMMURE_ERR_LAUNCH,
+ * said to the supervisor already. */
+IMMURE_API int32_t immure_become_init(int32_t handover_fd, int32_t report_fd);
 
 IMMURE_API void immure_result_free(immure_result *result);
 IMMURE_API int32_t immure_result_outcome(const immure_result *result);

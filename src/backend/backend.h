@@ -5,7 +5,9 @@
 #define IMMURE_BACKEND_BACKEND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
+#include "backend/seen.h"
 #include "base/error.h"
 #include "kernel/cgroup.h"
 #include "plan/plan.h"
@@ -13,6 +15,8 @@
 struct immure_backend_child {
 	int pid;
 	int pidfd;
+	int init_pidfd; /* where the child is not init itself, but leads to it */
+	void *state;    /* the backend's own, from prepare to done */
 };
 
 struct immure_backend {
@@ -23,17 +27,26 @@ struct immure_backend {
 	bool (*maps_outside)(const struct immure_plan *p);
 	int32_t (*write_maps)(const struct immure_plan *p, int pid, struct immure_error **err);
 
+	/* With become: what it will need, since a child allocates nothing. *ret_seen, one
+	 * per operation, is for init and the backend's. done undoes it, from any state. */
+	int32_t (*prepare)(const struct immure_plan *p, struct immure_backend_child *child,
+			   const struct immure_backend_seen **ret_seen, struct immure_error **err);
+	void (*done)(struct immure_backend_child *child);
+
 	/* Makes the child. In it entry(ctx) is called, which must not return. cgroup:
 	 * NULL, or what the child is put into where that can be done at birth. */
 	int32_t (*spawn)(const struct immure_plan *p, const struct immure_cgroup *cgroup,
 			 void (*entry)(void *ctx), void *ctx, struct immure_backend_child *ret,
 			 struct immure_error **err);
 
-	/* Called in the child when its streams are in place. NULL: the child is
-	 * init already. Else it executes the program that leads to init, which is
-	 * handed report_fd (see init/message.h); returns -errno when it could not,
-	 * and in *ret_what what failed. No allocation, no locks. */
-	int (*become)(const struct immure_plan *p, int report_fd, const char **ret_what);
+	/* Called in the child, which is in its cgroup. NULL: the child is init already.
+	 * Else it executes the program that leads to init, which is handed both
+	 * descriptors (init/handover.h); returns -errno when it could not, and in
+	 * *ret_what what failed. No allocation, no locks. */
+	int (*become)(const struct immure_plan *p, struct immure_backend_child *self,
+		      int report_fd, int handover_fd, const char **ret_what);
+	/* What that program said when init did not arrive, in buf; "" = nothing. */
+	void (*complaint)(struct immure_backend_child *child, char *buf, size_t len);
 };
 
 /* NULL: this build has none of that name. */

@@ -39,5 +39,7 @@ int immure_open_anyway(int dir, const char *name, int flags, unsigned int bits,
 		       unsigned int *ret_before);
 /* Moves *fd to a number >= least, still CLOEXEC; on failure *fd is unchanged. */
 int immure_fd_raise(int *fd, int least);
+/* mkdir -p; what is made is for its owner alone (0700). */
+int immure_make_dirs(const char *path);
 
 #endif

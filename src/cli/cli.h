@@ -60,6 +60,7 @@ int immure_cli_policy(int argc, char **argv);
 int immure_cli_policy_import(int argc, char **argv); /* import.c */
 int immure_cli_help(int argc, char **argv);
 int immure_cli_supervise(int argc, char **argv);
+int immure_cli_init(int argc, char **argv);
 int immure_cli_wrap(int argc, char **argv);
 
 /* shell.c: this program in the place of a shell. The name of the shell that it

@@ -58,6 +58,8 @@ static const struct immure_cli_command commands[] = {
 	  "Print what this host can enforce, and how to get the rest", NULL, false },
 	{ "policy", FULL_ONLY(immure_cli_policy), IMMURE_CLI_POLICY, "check|show|trust|import|profiles|schema|reference ...",
 	  "Check, show, trust and import policies", NULL, false },
+	{ "init", immure_cli_init, 0, "--handover-fd N --report-fd M",
+	  "Be the first process inside; what a backend starts", NULL, true },
 	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",
 	  "Be the supervisor of a session; what libimmure starts", NULL, true },
 	{ "help", FULL_ONLY(immure_cli_help), 0, "[COMMAND]", "Print help", NULL, false },

@@ -101,6 +101,9 @@ struct immure_facts {
 	enum immure_tri seccomp, seccomp_notify;
 	enum immure_tri kvm;
 	enum immure_tri newuidmap;
+	enum immure_tri bwrap;      /* bubblewrap works with all that its backend asks */
+	const char *bwrap_path;     /* real path; NULL unless it does */
+	bool bwrap_pins;            /* it takes descriptors for what it binds */
 	struct immure_cgroup_facts cgroup;
 
 	struct immure_fact *all;   size_t all_n;      /* full only: doctor's rows */
@@ -115,6 +118,8 @@ struct immure_facts {
 
 /* With QUICK: leaves facts.cgroup empty, for a policy that asks nothing of it. */
 #define IMMURE_FACTS_NO_CGROUP (1U << 16)
+/* With QUICK: and what trying everything found out, now or, for the same host, before. */
+#define IMMURE_FACTS_KEPT (1U << 18)
 /* With QUICK: leaves out what planning does not look at (boot_id, notifications). */
 #define IMMURE_FACTS_FOR_PLAN (1U << 17)
 

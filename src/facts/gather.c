@@ -222,7 +222,7 @@ static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/net/unix",
 				   "/proc/net/unix: %s", r == -EINVAL ? "malformed" : strerror(-r));
-	if (!(flags & IMMURE_FACTS_NO_CGROUP))
+	if (!(flags & IMMURE_FACTS_NO_CGROUP) || (flags & IMMURE_FACTS_KEPT))
 		gather_cgroup(f, t);
 	if (f->arena.failed)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
@@ -238,6 +238,18 @@ void immure_facts_destroy(struct immure_facts *f)
 	free(f);
 }
 
+static int32_t gather_tried(struct immure_facts *f, uint32_t flags, struct immure_error **err)
+{
+	int32_t r;
+
+	if (!(flags & IMMURE_FACTS_FULL) && immure_cache_load(f))
+		return 0;
+	r = immure_probe_all(f, err);
+	if (r == 0 && (flags & IMMURE_FACTS_KEPT))
+		immure_cache_store(f);
+	return r;
+}
+
 int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immure_facts **ret,
 			    struct immure_error **err)
 {
@@ -245,7 +257,8 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 	struct text *t;
 	int32_t r;
 
-	if (flags & ~(IMMURE_FACTS_FULL | IMMURE_FACTS_NO_CGROUP | IMMURE_FACTS_FOR_PLAN))
+	if (flags & ~(IMMURE_FACTS_FULL | IMMURE_FACTS_NO_CGROUP | IMMURE_FACTS_FOR_PLAN |
+		      IMMURE_FACTS_KEPT))
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", "flags",
 				   "facts: unknown flags 0x%x", flags);
 	f = calloc(1, sizeof(*f));
@@ -260,8 +273,8 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 	r = gather_quick(f, flags, env, t, err);
 	drop_big(t);
 	free(t);
-	if (r == 0 && (flags & IMMURE_FACTS_FULL))
-		r = immure_probe_all(f, err);
+	if (r == 0 && (flags & (IMMURE_FACTS_FULL | IMMURE_FACTS_KEPT)))
+		r = gather_tried(f, flags, err);
 	if (r < 0) {
 		immure_facts_destroy(f);
 		return r;

@@ -43,6 +43,7 @@ static const struct {
 	{ "kvm", immure_try_kvm, "a virtual machine made" },
 	{ "nftables", immure_try_nftables, "nf_tables answers in a user namespace" },
 	{ "tun", immure_try_tun, "a tun device made inside" },
+	{ "bwrap", immure_try_bwrap, NULL },
 };
 enum { PROBES = sizeof(probes) / sizeof(probes[0]) };
 
@@ -100,6 +101,9 @@ static const char *yes_detail(const struct immure_facts *f, struct immure_arena 
 		return o->value ? "ipc, uts, cgroup, time" : "ipc, uts, cgroup; no time";
 	if (strcmp(name, "seccomp_notify") == 0)
 		return o->value ? "a call answered, killable wait" : "a call answered";
+	if (strcmp(name, "bwrap") == 0)
+		return o->value ? "a shell started in it, binds by descriptor"
+				: "a shell started in it";
 	if (strcmp(name, "subids") == 0)
 		return immure_arena_printf(a, "%llu ids mapped", (unsigned long long)o->value);
 	if (!dir)
@@ -117,40 +121,19 @@ static const char *no_detail(struct immure_arena *a, const struct immure_outcome
 		return immure_arena_printf(a, "%s: no end within %d ms", o->step, PROBE_MS);
 	if (o->killed > 0)
 		return immure_arena_printf(a, "%s: killed by %s", o->step, strsignal(o->killed));
+	if (o->said[0]) {
+		struct immure_buf text = IMMURE_BUF_INIT;
+		const char *ret = NULL;
+
+		immure_buf_put_printable(&text, o->said, strnlen(o->said, sizeof(o->said) - 1));
+		if (immure_buf_ok(&text) && text.data)
+			ret = immure_arena_printf(a, "%s: %s", o->step, text.data);
+		immure_buf_done(&text);
+		return ret ? ret : o->step;
+	}
 	if (o->errnum)
 		return immure_arena_printf(a, "%s: %s", o->step, strerror(o->errnum));
 	return o->step;
-}
-
-static const struct immure_outcome *outcome(const struct board *b, const char *name)
-{
-	static const struct immure_outcome none;
-
-	for (size_t i = 0; i < PROBES; i++)
-		if (strcmp(probes[i].name, name) == 0)
-			return &b->rows[i];
-	return &none;
-}
-
-/* A limit that could not be set when tried must not be planned with. */
-static void correct_cgroup(struct immure_facts *f, const struct board *b)
-{
-	struct immure_cgroup_facts *c = &f->cgroup;
-
-	if (outcome(b, "cgroup_memory")->ok != IMMURE_YES) {
-		c->memory = false;
-		c->v1_memory = NULL;
-	}
-	if (outcome(b, "cgroup_pids")->ok != IMMURE_YES) {
-		c->pids = false;
-		c->v1_pids = NULL;
-	}
-	if (outcome(b, "cgroup_cpu")->ok != IMMURE_YES) {
-		c->cpu = false;
-		c->v1_cpu = NULL;
-	}
-	if (!c->memory && !c->pids && !c->cpu)
-		*c = (struct immure_cgroup_facts){ 0 };
 }
 
 static void fill_versions(struct immure_facts *f, const struct board *b)
@@ -194,20 +177,8 @@ static void fill(struct immure_facts *f, const struct board *b)
 		.detail = immure_surroundings_text(&s, a),
 		.remedy = "",
 	};
-	f->userns = outcome(b, "userns")->ok;
-	f->userns_mount = outcome(b, "userns_mount")->ok;
-	f->userns_proc = outcome(b, "userns_proc")->ok;
-	f->netns = outcome(b, "netns")->ok;
-	f->overlay_userns = outcome(b, "overlay_userns")->ok;
-	f->seccomp = outcome(b, "seccomp")->ok;
-	f->seccomp_notify = outcome(b, "seccomp_notify")->ok;
-	f->kvm = outcome(b, "kvm")->ok;
-	f->newuidmap = outcome(b, "subids")->ok;
-	if (outcome(b, "landlock")->ok != IMMURE_YES)
-		f->landlock_abi = 0;
-	correct_cgroup(f, b);
 	fill_versions(f, b);
-	f->full = true;
+	immure_facts_conclude(f);
 }
 
 int32_t immure_probe_all(struct immure_facts *f, struct immure_error **err)

@@ -22,6 +22,7 @@ struct immure_outcome {
 	const char *step; /* what failed */
 	uint64_t value;   /* the probe's own */
 	int killed;       /* signal that ended the child, -1: it took too long */
+	char said[160];   /* by a program that was tried: its first line */
 };
 
 /* A probe runs in a child of its own and leaves by returning. */
@@ -34,6 +35,11 @@ immure_probe_fn immure_try_clone3, immure_try_pidfd, immure_try_close_range, imm
 	immure_try_seccomp, immure_try_notify, immure_try_landlock, immure_try_kvm;
 immure_probe_fn immure_try_cgroup_memory, immure_try_cgroup_pids, immure_try_cgroup_cpu,
 	immure_try_subids;
+
+immure_probe_fn immure_try_bwrap;
+struct stat;
+/* Why a file is not to be executed as bubblewrap; NULL = it is. */
+const char *immure_bwrap_unfit(const struct stat *st, uint32_t euid);
 
 /* Removes the leaf of a cgroup probe that was killed. */
 void immure_try_cgroup_sweep(const struct immure_facts *f, int pid);
@@ -49,6 +55,15 @@ int immure_child_start(int *ret_pidfd);
 /* Waits for exactly this child; kills it at the deadline (-ETIMEDOUT). Closes
  * the pidfd. */
 int immure_child_wait(int pid, int *pidfd, int timeout_ms, int *ret_status);
+
+/* Sets what follows from f->all: the answers that planning reads. */
+void immure_facts_conclude(struct immure_facts *f);
+
+/* ---- answers that are kept ---- */
+/* false: there are none for this host as it is now, or they cannot be trusted. */
+bool immure_cache_load(struct immure_facts *f);
+/* Keeps them; where that cannot be done they are found out again next time. */
+void immure_cache_store(const struct immure_facts *f);
 
 /* ---- programs ---- */
 enum { IMMURE_PROGRAMS_MAX = 20, IMMURE_VERSION_LEN = 120 };

@@ -95,7 +95,7 @@ static void raise_to(struct immure_backend_report *r, enum immure_dimension d,
 
 /* Limits: a cgroup counts everything the command starts. Without one, resource
  * limits of each process plus our own sampling can be outrun. */
-static void native_resources(const struct immure_facts *f, struct immure_arena *a,
+static void count_resources(const struct immure_facts *f, struct immure_arena *a,
 			     struct immure_backend_report *r)
 {
 	struct immure_dimension_report *d = &r->dims[IMMURE_DIM_RESOURCES];
@@ -127,10 +127,14 @@ static const char *const native_needs[] = { "userns", "userns_mount", "mount_api
 					    "namespaces", "seccomp", "openat2",
 					    "close_range" };
 
-static const struct immure_fact *native_lacks(const struct immure_facts *f)
+/* The same for backend bwrap: what bubblewrap does is in its own row. */
+static const char *const bwrap_needs[] = { "bwrap", "seccomp", "openat2", "close_range" };
+
+static const struct immure_fact *lacks_of(const struct immure_facts *f, const char *const *needs,
+					  size_t n)
 {
-	for (size_t i = 0; i < sizeof(native_needs) / sizeof(native_needs[0]); i++) {
-		const struct immure_fact *fact = find_fact(f, native_needs[i]);
+	for (size_t i = 0; i < n; i++) {
+		const struct immure_fact *fact = find_fact(f, needs[i]);
 
 		if (fact && fact->ok == IMMURE_NO)
 			return fact;
@@ -146,7 +150,8 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 	const enum immure_tri pids = both(f->userns, f->userns_proc);
 	const enum immure_tri net = both(f->userns, f->netns);
 	const enum immure_tri calls = f->seccomp;
-	const struct immure_fact *lacks = native_lacks(f);
+	const struct immure_fact *lacks = lacks_of(f, native_needs,
+						    sizeof(native_needs) / sizeof(native_needs[0]));
 
 	r->available = lacks ? IMMURE_NO : both(both(mounts, pids), calls);
 	if (r->available == IMMURE_NO) {
@@ -175,7 +180,7 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 		 "user namespace, no capabilities, no_new_privs");
 	raise_to(r, IMMURE_DIM_DEVICES, mounts, "minimal /dev");
 	raise_to(r, IMMURE_DIM_KERNEL_SURFACE, calls, "seccomp; the kernel itself is shared");
-	native_resources(f, a, r);
+	count_resources(f, a, r);
 
 	r->capabilities = 1u << IMMURE_CAP_READ_ONLY_ROOT |
 			  1u << IMMURE_CAP_MOUNT_READ_ONLY_ENFORCEMENT |
@@ -185,6 +190,55 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 	if (net != IMMURE_NO)
 		r->capabilities |= 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE |
 				   1u << IMMURE_CAP_EGRESS_ALLOWLIST;
+}
+
+/* Bubblewrap makes what native makes by itself, and an init of ours goes on inside. It
+ * was tried as a whole, so one answer holds for all that rests on it. */
+static void report_bwrap(const struct immure_facts *f, struct immure_arena *a,
+			 struct immure_backend_report *r)
+{
+	const bool landlock = f->landlock_abi > 0, scopes = f->landlock_abi >= 6;
+	const struct immure_fact *lacks =
+		lacks_of(f, bwrap_needs, sizeof(bwrap_needs) / sizeof(bwrap_needs[0]));
+
+	if (lacks || f->bwrap != IMMURE_YES || f->seccomp == IMMURE_NO) {
+		r->why = lacks ? immure_arena_printf(a, "%s: %s", lacks->name, lacks->detail)
+			 : f->bwrap == IMMURE_UNTRIED ? "was not looked for"
+						      : "a mechanism it needs is missing";
+		r->remedy = lacks ? lacks->remedy : "";
+		return;
+	}
+	r->available = IMMURE_YES;
+	r->why = immure_arena_printf(a, "%s%s, seccomp%s", f->bwrap_path,
+				     landlock ? ", Landlock" : "",
+				     landlock ? "" : "; without Landlock a run needs "
+						     "require.downgrade");
+	raise_to(r, IMMURE_DIM_FILE_WRITE, IMMURE_YES,
+		 landlock ? "read-only mounts by bubblewrap, Landlock"
+			  : "read-only mounts by bubblewrap");
+	raise_to(r, IMMURE_DIM_FILE_READ, IMMURE_YES,
+		 landlock ? "masks by bubblewrap, Landlock" : "masks by bubblewrap");
+	raise_to(r, IMMURE_DIM_SECRET_READ, IMMURE_YES, "masks by bubblewrap, filtered environment");
+	raise_to(r, IMMURE_DIM_NETWORK_EGRESS, IMMURE_YES, "network namespace with lo only");
+	raise_to(r, IMMURE_DIM_NETWORK_INGRESS, IMMURE_YES, "network namespace with lo only");
+	raise_to(r, IMMURE_DIM_IPC, IMMURE_YES,
+		 scopes ? "ipc namespace, sockets hidden, Landlock scope"
+			: "ipc namespace, sockets hidden");
+	raise_to(r, IMMURE_DIM_PROCESS_VISIBILITY, IMMURE_YES, "pid namespace, own /proc");
+	raise_to(r, IMMURE_DIM_SIGNALS, IMMURE_YES,
+		 scopes ? "pid namespace, Landlock scope" : "pid namespace");
+	raise_to(r, IMMURE_DIM_SYSCALLS, f->seccomp, "seccomp allow-list");
+	raise_to(r, IMMURE_DIM_PRIVILEGES, f->seccomp,
+		 "user namespace, no capabilities, no_new_privs");
+	raise_to(r, IMMURE_DIM_DEVICES, IMMURE_YES, "minimal /dev");
+	raise_to(r, IMMURE_DIM_KERNEL_SURFACE, f->seccomp, "seccomp; the kernel itself is shared");
+	count_resources(f, a, r);
+	r->capabilities = 1u << IMMURE_CAP_READ_ONLY_ROOT |
+			  1u << IMMURE_CAP_MOUNT_READ_ONLY_ENFORCEMENT |
+			  1u << IMMURE_CAP_SECRET_ISOLATION | 1u << IMMURE_CAP_PROCESS_TIMEOUT |
+			  1u << IMMURE_CAP_PROCESS_SIGNAL | 1u << IMMURE_CAP_PROCESS_RLIMITS |
+			  1u << IMMURE_CAP_PROCESS_STATS | 1u << IMMURE_CAP_CLEANUP |
+			  1u << IMMURE_CAP_NO_NETWORK_GUARANTEE;
 }
 
 /* What follows for a backend on this host from what it can do. The kernel is shared
@@ -234,9 +288,7 @@ static const char *why_not_built(const struct immure_facts *f, struct immure_are
 	const char *kvm = f->kvm == IMMURE_YES ? "KVM works" : "no KVM";
 	const char *host = "; needs another operating system";
 
-	if (strcmp(backend, "bwrap") == 0)
-		host = host_offers(f, a, "bwrap", "");
-	else if (strcmp(backend, "oci") == 0)
+	if (strcmp(backend, "oci") == 0)
 		host = host_offers(f, a, program_path(f, "crun") ? "crun" : "runc", "");
 	else if (strcmp(backend, "microvm") == 0)
 		host = host_offers(f, a, "qemu-system-x86_64", kvm);
@@ -255,7 +307,7 @@ size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 	} backends[] = {
 		{ "native", "sandbox", report_native },
 		{ "landlock", "sandbox", immure_report_landlock },
-		{ "bwrap", "sandbox", NULL },
+		{ "bwrap", "sandbox", report_bwrap },
 		{ "microvm", "lightweight_vm", NULL },
 		{ "firecracker", "lightweight_vm", NULL },
 		{ "oci", "container", NULL },

@@ -225,6 +225,13 @@ const char *immure_remedy(const char *name, const struct immure_outcome *o,
 	if (strcmp(name, "seccomp_notify") == 0 && o->errnum == EBUSY)
 		return "another supervisor already listens to this process: start immure outside "
 		       "of it";
+	if (strcmp(name, "bwrap") == 0) {
+		if (o->step && strcmp(o->step, "not installed") == 0)
+			return ""; /* only a backend of its own needs it */
+		if (o->step && strstr(o->step, "setuid"))
+			return "take the setuid bit off it (chmod u-s), or use another backend";
+		return userns_remedy(o, s, a);
+	}
 	if (strcmp(name, "userns") == 0)
 		return userns_remedy(o, s, a);
 	if (strcmp(name, "userns_mount") == 0 || strcmp(name, "mount_api") == 0 ||

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/seen.h"
 #include "init/message.h"
 #include "kernel/cgroup.h"
 #include "kernel/seccomp.h"
@@ -38,6 +39,9 @@ struct immure_init {
 	const char *const *env;             /* the plan's, with that directory's name in it */
 	int ruleset_fd;                     /* init's own: entered once more by each command */
 	bool scoped;                        /* a signal to everyone reaches the session only */
+	/* Where another program made namespaces and mounts: one per operation. NULL: init
+	 * makes them itself. */
+	const struct immure_backend_seen *seen;
 };
 
 __attribute__((noreturn)) void immure_init_main(struct immure_init *in);
@@ -58,6 +62,8 @@ struct immure_init_net;
 int immure_init_build_root(const struct immure_plan *p, struct immure_init_net *net,
 			   struct immure_init_step *step);
 int immure_init_pivot(struct immure_init_step *step, int root_fd);
+/* view.c: instead of those, where they are made already: whether they are true. */
+int immure_init_check_view(const struct immure_init *in, struct immure_init_step *step);
 /* forget.c: the supervisor's command line and environment, before anybody inside
  * can look; after the last use of the plan's paths. */
 int immure_init_forget(const struct immure_plan *p, struct immure_init_step *step);

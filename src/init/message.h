@@ -16,6 +16,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_HANDLES,    /* before READY, when asked for: descriptors, see enum immure_init_handle */
 	IMMURE_INIT_NETWORK,    /* net_flags, net_fds and the descriptors that this names: bit N
 				 * fd[N] of struct immure_netplumb, then NET_USERNS, NET_NETNS */
+	IMMURE_INIT_ARRIVED,    /* an init that was executed: its sender is pid 1 inside */
 	/* init -> whoever asked, struct immure_init_reply */
 	IMMURE_INIT_STARTED = 50, /* pid; one descriptor (pty master) when there is a terminal */
 	IMMURE_INIT_ENDED,      /* status, usage, flags */
@@ -28,6 +29,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_EXEC_FD,    /* run the program at descriptor 0 of the message, its
 				 * stdin descriptor 1, its descriptor 3 descriptor 2 */
 	IMMURE_INIT_SIGNAL,     /* status: signal number, to the command's process group */
+	IMMURE_INIT_STREAMS,    /* the answer to ARRIVED: three descriptors, to be 0..2 */
 	/* supervisor or a lane -> init, struct immure_init_run (run.h) */
 	IMMURE_INIT_RUN = 150,
 	/* the same senders, struct immure_init_order */

@@ -296,7 +296,9 @@ static int stage_privileges(const struct immure_init *in, struct immure_init_ste
 	    syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS &&
 	    !(bare && errno == EPERM)) /* a container's filter: then nobody here has keys */
 		return -errno;
-	if (step_to(p, IMMURE_OP_DROP_CAPS, step)) {
+	/* Where another program has dropped them, which was looked at, there is none left
+	 * that dropping takes. */
+	if (!in->seen && step_to(p, IMMURE_OP_DROP_CAPS, step)) {
 		r = bare ? immure_caps_drop_held() : immure_caps_drop_all();
 		if (r < 0)
 			return r;
@@ -446,19 +448,13 @@ static int set_up_bare(struct immure_serving *s, struct immure_init_step *step)
 	return r;
 }
 
-int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
+/* Namespaces, identity, the view of files: the place itself. */
+static int make_place(struct immure_serving *s, struct immure_init_step *step)
 {
 	const struct immure_init *in = s->in;
 	int r, root_fd;
 
-	if (immure_plan_is_bare(in->plan))
-		return set_up_bare(s, step);
-	step->stage = IMMURE_STAGE_NAMESPACE;
-	step->subject = "parent death";
-	r = bind_to_supervisor(in);
-	mark(s, IMMURE_STAGE_NAMESPACE);
-	if (r == 0)
-		r = stage_cgroup(in, step);
+	r = stage_cgroup(in, step);
 	if (r == 0)
 		r = start_network(s, step);
 	mark(s, IMMURE_STAGE_CGROUP);
@@ -484,8 +480,22 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 		return r;
 	r = immure_init_pivot(step, root_fd);
 	mark(s, IMMURE_STAGE_PIVOT);
+	return r < 0 ? r : stage_network(in, step);
+}
+
+int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_init *in = s->in;
+	int r;
+
+	if (immure_plan_is_bare(in->plan))
+		return set_up_bare(s, step);
+	step->stage = IMMURE_STAGE_NAMESPACE;
+	step->subject = "parent death";
+	r = bind_to_supervisor(in);
+	mark(s, IMMURE_STAGE_NAMESPACE);
 	if (r == 0)
-		r = stage_network(in, step);
+		r = in->seen ? immure_init_check_view(in, step) : make_place(s, step);
 	mark(s, IMMURE_STAGE_NETWORK);
 	if (r == 0)
 		r = hand_over(s, step);

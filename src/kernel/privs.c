@@ -117,6 +117,19 @@ int immure_caps_check_held(void)
 	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -EPERM;
 }
 
+int immure_caps_check_bounding(void)
+{
+	for (unsigned long cap = 0; cap < 64; cap++) {
+		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+
+		if (r < 0)
+			return errno == EINVAL && cap > 0 ? 0 : -errno; /* past the last one */
+		if (r > 0)
+			return -EPERM;
+	}
+	return 0;
+}
+
 int immure_caps_check_none(void)
 {
 	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };

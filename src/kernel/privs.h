@@ -23,5 +23,7 @@ int immure_caps_check_none(void);
  * from coming back. */
 int immure_caps_drop_held(void);
 int immure_caps_check_held(void);
+/* -EPERM when any capability is left in the bounding set. */
+int immure_caps_check_bounding(void);
 
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <string.h>
 
 #include "facts/facts.h"
 #include "lib/options.h"
 #include "plan/plan.h"
 #include "policy/policy.h"
 
-static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o,
+/* kept: with what trying everything found out, also where that takes its time. */
+static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o, bool kept,
 		    struct immure_facts **ret, struct immure_error **err)
 {
 	struct immure_strv paths = { 0 }, dirs = { 0 };
@@ -16,7 +18,12 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 
 	if (o->facts == IMMURE_FACTS_QUICK) {
 		flags |= IMMURE_FACTS_FOR_PLAN;
-		if (!p->limits.memory && !p->limits.processes && !p->limits.cpus)
+		/* Others cannot be planned for without having been looked at. What is kept
+		 * is kept for every policy, so nothing is left out of it. */
+		if (kept || (p->backend && strcmp(p->backend, "auto") != 0 &&
+			     strcmp(p->backend, "native") != 0))
+			flags |= IMMURE_FACTS_KEPT;
+		else if (!p->limits.memory && !p->limits.processes && !p->limits.cpus)
 			flags |= IMMURE_FACTS_NO_CGROUP;
 	}
 	r = immure_facts_gather(flags, o->env, &f, err);
@@ -36,29 +43,73 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 	return r;
 }
 
+static int32_t take_options(const struct immure_plan_options *options,
+			    struct immure_plan_options *ret, immure_error **err)
+{
+	int32_t r = immure_options_copy(ret, sizeof(*ret), options, "plan", err);
+
+	if (r == 0 && (ret->facts > IMMURE_FACTS_FULL || ret->reserved))
+		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "options",
+				"options: facts or reserved are wrong");
+	return r;
+}
+
+static int32_t make(const immure_policy *policy, const struct immure_plan_options *o, bool kept,
+		    immure_plan **ret, immure_error **err)
+{
+	struct immure_command command = { .argv = o->argv, .env = o->env, .cwd = o->cwd };
+	struct immure_facts *facts;
+	int32_t r = look(policy, o, kept, &facts, err);
+
+	if (r < 0)
+		return r;
+	r = immure_plan_make(policy, facts, &command, ret, err);
+	immure_facts_destroy(facts);
+	return r;
+}
+
 int32_t immure_plan_create(const immure_policy *policy, const struct immure_plan_options *options,
 			   immure_plan **ret, immure_error **err)
 {
 	struct immure_plan_options o;
-	struct immure_command command;
-	struct immure_facts *facts;
-	int32_t r = immure_options_copy(&o, sizeof(o), options, "plan", err);
+	int32_t r = take_options(options, &o, err);
 
 	if (r < 0)
 		return r;
-	if (o.facts > IMMURE_FACTS_FULL || o.reserved)
-		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "options",
-				   "options: facts or reserved are wrong");
 	if (!policy || !ret)
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "",
 				   "plan: no policy, or no place for the result");
-	r = look(policy, &o, &facts, err);
+	return make(policy, &o, false, ret, err);
+}
+
+/* Nothing of the payload ran when a launch is refused before EXEC, so another backend
+ * may be tried: but only one that the probes, and not that refusal, speak for. */
+int32_t immure_plan_replace(const immure_policy *policy, const struct immure_plan_options *options,
+			    const immure_plan *failed, const immure_error *why, immure_plan **ret,
+			    immure_error **err)
+{
+	struct immure_plan_options o;
+	immure_plan *plan = NULL;
+	int32_t r = take_options(options, &o, err);
+
 	if (r < 0)
 		return r;
-	command = (struct immure_command){ .argv = o.argv, .env = o.env, .cwd = o.cwd };
-	r = immure_plan_make(policy, facts, &command, ret, err);
-	immure_facts_destroy(facts);
-	return r;
+	if (!policy || !failed || !ret)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "",
+				   "plan: no policy, no plan, or no place for the result");
+	*ret = NULL;
+	if ((policy->backend && strcmp(policy->backend, "auto") != 0) ||
+	    (why && immure_error_code(why) != IMMURE_ERR_LAUNCH &&
+	     immure_error_code(why) != IMMURE_ERR_GAP))
+		return 0;
+	r = make(policy, &o, true, &plan, err);
+	if (r < 0)
+		return r;
+	if (strcmp(plan->backend, failed->backend) == 0 || immure_plan_startable(plan, NULL) < 0)
+		immure_plan_destroy(plan);
+	else
+		*ret = plan;
+	return 0;
 }
 
 void immure_plan_free(immure_plan *plan)

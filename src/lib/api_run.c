@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "init/handover.h"
 #include "lib/options.h"
 #include "lib/proving.h"
 #include "plan/plan.h"
@@ -62,6 +63,12 @@ int32_t immure_supervise(const immure_plan *plan, const struct immure_run_option
 		(void)immure_control_send(o.control_fd, r == 0 ? *ret : NULL, r == 0 ? NULL : *e);
 	immure_error_free(own_err);
 	return r;
+}
+
+int32_t immure_become_init(int32_t handover_fd, int32_t report_fd)
+{
+	(void)immure_handover_become(handover_fd, report_fd); /* returns only when it failed */
+	return -IMMURE_ERR_LAUNCH;
 }
 
 /* ---- under a supervisor of its own ---- */

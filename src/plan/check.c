@@ -150,6 +150,8 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_PUBLISH:
 		return is_network(op->src) && !strchr(op->src, '/') &&
 		       are_ports(op->num[0], op->num[1]);
+	case IMMURE_OP_BWRAP:
+		return op->num[0] <= 1;
 	case IMMURE_OP_SECCOMP:
 		return op->num[1] <= IMMURE_BENEATH_BARE_OLD &&
 		       (strcmp(op->src, "default") == 0 || strcmp(op->src, "strict") == 0 ||
@@ -278,6 +280,11 @@ const char *immure_plan_check_whole(const struct immure_plan *p)
 	for (size_t i = 0; i < sizeof(once); i++)
 		if (seen[once[i]] != 1)
 			return "a stage that is missing or doubled";
+	if (seen[IMMURE_OP_BWRAP] != (strcmp(p->backend, "bwrap") == 0))
+		return "an operation of another backend";
+	if (seen[IMMURE_OP_BWRAP] && (seen[IMMURE_OP_SYSFS] || seen[IMMURE_OP_IDMAP_SUBID] ||
+				      seen[IMMURE_OP_EGRESS] || seen[IMMURE_OP_PUBLISH]))
+		return "what bubblewrap cannot make";
 	if (seen[IMMURE_OP_IDMAP] + seen[IMMURE_OP_IDMAP_SUBID] != 1)
 		return "not one id map";
 	wrong = strcmp(p->backend, "landlock") == 0 ? check_bare(p, seen) : check_native(p, seen);

@@ -184,6 +184,7 @@ void immure_compile_lookup(struct immure_compile *b);
 int32_t immure_compile_network(struct immure_compile *b);
 void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *env);
 void immure_compile_network_gaps(struct immure_compile *b);
+int32_t immure_compile_bwrap(struct immure_compile *b);     /* bwrap.c: after all others */
 
 /* One way to plan, for one backend; make.c has the table, in the order in which auto
  * tries them: what can enforce most comes first. */

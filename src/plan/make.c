@@ -119,8 +119,16 @@ static int32_t compile(struct immure_compile *b)
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 
+static int32_t by_bubblewrap(struct immure_compile *b)
+{
+	int32_t r = compile(b);
+
+	return r < 0 ? r : immure_compile_bwrap(b);
+}
+
 const struct immure_planner immure_planners[] = {
 	{ "native", compile },
+	{ "bwrap", by_bubblewrap },
 	{ "landlock", compile },
 };
 const size_t immure_planners_n = sizeof(immure_planners) / sizeof(immure_planners[0]);

@@ -63,6 +63,8 @@ enum immure_op_kind {
 	IMMURE_OP_RLIMIT,          /* src: "nofile" ...; num0 = soft = hard */
 	IMMURE_OP_CPU_AFFINITY,    /* num0: number of CPUs; the fall-back for cpus */
 	IMMURE_OP_NAMESPACES,      /* num0: CLONE_NEW* mask; src: their names */
+	IMMURE_OP_BWRAP,           /* src: bubblewrap, which makes what follows up to PIVOT; num0: 1 when it
+	                            * takes descriptors for what it binds */
 	IMMURE_OP_IDMAP,           /* inside uid, outside uid, inside gid, outside gid */
 	IMMURE_OP_IDMAP_SUBID,     /* as IDMAP, plus the caller's sub-id range from 1 up, by newuidmap */
 	IMMURE_OP_ROOT_HOST,       /* root = recursive private clone of /, read-only nosuid */
@@ -70,7 +72,7 @@ enum immure_op_kind {
 	IMMURE_OP_BIND,            /* src -> dst; flags RO, OPTIONAL, NOEXEC, FILE */
 	IMMURE_OP_TMPFS,           /* dst; num0 bytes (0 = kernel default), num1 mode; flags RO, NOEXEC */
 	IMMURE_OP_DEV,             /* "/dev": null zero full random urandom tty pts shm; num0 shm bytes */
-	IMMURE_OP_PROC,            /* dst "/proc" */
+	IMMURE_OP_PROC,            /* dst "/proc"; RO: by nobody, not even a process's own settings */
 	IMMURE_OP_SYSFS,           /* dst "/sys", read-only */
 	IMMURE_OP_SYMLINK,         /* dst -> text src; ROOT_EMPTY only */
 	IMMURE_OP_DIR,             /* dst; num1 mode; in a tmpfs of ours */

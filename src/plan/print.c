@@ -161,7 +161,7 @@ static bool describe_mount(struct immure_buf *o, const struct immure_op *op)
 		break;
 	case IMMURE_OP_PROC:
 	case IMMURE_OP_SYSFS:
-		put_path(o, "own ", op);
+		put_path(o, op->flags & IMMURE_OPF_RO ? "own, read-only " : "own ", op);
 		break;
 	case IMMURE_OP_SYMLINK:
 		put_path(o, "link ", op);
@@ -271,6 +271,12 @@ static void describe(struct immure_buf *o, const struct immure_op *op)
 	case IMMURE_OP_NAMESPACES:
 		immure_buf_puts(o, "own namespaces: ");
 		put(o, op->src);
+		break;
+	case IMMURE_OP_BWRAP:
+		immure_buf_puts(o, "made by ");
+		put(o, op->src);
+		if (op->num[0])
+			immure_buf_puts(o, ", binds by descriptor");
 		break;
 	case IMMURE_OP_IDMAP:
 	case IMMURE_OP_IDMAP_SUBID:

@@ -17,27 +17,6 @@
 enum { DEPTH_MAX = 64 };
 static const off_t copy_max = 64 << 20; /* of one file: more is left where it is */
 
-int immure_make_dirs(const char *path)
-{
-	char part[PATH_MAX];
-	size_t n = strlen(path);
-
-	if (n >= sizeof(part))
-		return -ENAMETOOLONG;
-	memcpy(part, path, n + 1);
-	for (size_t i = 1; i <= n; i++) {
-		if (part[i] != '/' && part[i] != '\0')
-			continue;
-		char c = part[i];
-
-		part[i] = '\0';
-		if (mkdir(part, 0700) < 0 && errno != EEXIST)
-			return -errno;
-		part[i] = c;
-	}
-	return 0;
-}
-
 /* A mode that keeps its owner from reading does not keep a program from being
  * executed. */
 static int open_to_read(int dir, const char *name, int flags, mode_t bits)

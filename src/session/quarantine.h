@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* mkdir -p with 0700 for what is new; the parents are the caller's own. */
-int immure_make_dirs(const char *path);
+#include "base/fd.h"
+
 /* Moves the entry `name` of dir_fd below state_dir/quarantine, without ever
  * following a link in either place: by rename where that works, else by copying
  * regular files, directories and link texts and removing the original. What

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,7 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/fd.h"
+#include "init/handover.h"
 #include "session/quarantine.h"
 
 static int32_t failed(struct immure_error **err, int errnum, const char *stage, const char *what)
@@ -24,7 +27,8 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 	*s = (struct immure_sealed){
 		.plan = plan,
 		.janitor = IMMURE_JANITOR_INIT,
-		.child = { .pid = -1, .pidfd = -1 },
+		.child = { .pid = -1, .pidfd = -1, .init_pidfd = -1 },
+		.handover_fd = -1,
 		.sock_fd = -1,
 		.init = { .plan = plan, .report_fd = -1, .ruleset_fd = -1 },
 	};
@@ -191,6 +195,20 @@ struct newborn {
 	const int *stdio;
 };
 
+/* Out of the way first: a source may be one of the numbers to be taken. */
+static int take_streams(const int stdio[3])
+{
+	int fds[3], r = 0;
+
+	for (int i = 0; i < 3 && r == 0; i++) {
+		fds[i] = fcntl(stdio[i], F_DUPFD_CLOEXEC, 10);
+		r = fds[i] < 0 ? -errno : 0;
+	}
+	for (int i = 0; i < 3 && r == 0; i++)
+		r = dup2(fds[i], i) < 0 ? -errno : 0;
+	return r;
+}
+
 /* In the child: the streams take their places, then init takes over. */
 __attribute__((noreturn)) static void become_init(void *ctx)
 {
@@ -198,28 +216,116 @@ __attribute__((noreturn)) static void become_init(void *ctx)
 	struct immure_sealed *s = b->s;
 	struct immure_init_msg m = { .type = IMMURE_INIT_FAILED, .stage = IMMURE_STAGE_FDS };
 	const char *what = "";
-	int fds[3], r = 0;
+	int r;
 
 	/* The supervisor's end of the pair: as long as we held it as well, its end
 	 * would not be seen, and one before PDEATHSIG is set would leave us alone. */
 	immure_close(&s->sock_fd);
-	/* Out of the way first: a source may be one of the numbers to be taken. */
-	for (int i = 0; i < 3 && r == 0; i++) {
-		fds[i] = fcntl(b->stdio[i], F_DUPFD_CLOEXEC, 10);
-		r = fds[i] < 0 ? -errno : 0;
-	}
-	for (int i = 0; i < 3 && r == 0; i++)
-		r = dup2(fds[i], i) < 0 ? -errno : 0;
-	if (r == 0 && !s->backend->become)
-		immure_init_main(&s->init);
-	if (r == 0) {
-		m.stage = IMMURE_STAGE_NAMESPACE;
-		r = s->backend->become(s->plan, s->init.report_fd, &what);
+	if (s->backend->become) {
+		m.stage = IMMURE_STAGE_CGROUP;
+		r = s->init.cgroup ? immure_cgroup_join_self(s->init.cgroup) : 0;
+		if (r == 0) {
+			m.stage = IMMURE_STAGE_NAMESPACE;
+			r = s->backend->become(s->plan, &s->child, s->init.report_fd, s->handover_fd,
+					       &what);
+		}
 		(void)snprintf(m.subject, sizeof(m.subject), "%s", what);
+	} else {
+		r = take_streams(b->stdio);
+		if (r == 0)
+			immure_init_main(&s->init);
 	}
 	m.errnum = -r;
 	(void)send(s->init.report_fd, &m, sizeof(m), MSG_NOSIGNAL); /* or our end says it */
 	_exit(1);
+}
+
+/* ---- an init that is executed ---- */
+
+enum { ARRIVE_MS = 30000 };
+
+static int32_t lost(struct immure_sealed *s, struct immure_error **err)
+{
+	char said[256] = "";
+	struct immure_buf text = IMMURE_BUF_INIT;
+	int32_t r;
+
+	if (s->backend->complaint)
+		s->backend->complaint(&s->child, said, sizeof(said));
+	immure_buf_put_printable(&text, said, strlen(said));
+	r = immure_fail(err, IMMURE_ERR_LAUNCH, ECHILD, "namespace", s->backend->name,
+			"backend %s: %s", s->backend->name,
+			said[0] && immure_buf_ok(&text) ? text.data
+							: "ended before init was there");
+	if (err && *err)
+		immure_error_set_hint(*err, "`immure doctor` tries it and says what helps");
+	immure_buf_done(&text);
+	return r;
+}
+
+/* A message from the other end of the line, and by which process it was sent. */
+static int receive_from(int sock, struct immure_init_msg *m, struct ucred *who)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(*who))];
+	} control = { .space = { 0 } };
+	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space,
+			      .msg_controllen = sizeof(control.space) };
+	ssize_t n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	const struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	if (n != sizeof(*m) || !c || c->cmsg_type != SCM_CREDENTIALS ||
+	    c->cmsg_len != CMSG_LEN(sizeof(*who)))
+		return n < 0 ? -errno : -EPROTO;
+	memcpy(who, CMSG_DATA(c), sizeof(*who));
+	return 0;
+}
+
+/* Waits for init, holds it, and gives it the streams. It waits for them, so the number
+ * that the kernel put under its message is still its own when it is opened. */
+static int32_t meet(struct immure_sealed *s, const int stdio[3], struct immure_error **err)
+{
+	struct pollfd p[2] = { { .fd = s->sock_fd, .events = POLLIN },
+			       { .fd = s->child.pidfd, .events = POLLIN } };
+	struct immure_init_msg m;
+	struct ucred who = { 0 };
+	int r, n, off = 0;
+
+	do
+		n = poll(p, 2, ARRIVE_MS);
+	while (n < 0 && errno == EINTR);
+	r = receive_from(s->sock_fd, &m, &who);
+	if (r == 0 && m.type == IMMURE_INIT_FAILED)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, m.errnum, immure_stage_name(m.stage),
+				   s->backend->name, "%.*s: %s", (int)sizeof(m.subject), m.subject,
+				   strerror(m.errnum));
+	if (r < 0 || m.type != IMMURE_INIT_ARRIVED || who.pid <= 0)
+		return lost(s, err);
+	s->child.init_pidfd = (int)syscall(SYS_pidfd_open, who.pid, 0);
+	if (s->child.init_pidfd < 0)
+		return failed(err, errno, "start", "pidfd of init");
+	if (setsockopt(s->sock_fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off)) < 0)
+		return failed(err, errno, "start", "line to init");
+	(void)immure_sealed_send(s, IMMURE_INIT_STREAMS, 0, stdio); /* gone: its end is seen */
+	return 0;
+}
+
+static int32_t prepare_other(struct immure_sealed *s, struct immure_error **err)
+{
+	int on = 1;
+	int32_t r = s->backend->prepare(s->plan, &s->child, &s->init.seen, err);
+
+	if (r < 0)
+		return r;
+	s->handover_fd = immure_handover_write(&s->init, s->init.seen);
+	if (s->handover_fd < 0)
+		return failed(err, s->handover_fd, "start", "what init is to be told");
+	if (immure_fd_raise(&s->handover_fd, 10) < 0 ||
+	    setsockopt(s->sock_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+		return failed(err, errno, "start", "line to init");
+	return 0;
 }
 
 int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct immure_error **err)
@@ -238,8 +344,16 @@ int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct 
 	s->init.wait_for_maps = s->backend->maps_outside && s->backend->maps_outside(s->plan);
 	s->init.memory_watch = memory ? memory->num[0] : 0;
 	(void)clock_gettime(CLOCK_REALTIME_COARSE, &s->since); /* cannot fail */
+	if (s->backend->become) {
+		r = prepare_other(s, err);
+		if (r < 0)
+			return r;
+	}
 	r = s->backend->spawn(s->plan, s->init.cgroup, become_init, &b, &s->child, err);
 	immure_close(&s->init.report_fd);
+	immure_close(&s->handover_fd);
+	if (r == 0 && s->backend->become)
+		r = meet(s, stdio, err);
 	if (r < 0)
 		return r;
 	if (s->init.wait_for_maps) {
@@ -315,8 +429,12 @@ int32_t immure_sealed_receive(struct immure_sealed *s, struct immure_init_msg *r
 
 void immure_sealed_kill(struct immure_sealed *s)
 {
-	if (s->child.pidfd >= 0) /* ESRCH: it is dead, which is the aim */
-		(void)syscall(SYS_pidfd_send_signal, s->child.pidfd, SIGKILL, NULL, 0);
+	/* Init alone where both are known: what led to it ends when it has seen all of
+	 * init's namespace end, and so is waited for. */
+	int fd = s->child.init_pidfd >= 0 ? s->child.init_pidfd : s->child.pidfd;
+
+	if (fd >= 0) /* ESRCH: it is dead, which is the aim */
+		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
 }
 
 void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)
@@ -330,6 +448,15 @@ void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)
 		if (errno != EINTR)
 			break;
 	immure_close(&s->child.pidfd);
+	/* Should what led to init have been killed, init is only about to die. */
+	if (s->child.init_pidfd >= 0) {
+		struct pollfd p = { .fd = s->child.init_pidfd, .events = POLLIN };
+
+		(void)syscall(SYS_pidfd_send_signal, s->child.init_pidfd, SIGKILL, NULL, 0);
+		while (poll(&p, 1, -1) < 0 && errno == EINTR)
+			;
+		immure_close(&s->child.init_pidfd);
+	}
 	s->left_running = immure_bare_sweep(&s->bare);
 }
 
@@ -366,6 +493,9 @@ int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 	immure_close(&s->init.report_fd);
 	immure_gatekeeper_free(s->gate);
 	s->gate = NULL;
+	immure_close(&s->handover_fd);
+	if (s->backend && s->backend->done)
+		s->backend->done(&s->child);
 	immure_filter_free(&s->user_filter);
 	return r;
 }

@@ -34,6 +34,7 @@ struct immure_sealed {
 	int left_running;      /* -errno: something of the session would not end */
 	const char *egress;    /* immure-egress; NULL: the installed one. Set before prepare */
 	struct immure_gatekeeper *gate; /* NULL: the plan needs none */
+	int handover_fd;       /* for an init that is executed, until it was started */
 	struct timespec since; /* CLOCK_REALTIME_COARSE just before start */
 };
 

@@ -192,6 +192,9 @@ static int32_t refusal(struct immure_run *run)
 	if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == EMLINK)
 		immure_error_set_hint(*run->err, "it has another hard link; list it in files.created or "
 						 "break the link");
+	else if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == ESTALE)
+		immure_error_set_hint(*run->err, "it was changed on the host while the session was "
+						 "set up; try again");
 	else if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == ELOOP)
 		immure_error_set_hint(*run->err, "it became a symbolic link after the plan was made");
 	else if (run->err && *run->err && m->stage == IMMURE_STAGE_NETWORK && m->errnum == EOPNOTSUPP)

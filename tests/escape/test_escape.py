@@ -101,7 +101,7 @@ def judge(attack, result, mode):
 def modes_of(attack):
     if os.geteuid() != 0:
         return ["caller"]
-    return attack.modes or ("root", "user", "nocgroup", "enosys")
+    return attack.modes or ("root", "user", "nocgroup", "enosys", "bwrap", "bwrap-user")
 
 
 PAIRS = [pytest.param(mode, attack, id=f"{attack.name}-{mode}")

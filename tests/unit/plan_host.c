@@ -119,6 +119,21 @@ static void examine(struct host *h, const struct immure_strv *want)
 	h->facts.paths_n = out;
 }
 
+/* Whatever is planned can be handed to another process. */
+static void travels(const struct immure_plan *plan)
+{
+	struct immure_plan *copy = NULL;
+	struct immure_error *err = NULL;
+	void *bytes = NULL;
+	size_t len = 0;
+
+	assert_int_equal(immure_plan_seal_bytes(plan, &bytes, &len, NULL), 0);
+	if (immure_plan_unseal(bytes, len, &copy, &err) < 0)
+		fail_msg("%s", immure_error_text(err));
+	immure_plan_destroy(copy);
+	free(bytes);
+}
+
 int32_t host_plan(struct host *h, const char *profile, ...)
 {
 	static const char *const argv[] = { "/bin/prog", "arg", NULL };
@@ -157,6 +172,8 @@ int32_t host_plan(struct host *h, const char *profile, ...)
 	immure_arena_done(&a);
 	r = immure_plan_make(h->policy, &h->facts, &cmd, &h->plan, &h->err);
 	assert_true(r < 0 ? !h->plan && h->err : h->plan && !h->err);
+	if (r == 0)
+		travels(h->plan);
 	return r;
 }
 

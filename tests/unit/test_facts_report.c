@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -144,8 +145,11 @@ static void others_are_not_built(void **state)
 		if (strcmp(r[i].backend, "landlock") == 0)
 			continue;
 		assert_int_equal(r[i].available, IMMURE_NO);
-		assert_memory_equal(r[i].why, "not built in this version", 25);
 		assert_nothing_enforced(&r[i]);
+		if (strcmp(r[i].backend, "bwrap") == 0) /* it was not looked for */
+			assert_string_equal(r[i].why, "was not looked for");
+		else
+			assert_memory_equal(r[i].why, "not built in this version", 25);
 	}
 	immure_arena_done(&a);
 }
@@ -192,6 +196,76 @@ static void landlock_alone(void **state)
 		f.seccomp = IMMURE_NO;
 		assert_int_equal(landlock(&f, &a)->available, IMMURE_NO);
 		immure_arena_done(&a);
+	}
+}
+
+static const struct immure_backend_report *bwrap(const struct immure_facts *f,
+						 struct immure_arena *a)
+{
+	struct immure_backend_report *r = NULL;
+	size_t n = immure_reports(f, a, &r);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(r[i].backend, "bwrap") == 0)
+			return &r[i];
+	fail();
+	return NULL;
+}
+
+/* One answer for all that bubblewrap makes, and what our init inside needs besides. */
+static void bubblewrap(void **state)
+{
+	static const char *const needs[] = { "bwrap", "seccomp", "openat2", "close_range" };
+	struct immure_arena a = IMMURE_ARENA_INIT;
+	struct immure_facts f = good();
+	const struct immure_backend_report *r;
+
+	(void)state;
+	f.bwrap = IMMURE_YES;
+	f.bwrap_path = "/usr/bin/bwrap";
+	/* what this process itself may do does not count */
+	f.userns = f.userns_mount = f.userns_proc = f.netns = IMMURE_NO;
+	r = bwrap(&f, &a);
+	assert_int_equal(r->available, IMMURE_YES);
+	for (int d = 0; d < IMMURE_DIM_MAX; d++)
+		assert_int_equal(r->dims[d].level, IMMURE_LEVEL_ENFORCED);
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+		struct immure_fact row = { needs[i], IMMURE_NO, EPERM, "why", "do this" };
+
+		f.all = &row;
+		f.all_n = 1;
+		r = bwrap(&f, &a);
+		assert_int_equal(r->available, IMMURE_NO);
+		assert_nothing_enforced(r);
+		assert_non_null(strstr(r->why, needs[i]));
+		assert_string_equal(r->remedy, "do this");
+	}
+	immure_arena_done(&a);
+}
+
+/* Who may be executed as bubblewrap. */
+static void fit(void **state)
+{
+	static const struct {
+		mode_t mode;
+		uid_t uid;
+		uint32_t euid;
+		bool ok;
+	} t[] = {
+		{ S_IFREG | 0755, 0, 1000, true },     { S_IFREG | 0755, 0, 0, true },
+		{ S_IFREG | 04755, 0, 1000, false },   { S_IFREG | 02755, 0, 1000, false },
+		{ S_IFREG | 0775, 0, 1000, false },    { S_IFREG | 0757, 0, 1000, false },
+		{ S_IFREG | 0755, 1000, 1000, false }, { S_IFREG | 0755, 1000, 0, false },
+		{ S_IFLNK | 0777, 0, 1000, false },    { S_IFDIR | 0755, 0, 1000, false },
+		{ S_IFREG | 0755, 65534, 1000, true }, { S_IFREG | 0755, 65534, 65534, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct stat st = { .st_mode = t[i].mode, .st_uid = t[i].uid };
+
+		if ((immure_bwrap_unfit(&st, t[i].euid) == NULL) != t[i].ok)
+			fail_msg("%zu", i);
 	}
 }
 
@@ -332,6 +406,7 @@ int main(void)
 		cmocka_unit_test(necessities),
 		cmocka_unit_test(without_netns),
 		cmocka_unit_test(others_are_not_built), cmocka_unit_test(landlock_alone),
+		cmocka_unit_test(bubblewrap), cmocka_unit_test(fit),
 		cmocka_unit_test(remedies),
 		cmocka_unit_test(full),
 		cmocka_unit_test(full_changes_nothing),

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -75,29 +76,89 @@ static bool named(const struct attack_ctx *ctx, const char *path)
 	return false;
 }
 
+enum { MOUNTS_MAX = 8192 };
+
+struct mount_line {
+	int id, parent;
+	const char *at, *options;
+};
+
+static bool stacked_on(const struct mount_line *m, size_t n, size_t under, int but)
+{
+	for (size_t i = 0; i < n; i++)
+		if (m[i].parent == m[under].id && m[i].id != but && i != under &&
+		    strcmp(m[i].at, m[under].at) == 0)
+			return true;
+	return false;
+}
+
+/* Something is mounted over it, or over what it is in: no path leads there, and nothing
+ * here can take that away (that is other attacks' business). */
+static bool covered(const struct mount_line *m, size_t n, size_t i)
+{
+	if (stacked_on(m, n, i, -1))
+		return true;
+	for (size_t depth = 0; depth < 256; depth++) {
+		size_t p = 0;
+
+		while (p < n && m[p].id != m[i].parent)
+			p++;
+		if (p == n)
+			return false;
+		if (stacked_on(m, n, p, m[i].id))
+			return true;
+		i = p;
+	}
+	return false;
+}
+
+static size_t parse_mounts(char *text, struct mount_line *m)
+{
+	size_t n = 0;
+	char *next;
+
+	for (char *line = text; line && n < MOUNTS_MAX; line = next) {
+		char *field[6], *p = line, *word;
+		size_t k = 0;
+
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		while (k < 6 && (word = strsep(&p, " ")))
+			field[k++] = word;
+		if (k == 6)
+			m[n++] = (struct mount_line){ atoi(field[0]), atoi(field[1]), field[4],
+						      field[5] };
+	}
+	return n;
+}
+
 /* A node that lies in some tree must not work: every mount says nodev, but for
  * those in /dev and devices that the policy names. Nor may a setuid bit. */
 static void stray_nodes(const struct attack_ctx *ctx, struct attack_result *r)
 {
+	static struct mount_line m[MOUNTS_MAX];
 	static char text[1 << 20];
 	long len = attack_read_file("/proc/self/mountinfo", text, sizeof(text));
-	char *line, *next;
+	size_t n;
 
 	if (len < 0 || (size_t)len == sizeof(text) - 1) {
 		attack_error(r, "/proc/self/mountinfo: %s", len < 0 ? strerror(errno) : "too long");
 		return;
 	}
-	for (line = text; line; line = next) {
-		char at[2048], options[512];
+	n = parse_mounts(text, m);
+	if (n == 0 || n == MOUNTS_MAX) {
+		attack_error(r, "/proc/self/mountinfo: %zu lines", n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		const char *at = m[i].at;
 
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		if (sscanf(line, "%*s %*s %*s %*s %2047s %511s", at, options) != 2)
+		if (covered(m, n, i))
 			continue;
-		if (!strstr(options, "nosuid"))
+		if (!strstr(m[i].options, "nosuid"))
 			attack_done(r, "%.120s is mounted without nosuid", at);
-		else if (!strstr(options, "nodev") && strcmp(at, "/dev") != 0 &&
+		else if (!strstr(m[i].options, "nodev") && strcmp(at, "/dev") != 0 &&
 			 strncmp(at, "/dev/", 5) != 0 && !named(ctx, at))
 			attack_done(r, "%.120s is mounted without nodev", at);
 	}
