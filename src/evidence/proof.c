@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "evidence/bait.h"
+#include "evidence/bare.h"
 #include "evidence/points.h"
 #include "evidence/records.h"
 #include "evidence/targets.h"
@@ -72,6 +73,10 @@ static const char *not_asked(const struct judge *j, const struct immure_point *p
 	bool host_network = immure_plan_find(j->plan, IMMURE_OP_NET_HOST) != NULL;
 	bool limited = immure_plan_find(j->plan, IMMURE_OP_EGRESS) != NULL;
 	uint64_t limit = immure_targets_number(j->targets, "processes");
+	const char *bare = immure_bare_not_asked(j->plan, p->id);
+
+	if (bare)
+		return bare;
 
 	switch (p->when) {
 	case IMMURE_WHEN_ALWAYS:

@@ -9,6 +9,7 @@
 #include "evidence/bait.h"
 #include "evidence/proof.h"
 #include "evidence/targets_net.h"
+#include "kernel/landlock.h"
 #include "plan/plan.h"
 
 /* Of each kind, so that a policy with thousands of entries stays a sample that
@@ -68,9 +69,23 @@ static const struct immure_op *covering(const struct immure_plan *plan, const ch
 	return ret;
 }
 
+/* Without mounts: something grants changes at or above path. */
+static bool granted(const struct immure_plan *plan, const char *path)
+{
+	for (size_t i = 0; i < plan->ops_n; i++)
+		if (plan->ops[i].kind == IMMURE_OP_LANDLOCK_RULE &&
+		    (plan->ops[i].num[0] & IMMURE_LANDLOCK_FS_MAKE_REG) &&
+		    immure_path_is_under(path, plan->ops[i].dst))
+			return true;
+	return false;
+}
+
 static bool writable(const struct immure_plan *plan, const char *path)
 {
 	const struct immure_op *op = covering(plan, path);
+
+	if (immure_plan_is_bare(plan))
+		return granted(plan, path);
 
 	if (!op)
 		return false;
@@ -95,6 +110,10 @@ static void places(const struct immure_plan *plan, struct immure_buf *out)
 		if (op && op->kind == IMMURE_OP_TMPFS && !(op->flags & IMMURE_OPF_RO))
 			line(out, "tmp", tmp[i]);
 	}
+	if (immure_plan_is_bare(plan)) {
+		line(out, "shared", "1");
+		line(out, "tmp", "$TMPDIR");
+	}
 	for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++)
 		if (!writable(plan, outside[i]))
 			line(out, "write-outside", outside[i]);
@@ -111,7 +130,8 @@ static void masks(const struct immure_plan *plan, struct immure_buf *out)
 		const struct immure_op *op = &plan->ops[i];
 		struct stat st;
 
-		if ((op->kind != IMMURE_OP_MASK && op->kind != IMMURE_OP_MASK_KEEP) ||
+		if (op->kind == IMMURE_OP_WITHHELD ? (op->flags & IMMURE_OPF_RO) != 0 :
+		    (op->kind != IMMURE_OP_MASK && op->kind != IMMURE_OP_MASK_KEEP) ||
 		    covering(plan, op->dst) != op)
 			continue;
 		/* One that may be skipped is attacked when the host has it now. */
@@ -131,7 +151,8 @@ static void protected_files(const struct immure_plan *plan, struct immure_buf *o
 		struct stat st;
 
 		/* Those of /proc and /sys have points of their own. */
-		if (op->kind != IMMURE_OP_READONLY || covering(plan, op->dst) != op ||
+		if (op->kind == IMMURE_OP_WITHHELD ? !(op->flags & IMMURE_OPF_RO) :
+		    op->kind != IMMURE_OP_READONLY || covering(plan, op->dst) != op ||
 		    immure_path_is_under(op->dst, "/proc") || immure_path_is_under(op->dst, "/sys"))
 			continue;
 		if ((op->flags & IMMURE_OPF_OPTIONAL) && lstat(op->dst, &st) < 0)
@@ -247,7 +268,7 @@ static void outside_world(const struct immure_plan *plan, const struct immure_ba
 		line(out, "abstract", bait->abstract);
 	if (bait->fd[IMMURE_BAIT_UNIX] >= 0 && bait->unix_path)
 		line(out, "unix-socket", bait->unix_path);
-	if (bait->pid && ns && (ns->num[0] & 0x20000000 /* CLONE_NEWPID */))
+	if (bait->pid && (!ns || (ns->num[0] & 0x20000000 /* CLONE_NEWPID */)))
 		immure_buf_printf(out, "host-pid %u %llu\n", bait->pid,
 				  (unsigned long long)bait->start_time);
 	for (int i = 0; ns && i < IMMURE_BAIT_NS_MAX; i++)

@@ -109,6 +109,34 @@ static int fill(const struct immure_init *in, struct immure_init_step *step, int
 	return r;
 }
 
+/* Whether what the plan withholds is. What cannot be opened for another reason, or
+ * is not there, is withheld as well. */
+static int look(const struct immure_init *in, struct immure_init_step *step)
+{
+	const struct immure_plan *p = in->plan;
+
+	for (size_t i = 0; i < p->ops_n; i++) {
+		const struct immure_op *op = &p->ops[i];
+		struct stat st;
+		int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW, fd;
+
+		if (op->kind != IMMURE_OP_WITHHELD)
+			continue;
+		step->stage = IMMURE_STAGE_CHECK;
+		step->op = (uint32_t)i;
+		step->subject = op->dst;
+		/* A directory cannot be opened for writing in any case. */
+		if ((op->flags & IMMURE_OPF_RO) && (lstat(op->dst, &st) < 0 || !S_ISREG(st.st_mode)))
+			continue;
+		fd = open(op->dst, flags | (op->flags & IMMURE_OPF_RO ? O_WRONLY : O_RDONLY));
+		if (fd >= 0) {
+			immure_close(&fd);
+			return -EPERM;
+		}
+	}
+	return 0;
+}
+
 int immure_init_landlock(const struct immure_init *in, struct immure_init_step *step,
 			 int *ret_ruleset)
 {
@@ -120,6 +148,8 @@ int immure_init_landlock(const struct immure_init *in, struct immure_init_step *
 	if (r < 0 || ruleset < 0)
 		return r;
 	r = immure_landlock_restrict(ruleset, 0);
+	if (r == 0)
+		r = look(in, step);
 	if (r == 0 && ret_ruleset) {
 		r = immure_fd_raise(&ruleset, 10);
 		*ret_ruleset = immure_take_fd(&ruleset);

@@ -161,6 +161,7 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_OWN_DIR:
 	case IMMURE_OP_SESSION_DIR:
 	case IMMURE_OP_NET_CLOSED:
+	case IMMURE_OP_WITHHELD:
 	case IMMURE_OP_ROOT_HOST:
 	case IMMURE_OP_ROOT_EMPTY:
 	case IMMURE_OP_BIND:
@@ -224,7 +225,7 @@ static const char *check_native(const struct immure_plan *p, const unsigned int 
 	for (size_t i = 0; i < sizeof(once); i++)
 		if (seen[once[i]] != 1)
 			return "a stage that is missing or doubled";
-	if (seen[IMMURE_OP_SESSION_DIR] || seen[IMMURE_OP_NET_CLOSED])
+	if (seen[IMMURE_OP_SESSION_DIR] || seen[IMMURE_OP_NET_CLOSED] || seen[IMMURE_OP_WITHHELD])
 		return "an operation of another backend";
 	if (seen[IMMURE_OP_ROOT_HOST] + seen[IMMURE_OP_ROOT_EMPTY] != 1)
 		return "not one root";

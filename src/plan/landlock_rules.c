@@ -30,7 +30,8 @@ struct mark {
 	const char *path, *key;
 	size_t len;
 	unsigned int allow; /* enum kind */
-	bool file;
+	bool file, optional;
+	bool withheld; /* its surroundings are allowed more */
 };
 
 struct layout {
@@ -104,15 +105,21 @@ static bool make_marks(struct layout *l)
 	l->marks = immure_arena_alloc(b->a, (b->points_n + 1) * sizeof(*l->marks));
 	if (!l->marks)
 		return false;
-	l->marks[l->n++] = (struct mark){ "/", KEY_VIEW, 0, host ? FILES | LISTS : 0, false };
+	l->marks[l->n++] = (struct mark){ .path = "/", .key = KEY_VIEW,
+					  .allow = host ? FILES | LISTS : 0 };
 	for (size_t i = 0; i < b->points_n; i++) {
 		const struct immure_point *pt = &b->points[i];
-		unsigned int allow = 0;
+		unsigned int allow = 0, around;
 
 		if (strcmp(pt->path, "/") == 0 || !meaning(l, pt, &allow))
 			continue;
-		l->marks[l->n++] = (struct mark){ pt->path, pt->key, strlen(pt->path), allow,
-						  pt->file };
+		around = mark_of(l, pt->path)->allow;
+		l->marks[l->n++] = (struct mark){
+			.path = pt->path, .key = pt->key, .len = strlen(pt->path), .allow = allow,
+			.file = pt->file, .optional = pt->optional || pt->kind != IMMURE_POINT_READONLY,
+			/* landlock_plan.c grants reading it */
+			.withheld = pt->kind != IMMURE_POINT_PROC && (around & ~allow & (FILES | WRITES)),
+		};
 	}
 	return true;
 }
@@ -275,11 +282,25 @@ int32_t immure_bare_dirs(struct immure_compile *b, struct immure_strv *ret)
 	return lay_all(&l);
 }
 
+/* Says it, so that it can be read, looked at when it is in force, and attacked. */
+static int32_t withhold(struct immure_compile *b, const struct mark *m)
+{
+	struct immure_op *op = immure_compile_op(b, IMMURE_OP_WITHHELD, NULL, m->path, m->key);
+
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	op->flags = (m->allow & FILES ? IMMURE_OPF_RO : 0u) | (m->optional ? IMMURE_OPF_OPTIONAL : 0u) |
+		    (m->file ? IMMURE_OPF_FILE : 0u);
+	return 0;
+}
+
 int32_t immure_bare_rules(struct immure_compile *b, uint64_t fs)
 {
 	struct layout l = { .b = b, .fs = fs };
 	int32_t r = lay_all(&l);
 
+	for (size_t i = 1; r == 0 && i < l.n; i++)
+		r = l.marks[i].withheld ? withhold(b, &l.marks[i]) : 0;
 	if (r == 0 && l.split)
 		immure_compile_gap(b, false, "workspace.mode", "file_create",
 				   immure_arena_printf(b->a, "nothing new can be made in %s itself, "

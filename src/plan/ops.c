@@ -67,6 +67,7 @@ const struct immure_op_info immure_op_table[] = {
 	OP(LANDLOCK, LANDLOCK, "landlock", .num = { "abi", "fs", "scopes", "net" }),
 	OP(LANDLOCK_RULE, LANDLOCK, "landlock_rule", .dst = PATH, .flags = OPT | FIL,
 	   .num = { "rights" }),
+	OP(WITHHELD, LANDLOCK, "withheld", .dst = PATH, .flags = RO | OPT | FIL),
 	OP(SELF_CHECK, CHECK, "self_check"),
 	OP(SECCOMP, SECCOMP, "seccomp", .src = TEXT, .num = { "families", "beneath" }),
 	OP(EXEC, EXEC, "exec"),

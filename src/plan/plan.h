@@ -103,6 +103,7 @@ enum immure_op_kind {
 	IMMURE_OP_KEYRING,         /* a session keyring of its own */
 	IMMURE_OP_LANDLOCK,        /* num0 ABI, num1 handled fs rights, num2 scopes, num3 handled net */
 	IMMURE_OP_LANDLOCK_RULE,   /* dst; num0 rights (bits of that ABI) */
+	IMMURE_OP_WITHHELD,        /* dst: no rule grants it, or with RO, none grants changing it */
 	IMMURE_OP_SELF_CHECK,
 	IMMURE_OP_SECCOMP,         /* src: "default", "strict" or artifact path; num0 socket families;
 	                            * num1: enum immure_beneath, the filter beneath it */

@@ -286,6 +286,9 @@ static void describe(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_puts(o, "host name ");
 		put(o, op->src);
 		break;
+	case IMMURE_OP_WITHHELD:
+		put_path(o, op->flags & IMMURE_OPF_RO ? "read-only " : "deny ", op);
+		break;
 	case IMMURE_OP_SESSION_DIR:
 		put_path(o, "temporary files in a directory of its own, ", op);
 		break;

@@ -73,6 +73,39 @@ struct immure_fact_path *host_through(struct host *h, const char *path, const ch
 	return p;
 }
 
+void host_lists(struct host *h, const char *dir, ...)
+{
+	struct immure_fact_listing *l = &h->lists[h->lists_n++];
+	const char *text;
+	va_list ap;
+
+	assert_true(h->lists_n <= 16);
+	*l = (struct immure_fact_listing){ .path = dir, .entries = &h->entries[h->entries_n] };
+	va_start(ap, dir);
+	while ((text = va_arg(ap, const char *))) {
+		assert_true(h->entries_n < 128);
+		h->entries[h->entries_n++] = (struct immure_fact_entry){ text + 2, text[0] };
+		l->n++;
+	}
+	va_end(ap);
+}
+
+static void list(struct host *h, const struct immure_strv *want)
+{
+	struct immure_facts *f = &h->facts;
+
+	f->listings = immure_arena_alloc(&f->arena, (want->n + 1) * sizeof(*f->listings));
+	f->listings_n = want->n;
+	for (size_t i = 0; i < want->n; i++) {
+		f->listings[i] = (struct immure_fact_listing){
+			.path = immure_arena_strdup(&f->arena, want->v[i]),
+		};
+		for (size_t k = 0; k < h->lists_n; k++)
+			if (strcmp(h->lists[k].path, want->v[i]) == 0)
+				f->listings[i] = h->lists[k];
+	}
+}
+
 void host_mount(struct host *h, uint32_t minor, const char *root, const char *target)
 {
 	size_t i = h->facts.mounts_n++;
@@ -147,7 +180,7 @@ int32_t host_plan(struct host *h, const char *profile, ...)
 	};
 	struct immure_command cmd = { .argv = argv, .env = env, .cwd = h->cwd };
 	struct immure_arena a = IMMURE_ARENA_INIT;
-	struct immure_strv want = { 0 };
+	struct immure_strv want = { 0 }, dirs = { 0 };
 	const char *text;
 	va_list ap;
 	int32_t r;
@@ -169,6 +202,8 @@ int32_t host_plan(struct host *h, const char *profile, ...)
 		h->change(h->policy);
 	assert_int_equal(immure_plan_interest(h->policy, &h->facts, &a, &want, NULL), 0);
 	examine(h, &want);
+	assert_int_equal(immure_plan_listings(h->policy, &h->facts, &a, &dirs, NULL), 0);
+	list(h, &dirs);
 	immure_arena_done(&a);
 	r = immure_plan_make(h->policy, &h->facts, &cmd, &h->plan, &h->err);
 	assert_true(r < 0 ? !h->plan && h->err : h->plan && !h->err);

@@ -21,6 +21,9 @@ struct host {
 	struct immure_fact_path declared[128];
 	size_t declared_n;
 	struct immure_fact_mount mounts[32];
+	struct immure_fact_listing lists[16]; /* declared directories */
+	struct immure_fact_entry entries[128];
+	size_t lists_n, entries_n;
 	const char *cwd; /* of the command */
 	const char *file; /* a policy file; NULL = none */
 	void (*change)(struct immure_policy *p); /* after loading; NULL = nothing */
@@ -39,6 +42,9 @@ struct immure_fact_path *host_link(struct host *h, const char *path, const char 
 /* A path that is reached through a link further up. */
 struct immure_fact_path *host_through(struct host *h, const char *path, const char *real,
 				      char type);
+/* What a listing of dir gives: "d:name", "f:name" ..., NULL at the end. Directories
+ * that are asked for and not declared are empty. */
+void host_lists(struct host *h, const char *dir, ...);
 void host_mount(struct host *h, uint32_t minor, const char *root, const char *target);
 void host_socket(struct host *h, const char *path);
 

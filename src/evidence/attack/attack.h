@@ -44,6 +44,7 @@ struct attack_ctx {
 	const struct attack_target *targets;
 	size_t n;
 	int report_fd;
+	long init; /* the process that runs the session: it executed this one */
 	char **envp;
 };
 
@@ -80,6 +81,9 @@ const char *attack_next(const struct attack_ctx *ctx, const char *kind, size_t *
 const char *attack_first(const struct attack_ctx *ctx, const char *kind);
 /* Decimal text at *s, moved past it and one space; 0 when there is none. */
 uint64_t attack_number(const char **s);
+
+/* "/proc/INIT/name" */
+const char *attack_init_file(const struct attack_ctx *ctx, const char *name, char *buf, size_t size);
 
 /* Reads at most size - 1 bytes, NUL-terminated; -1 with errno. */
 long attack_read_file(const char *path, char *buf, size_t size);

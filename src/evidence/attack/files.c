@@ -114,9 +114,9 @@ static void own_image(const struct attack_ctx *ctx, struct attack_result *r)
 	char link[64];
 	int fd;
 
-	(void)ctx;
 	attack_try(r, open("/proc/self/exe", O_WRONLY | O_CLOEXEC), "open /proc/self/exe");
-	attack_try(r, open("/proc/1/exe", O_WRONLY | O_CLOEXEC), "open /proc/1/exe");
+	attack_try(r, open(attack_init_file(ctx, "exe", link, sizeof(link)), O_WRONLY | O_CLOEXEC),
+		   "open init's image");
 	fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (fd < 0) {
 		attack_denied(r, errno, "open /proc/self/exe: %s", strerror(errno));

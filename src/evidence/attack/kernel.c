@@ -71,14 +71,16 @@ static void id_maps(const struct attack_ctx *ctx, struct attack_result *r)
 	static const struct {
 		const char *path, *text;
 	} v[] = {
-		{ "/proc/1/uid_map", "0 0 1\n" },     { "/proc/1/gid_map", "0 0 1\n" },
-		{ "/proc/1/setgroups", "allow\n" },   { "/proc/self/uid_map", "0 0 1\n" },
+		{ "uid_map", "0 0 1\n" },	       { "gid_map", "0 0 1\n" },
+		{ "setgroups", "allow\n" },	       { "/proc/self/uid_map", "0 0 1\n" },
 		{ "/proc/self/gid_map", "0 0 1\n" },  { "/proc/self/setgroups", "allow\n" },
 	};
+	char init[64];
 
-	(void)ctx;
 	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
-		int fd = open(v[i].path, O_WRONLY | O_CLOEXEC);
+		const char *path = v[i].path[0] == '/' ? v[i].path :
+				   attack_init_file(ctx, v[i].path, init, sizeof(init));
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 		attack_try(r, fd < 0 ? -1 : write(fd, v[i].text, strlen(v[i].text)), v[i].path);
 		if (fd >= 0)

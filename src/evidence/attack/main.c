@@ -11,6 +11,7 @@
 #include "attack.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,29 @@ static int unhex(char c)
 	return -1;
 }
 
+/* Shares the host's processes, and is confined all the same: then what is tried here
+ * meets a Landlock domain and a filter, or it is not tried. */
+static bool confined(void)
+{
+	char text[4096];
+	const char *caps, *privs, *mode;
+	int fd;
+
+	if (attack_read_file("/proc/self/status", text, sizeof(text)) < 0)
+		return false;
+	caps = attack_field(text, "CapEff");
+	privs = attack_field(text, "NoNewPrivs");
+	mode = attack_field(text, "Seccomp");
+	if (!caps || strtoull(caps, NULL, 16) != 0 || !privs || atoi(privs) != 1 || !mode ||
+	    atoi(mode) != 2)
+		return false;
+	/* One's own name may always be written, but in a domain without that right. */
+	fd = open("/proc/self/comm", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)close(fd); /* nothing was written */
+	return fd < 0 && errno == EACCES;
+}
+
 /* Undoes the escapes \xNN in place. */
 static void unescape(char *s)
 {
@@ -111,7 +135,12 @@ static long read_targets(char *text, size_t size, struct attack_target *ret)
 			return -1;
 		*space = '\0';
 		unescape(space + 1);
-		ret[n++] = (struct attack_target){ .kind = line, .value = space + 1 };
+		/* A variable's value is a place that was not known when this was written. */
+		if (space[1] == '$' && !getenv(space + 2))
+			return -1;
+		ret[n++] = (struct attack_target){
+			.kind = line, .value = space[1] == '$' ? getenv(space + 2) : space + 1,
+		};
 	}
 	return (long)n;
 }
@@ -209,7 +238,7 @@ int main(int argc, char **argv, char **envp)
 	static char text[TARGET_BYTES];
 	static char output[1 << 16];
 	static struct attack_target targets[TARGETS_MAX];
-	struct attack_ctx ctx = { .targets = targets, .envp = envp };
+	struct attack_ctx ctx = { .targets = targets, .init = getppid(), .envp = envp };
 	char *end;
 	FILE *out;
 	long n;
@@ -220,7 +249,7 @@ int main(int argc, char **argv, char **envp)
 		fputs("immure-attack: usage: immure-attack FD | --list\n", stderr);
 		return EXIT_USAGE;
 	}
-	if (on_the_host()) {
+	if (on_the_host() && !confined()) {
 		fputs("immure-attack: refusing: this is the initial pid namespace, not a session\n",
 		      stderr);
 		return EXIT_HOST;

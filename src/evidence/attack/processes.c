@@ -88,7 +88,7 @@ static void host_visible(const struct attack_ctx *ctx, struct attack_result *r)
 static void host_signal(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	uint64_t start;
-	long pid;
+	long pid, pidfd;
 
 	if (!host_process(ctx, &pid, &start)) {
 		attack_unsupported(r, "no process of the host told");
@@ -100,20 +100,23 @@ static void host_signal(const struct attack_ctx *ctx, struct attack_result *r)
 	}
 	attack_try(r, kill((pid_t)pid, 0), "kill the supervisor with signal 0");
 	attack_try(r, syscall(SYS_tgkill, pid, pid, 0), "tgkill the supervisor with signal 0");
-	attack_try(r, kill((pid_t)-pid, 0), "kill the supervisor's group with signal 0");
-	attack_try(r, syscall(SYS_pidfd_open, pid, 0), "pidfd_open the supervisor");
+	if (pid > 1) /* else that means everybody */
+		attack_try(r, kill((pid_t)-pid, 0), "kill the supervisor's group with signal 0");
+	/* A descriptor of a process that can be seen is not yet a signal to it. */
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
+	attack_try(r, pidfd < 0 ? -1 : syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0),
+		   "signal 0 to the supervisor by descriptor");
 }
 
 /* Everything in /proc must have been born in this namespace: pid 1 is the first
  * and the only one whose parent cannot be seen. */
 static void listing(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	uint64_t first = start_time(1);
+	uint64_t first = start_time(ctx->init);
 	DIR *d = opendir("/proc");
 	struct dirent *e;
 	unsigned int n = 0;
 
-	(void)ctx;
 	if (!d || !first) {
 		attack_denied(r, errno, "list /proc: %s", strerror(errno));
 		return;
@@ -125,7 +128,7 @@ static void listing(const struct attack_ctx *ctx, struct attack_result *r)
 		n += pid > 0;
 		if (pid > 0 && t && t < first)
 			attack_done(r, "process %ld is older than the session's init", pid);
-		else if (pid > 1 && t && stat_field(pid, 4) == 0)
+		else if (pid != ctx->init && t && stat_field(pid, 4) == 0)
 			attack_done(r, "process %ld has a parent outside", pid);
 	}
 	(void)closedir(d); /* only read */
@@ -163,12 +166,11 @@ static void namespaces(const struct attack_ctx *ctx, struct attack_result *r)
 
 static void parent(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	char text[4096];
+	char path[64], text[4096];
 	const char *tracer, *ns;
 
-	(void)ctx;
-	if (attack_read_file("/proc/1/status", text, sizeof(text)) < 0) {
-		attack_denied(r, errno, "/proc/1/status: %s", strerror(errno));
+	if (attack_read_file(attack_init_file(ctx, "status", path, sizeof(path)), text, sizeof(text)) < 0) {
+		attack_denied(r, errno, "init's status: %s", strerror(errno));
 		return;
 	}
 	ns = attack_field(text, "PPid");
@@ -186,15 +188,14 @@ static void parent(const struct attack_ctx *ctx, struct attack_result *r)
 static void kill_init(const struct attack_ctx *ctx, struct attack_result *r)
 {
 	static const int signals[] = { SIGKILL, SIGSTOP };
-	char text[4096];
+	char path[64], text[4096];
 	const char *state;
 
-	(void)ctx;
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		if (kill(1, signals[i]) < 0)
+		if (kill((pid_t)ctx->init, signals[i]) < 0)
 			attack_try(r, -1, "kill init");
-	if (attack_read_file("/proc/1/status", text, sizeof(text)) < 0) {
-		attack_error(r, "/proc/1/status: %s", strerror(errno));
+	if (attack_read_file(attack_init_file(ctx, "status", path, sizeof(path)), text, sizeof(text)) < 0) {
+		attack_error(r, "init's status: %s", strerror(errno));
 		return;
 	}
 	state = attack_field(text, "State");
@@ -216,27 +217,25 @@ static void everyone(const struct attack_ctx *ctx, struct attack_result *r)
 
 static void ptrace_init(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	(void)ctx;
-	attack_try(r, ptrace(PTRACE_SEIZE, (pid_t)1, NULL, NULL), "ptrace init (seize)");
-	attack_try(r, ptrace(PTRACE_ATTACH, (pid_t)1, NULL, NULL), "ptrace init (attach)");
+	attack_try(r, ptrace(PTRACE_SEIZE, (pid_t)ctx->init, NULL, NULL), "ptrace init (seize)");
+	attack_try(r, ptrace(PTRACE_ATTACH, (pid_t)ctx->init, NULL, NULL), "ptrace init (attach)");
 }
 
 static void memory_of_init(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	char byte;
+	char byte, path[64];
 	struct iovec here = { &byte, 1 }, there = { (void *)(uintptr_t)0x10000, 1 };
 
-	(void)ctx;
-	attack_try(r, process_vm_readv(1, &here, 1, &there, 1, 0), "process_vm_readv init");
-	attack_try(r, process_vm_writev(1, &here, 1, &there, 1, 0), "process_vm_writev init");
-	attack_try(r, open("/proc/1/mem", O_RDWR | O_CLOEXEC), "open /proc/1/mem");
+	attack_try(r, process_vm_readv((pid_t)ctx->init, &here, 1, &there, 1, 0), "process_vm_readv init");
+	attack_try(r, process_vm_writev((pid_t)ctx->init, &here, 1, &there, 1, 0), "process_vm_writev init");
+	attack_try(r, open(attack_init_file(ctx, "mem", path, sizeof(path)), O_RDWR | O_CLOEXEC),
+		   "open init's memory");
 }
 
 static void descriptors_of_init(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	long pidfd = syscall(SYS_pidfd_open, 1, 0);
+	long pidfd = syscall(SYS_pidfd_open, ctx->init, 0);
 
-	(void)ctx;
 	if (pidfd < 0) {
 		attack_try(r, -1, "pidfd_open init");
 		return;
@@ -247,14 +246,13 @@ static void descriptors_of_init(const struct attack_ctx *ctx, struct attack_resu
 
 static void advise_init(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	long pidfd = syscall(SYS_pidfd_open, 1, 0);
+	long pidfd = syscall(SYS_pidfd_open, ctx->init, 0);
 	struct iovec iov = { (void *)(uintptr_t)0x10000, 4096 };
 
-	(void)ctx;
 	attack_try(r, pidfd < 0 ? -1 : syscall(SYS_process_madvise, pidfd, &iov, 1, 20, 0),
 		   "process_madvise init");
 #ifdef SYS_kcmp
-	attack_try(r, syscall(SYS_kcmp, getpid(), 1, 1, 0, 0), "kcmp init");
+	attack_try(r, syscall(SYS_kcmp, getpid(), ctx->init, 1, 0, 0), "kcmp init");
 #endif
 }
 

@@ -308,11 +308,10 @@ static void limits_of_init(const struct attack_ctx *ctx, struct attack_result *r
 {
 	struct rlimit l;
 
-	(void)ctx;
-	if (prlimit(1, RLIMIT_NOFILE, NULL, &l) < 0)
+	if (prlimit((pid_t)ctx->init, RLIMIT_NOFILE, NULL, &l) < 0)
 		attack_try(r, -1, "read init's limits");
 	else /* to what they are: changes nothing */
-		attack_try(r, prlimit(1, RLIMIT_NOFILE, &l, NULL), "set init's limits");
+		attack_try(r, prlimit((pid_t)ctx->init, RLIMIT_NOFILE, &l, NULL), "set init's limits");
 }
 
 static void scheduling(const struct attack_ctx *ctx, struct attack_result *r)

@@ -107,7 +107,7 @@ static void masked_alias(const struct attack_ctx *ctx, struct attack_result *r)
 
 		(void)snprintf(other, sizeof(other), "/proc/self/root%s", path); /* cut: absent */
 		attack_try(r, open(other, O_RDONLY | O_CLOEXEC | O_NONBLOCK), other);
-		(void)snprintf(other, sizeof(other), "/proc/1/root%s", path); /* as above */
+		(void)snprintf(other, sizeof(other), "/proc/%ld/root%s", ctx->init, path); /* as above */
 		attack_try(r, open(other, O_RDONLY | O_CLOEXEC | O_NONBLOCK), other);
 		fd = open(path, O_PATH | O_CLOEXEC);
 		if (fd < 0) {
@@ -187,7 +187,7 @@ static void proc_environment(const struct attack_ctx *ctx, struct attack_result 
 		len = attack_read_file(path, text, sizeof(text));
 		if (len >= 0 && holds_hidden(ctx, text, (size_t)len, &name))
 			attack_done(r, "%s holds the caller's %.60s", path, name);
-		else if (len < 0 && strcmp(e->d_name, "1") == 0)
+		else if (len < 0 && atol(e->d_name) == ctx->init)
 			attack_denied(r, errno, "%s: %s", path, strerror(errno));
 	}
 	(void)closedir(d); /* only read */
@@ -198,25 +198,28 @@ static void proc_environment(const struct attack_ctx *ctx, struct attack_result 
 /* Root inside owns these names, so listing is not what is tried: using them is. */
 static void init_files(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	static const char *const links[] = { "/proc/1/root", "/proc/1/cwd", "/proc/1/exe",
-					     "/proc/1/task/1/root", "/proc/1/task/1/cwd" };
-	static const char *const files[] = { "/proc/1/mem", "/proc/1/environ", "/proc/1/maps",
-					     "/proc/1/auxv", "/proc/1/syscall", "/proc/1/stack",
-					     "/proc/1/pagemap", "/proc/1/io" };
+	static const char *const links[] = { "root", "cwd", "exe" };
+	static const char *const files[] = { "mem", "environ", "maps", "auxv", "syscall", "stack",
+					     "pagemap", "io" };
 	char path[64], text[64];
 
-	(void)ctx;
-	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
-		attack_try(r, open(links[i], O_RDONLY | O_CLOEXEC), links[i]);
-		attack_try(r, readlink(links[i], text, sizeof(text)), links[i]);
+	for (size_t i = 0; i < 2 * sizeof(links) / sizeof(links[0]); i++) {
+		if (i % 2)
+			(void)snprintf(path, sizeof(path), "/proc/%ld/task/%ld/%s", ctx->init,
+				       ctx->init, links[i / 2]); /* fits */
+		else
+			(void)attack_init_file(ctx, links[i / 2], path, sizeof(path));
+		attack_try(r, open(path, O_RDONLY | O_CLOEXEC), path);
+		attack_try(r, readlink(path, text, sizeof(text)), path);
 	}
 	for (int fd = 0; fd < 24; fd++) {
-		(void)snprintf(path, sizeof(path), "/proc/1/fd/%d", fd); /* fits */
+		(void)snprintf(path, sizeof(path), "/proc/%ld/fd/%d", ctx->init, fd); /* fits */
 		attack_try(r, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), path);
 		attack_try(r, readlink(path, text, sizeof(text)), path);
 	}
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		attack_try(r, attack_read_file(files[i], text, sizeof(text)), files[i]);
+		attack_try(r, attack_read_file(attack_init_file(ctx, files[i], path, sizeof(path)),
+					       text, sizeof(text)), files[i]);
 }
 
 /* Directories that are the session's own: the host's content must not be there. */

@@ -161,3 +161,9 @@ const char *attack_field(const char *text, const char *key)
 	}
 	return NULL;
 }
+
+const char *attack_init_file(const struct attack_ctx *ctx, const char *name, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "/proc/%ld/%s", ctx->init, name); /* names are short */
+	return buf;
+}
