@@ -95,6 +95,7 @@ struct immure_facts {
 	/* Ours, absolute, may not exist yet; NULL when nothing safe can be named
 	 * (no home and no XDG directories). */
 	const char *runtime_dir, *state_dir, *config_dir;
+	const char *tmp_dir;   /* TMPDIR, when only we can write it; else NULL */
 
 	int landlock_abi;      /* 0 = none */
 	enum immure_tri userns, userns_mount, userns_proc, netns, overlay_userns;

@@ -162,6 +162,8 @@ static void gather_dirs(struct immure_facts *f, const char *const *env)
 		f->runtime_dir = is_ours(f, dir) ? below(f, dir, "immure")
 						 : below(f, f->state_dir, "run");
 	}
+	dir = absolute(&f->arena, immure_facts_env(env, "TMPDIR"));
+	f->tmp_dir = is_ours(f, dir) ? dir : NULL;
 	/* The kernel says "(unreachable)/..." for one outside our root. */
 	cwd = getcwd(buf, sizeof(buf));
 	if (cwd && immure_path_is_normal(cwd))

@@ -21,8 +21,6 @@
 
 static const char ALWAYS[] = "(always)";
 
-enum { NOBODY = 65534 };
-
 static bool simple(struct immure_compile *b, enum immure_op_kind kind)
 {
 	return immure_compile_op(b, kind, NULL, NULL, ALWAYS);
@@ -34,18 +32,19 @@ static int abi_of(const struct immure_compile *b)
 							      b->f->landlock_abi;
 }
 
-/* Without a map nobody is anybody else inside; root can still give itself up. */
+/* Without a map nobody is anybody else inside. Root could give itself up, but then
+ * could not reach the session's own directory, which lies among root's. */
 static int32_t identity(struct immure_compile *b)
 {
 	const struct immure_policy *p = b->p;
 	struct immure_op *op = immure_compile_op(b, IMMURE_OP_IDMAP, NULL, NULL, "identity");
-	bool nobody = p->identity == IMMURE_IDENTITY_NOBODY;
 
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
-	op->num[0] = op->num[1] = nobody && b->f->uid == 0 ? NOBODY : b->f->uid;
-	op->num[2] = op->num[3] = nobody && b->f->uid == 0 ? NOBODY : b->f->gid;
-	if (b->f->uid != 0 && (nobody || p->identity == IMMURE_IDENTITY_ROOT))
+	op->num[0] = op->num[1] = b->f->uid;
+	op->num[2] = op->num[3] = b->f->gid;
+	if (p->identity == IMMURE_IDENTITY_NOBODY ||
+	    (b->f->uid != 0 && p->identity == IMMURE_IDENTITY_ROOT))
 		immure_compile_gap(b, true, "identity", "privileges",
 				   "without a user namespace the command is who the caller is",
 				   "identity: caller, or another backend");
@@ -158,13 +157,14 @@ static int32_t session_dir(struct immure_compile *b)
 	const char *parent = b->f->runtime_dir;
 	struct immure_op *op;
 
-	if (!parent) {
+	if (!parent && !b->f->tmp_dir) {
 		immure_compile_gap(b, true, "files.tmp", "file_write",
 				   "no directory of ours can be named for temporary files",
 				   "set HOME or XDG_RUNTIME_DIR");
 		parent = "/nonexistent";
 	}
-	parent = immure_compile_join(b->a, parent, "tmp");
+	parent = b->f->tmp_dir ? immure_compile_join(b->a, b->f->tmp_dir, "immure") :
+				 immure_compile_join(b->a, parent, "tmp");
 	b->session_dir = parent ? immure_compile_join(b->a, parent, "session") : NULL;
 	op = b->session_dir ? immure_compile_op(b, IMMURE_OP_SESSION_DIR, NULL, b->session_dir,
 						"files.tmp") : NULL;

@@ -94,9 +94,14 @@ int32_t immure_bare_make(struct immure_bare *b, const struct immure_plan *plan,
 	if (!op)
 		return 0;
 	(void)snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(b->dir, '/') - b->dir), b->dir);
-	r = immure_make_dirs(parent);
-	if (r == 0)
-		r = make_dirs(b, immure_plan_find(plan, IMMURE_OP_IDMAP));
+	/* Another session may just be removing the parent, which was empty. */
+	for (int i = 0; i < 16; i++) {
+		r = immure_make_dirs(parent);
+		if (r == 0)
+			r = make_dirs(b, immure_plan_find(plan, IMMURE_OP_IDMAP));
+		if (r != -ENOENT)
+			break;
+	}
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, r, "state", b->dir,
 				   "%s: cannot be made: %s", b->dir, strerror(-r));
@@ -181,8 +186,11 @@ int immure_bare_done(struct immure_bare *b)
 {
 	int r = b->dir[0] ? immure_rmtree(b->dir) : 0;
 
-	if (r == 0)
+	if (r == 0 && b->dir[0]) {
+		*strrchr(b->dir, '/') = '\0';
+		(void)rmdir(b->dir); /* other sessions are in it */
 		b->dir[0] = '\0';
+	}
 	free(b->env);
 	free(b->texts);
 	b->env = NULL;

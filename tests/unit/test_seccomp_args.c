@@ -382,6 +382,13 @@ static void without_namespaces(void **unused)
 		expect_int(BARE, NULL, "ioprio_set", 1, pid, 1, want);
 		expect_int(BARE, NULL, "ioprio_set", 3, pid, 1, EPERM);
 	}
+	expect_int(BARE, NULL, "ioctl", 3, 0x40086602, 0, EPERM); /* SETFLAGS */
+	expect_int(BARE, NULL, "ioctl", 3, 0x40046602, 0, EPERM);
+	expect_int(BARE, NULL, "ioctl", 3, 0x401c5820, 0, EPERM); /* FSSETXATTR */
+	expect_int(BARE, NULL, "ioctl", 3, 0x5000940e, 0, EPERM); /* a btrfs subvolume */
+	expect_int(BARE, NULL, "ioctl", 3, 0x80086601, 0, OK);
+	expect_int(BARE, NULL, "ioctl", 3, 0x40049409, 0, OK); /* FICLONE */
+	expect_int(BARE, NULL, "ioctl", 3, 0x5401, 0, OK);
 	expect_int(BARE, NULL, "read", 0, 0, 0, OK);
 	/* the second version closes truncation by reading descriptors as well */
 	expect_int("bare_old", NULL, "open", 0, 0, 0, OK);
