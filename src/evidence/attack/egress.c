@@ -529,7 +529,7 @@ static void options(const struct attack_ctx *ctx, struct attack_result *r)
 	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
 		int fd = socket(v[i].family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-		attack_try(r, setsockopt(fd, v[i].level, v[i].name, &one, sizeof(one)), v[i].what);
+		attack_try(r, fd < 0 ? -1 : setsockopt(fd, v[i].level, v[i].name, &one, sizeof(one)), v[i].what);
 		if (fd >= 0)
 			(void)close(fd); /* never connected */
 	}
