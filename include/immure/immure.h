@@ -367,6 +367,65 @@ IMMURE_API int32_t immure_result_proof(const immure_result *result, int32_t json
 IMMURE_API void immure_result_proof_counts(const immure_result *result, uint64_t *ret_points,
 					   uint64_t *ret_short);
 
+/* ---- sessions: what is recorded, and what is left ---- */
+
+/* What a teardown came to, resource by resource: removed, kept on purpose, or
+ * failed, which is still there. */
+typedef struct immure_report immure_report;
+
+enum {
+	IMMURE_GC_DRY_RUN = 1 << 0, /* say what would be removed, remove nothing */
+	IMMURE_GC_FORCE = 1 << 1,   /* also sessions whose journal cannot be believed */
+};
+
+struct immure_gc_options {
+	uint64_t size;
+	uint32_t flags;          /* IMMURE_GC_* */
+	uint32_t grace_ms;       /* how long what was killed may take to be gone; 0 = 2000 */
+	const char *const *env;  /* NAME=value block for HOME, XDG_*; may be NULL */
+};
+
+/* Finds and removes what sessions of this user left whose supervisor is dead:
+ * processes, cgroups, files, the session itself; and tells what was left by runs
+ * that were killed. May be called at any time, again and by many at once; living
+ * sessions are left alone. options may be NULL. What could not be removed is in
+ * the report and stays on record for the next time: that is no error here. */
+IMMURE_API int32_t immure_gc(const struct immure_gc_options *options, immure_report **ret,
+			     immure_error **err);
+
+enum { IMMURE_REMOVED = 0, IMMURE_KEPT = 1, IMMURE_LEFT = 2 };
+
+/* How many resources had this fate: IMMURE_REMOVED, _KEPT, _LEFT (failed: still there). */
+IMMURE_API uint64_t immure_report_count(const immure_report *report, int32_t fate);
+/* As lines for people or as one JSON object; freed with immure_string_free(). */
+IMMURE_API int32_t immure_report_print(const immure_report *report, int32_t json, char **ret,
+				       immure_error **err);
+IMMURE_API void immure_report_free(immure_report *report);
+
+/* The journal of a session (name, id, or the beginning of an id): what was about to
+ * be done and what came of it, as lines or as one JSON object. env as above.
+ * IMMURE_ERR_NO_SESSION; IMMURE_ERR_TRUST when somebody changed it, with the
+ * records up to there in *ret. */
+IMMURE_API int32_t immure_journal_print(const char *session, const char *const *env, int32_t json,
+					char **ret, immure_error **err);
+
+struct immure_reclaim_options {
+	uint64_t size;
+	uint32_t flags;          /* IMMURE_GC_FORCE */
+	uint32_t stop_ms;        /* how long the session may take to end by itself; 0 = 10000 */
+	const char *const *env;
+};
+
+/* Uses a ticket: the session it was issued for is ended and cleaned up, and the
+ * report tells what became of each resource. A ticket can be used once, by one:
+ * IMMURE_ERR_NO_SESSION for all others. options may be NULL. */
+IMMURE_API int32_t immure_reclaim(const char *ticket, const struct immure_reclaim_options *options,
+				  immure_report **ret, immure_error **err);
+/* The receiver of a ticket says that it has it: from then on the session does not
+ * end with the one who made it. Repeatable. */
+IMMURE_API int32_t immure_acknowledge(const char *ticket, const char *const *env,
+				      immure_error **err);
+
 #ifdef __cplusplus
 }
 #endif

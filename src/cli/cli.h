@@ -33,6 +33,10 @@ enum {
 	IMMURE_CLI_POLICY = 32,      /* policy show */
 	IMMURE_CLI_POLICY_FILE = 64, /* policy check, schema, trust, reference */
 	IMMURE_CLI_WRAP = 128,
+	/* What is left of sessions. */
+	IMMURE_CLI_GC = 1 << 24,
+	IMMURE_CLI_JOURNAL = 1 << 25,
+	IMMURE_CLI_RECLAIM = 1 << 26,
 	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
 				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP,
 };
@@ -59,6 +63,9 @@ int immure_cli_doctor(int argc, char **argv);
 int immure_cli_policy(int argc, char **argv);
 int immure_cli_policy_import(int argc, char **argv); /* import.c */
 int immure_cli_help(int argc, char **argv);
+int immure_cli_gc(int argc, char **argv);
+int immure_cli_journal(int argc, char **argv);
+int immure_cli_reclaim(int argc, char **argv);
 int immure_cli_supervise(int argc, char **argv);
 int immure_cli_init(int argc, char **argv);
 int immure_cli_wrap(int argc, char **argv);

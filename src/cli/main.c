@@ -58,6 +58,21 @@ static const struct immure_cli_command commands[] = {
 	  "Print what this host can enforce, and how to get the rest", NULL, false },
 	{ "policy", FULL_ONLY(immure_cli_policy), IMMURE_CLI_POLICY, "check|show|trust|import|profiles|schema|reference ...",
 	  "Check, show, trust and import policies", NULL, false },
+	{ "journal", FULL_ONLY(immure_cli_journal), IMMURE_CLI_JOURNAL, "[OPTION]... SESSION",
+	  "Print what a session has done and was about to do",
+	  "Each act is recorded before it is begun and when it has ended. What has been begun and\n"
+	  "not undone is standing: that is what gc looks for when the session is dead.", false },
+	{ "reclaim", FULL_ONLY(immure_cli_reclaim), IMMURE_CLI_RECLAIM, "[OPTION]... TICKET",
+	  "End the session that a ticket is for, and clean up after it",
+	  "A ticket can be used once. Prints what became of each resource; the exit status is 1\n"
+	  "when something is left. With --acknowledge, only says that the ticket has arrived.",
+	  false },
+	{ "gc", FULL_ONLY(immure_cli_gc), IMMURE_CLI_GC, "[OPTION]...",
+	  "Remove what sessions left whose supervisor was killed",
+	  "Processes, cgroups and files of dead sessions of this user, all over the machine.\n"
+	  "Living sessions are left alone. Prints what became of each resource; the exit status is\n"
+	  "1 when something is left, which stays on record and is tried again the next time.",
+	  false },
 	{ "init", immure_cli_init, 0, "--handover-fd N --report-fd M",
 	  "Be the first process inside; what a backend starts", NULL, true },
 	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",
@@ -102,7 +117,8 @@ static int unknown_command(const char *name)
 	for (size_t i = 0; commands[i].name; i++) {
 		unsigned int d = immure_opt_distance(name, commands[i].name, least);
 
-		if (d < least && !commands[i].hidden) {
+		/* Of two letters, two that differ leave nothing in common. */
+		if (d < least && d < strlen(name) && !commands[i].hidden) {
 			least = d;
 			near = &commands[i];
 		}

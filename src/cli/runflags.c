@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/parse.h"
+
 enum {
 	OPT_HELP = 1,
 	OPT_JSON,
@@ -24,6 +26,10 @@ enum {
 	OPT_VERSION,
 	OPT_FORMAT,
 	OPT_COMMAND,
+	OPT_DRY_RUN,
+	OPT_FORCE,
+	OPT_ACKNOWLEDGE,
+	OPT_STOP_TIME,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -67,8 +73,19 @@ static const struct {
 	  { "format", 0, "FORMAT", "how to print: words for a shell, JSON, words that each end in "
 	    "NUL, or a program", "shell|json|nul|script", OPT_FORMAT } },
 	{ IMMURE_CLI_PROVE | IMMURE_CLI_PLAN | IMMURE_CLI_DOCTOR | IMMURE_CLI_POLICY |
-		  IMMURE_CLI_WRAP,
+		  IMMURE_CLI_WRAP | IMMURE_CLI_GC | IMMURE_CLI_JOURNAL | IMMURE_CLI_RECLAIM,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
+	{ IMMURE_CLI_GC,
+	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
+	{ IMMURE_CLI_GC | IMMURE_CLI_RECLAIM,
+	  { "force", 0, NULL, "also where the journal was changed by somebody and cannot tell all",
+	    NULL, OPT_FORCE } },
+	{ IMMURE_CLI_RECLAIM,
+	  { "acknowledge", 0, NULL, "only say that the ticket has arrived; the session lives on", NULL,
+	    OPT_ACKNOWLEDGE } },
+	{ IMMURE_CLI_RECLAIM,
+	  { "stop-time", 0, "TIME", "let the session end by itself for so long (default: 10s)", NULL,
+	    OPT_STOP_TIME } },
 	{ UINT32_MAX, { "help", 'h', NULL, "print this and exit", NULL, OPT_HELP } },
 };
 #define OWN_N (sizeof(own) / sizeof(own[0]))
@@ -199,6 +216,18 @@ static int take_option(void *ctx, int id, const char *value)
 	case OPT_FORMAT:
 		f->format = value;
 		break;
+	case OPT_DRY_RUN:
+		f->dry_run = true;
+		break;
+	case OPT_FORCE:
+		f->force = true;
+		break;
+	case OPT_ACKNOWLEDGE:
+		f->acknowledge = true;
+		break;
+	case OPT_STOP_TIME:
+		f->wrong = "--stop-time: expected a time such as 10s";
+		return immure_parse_duration(value, &f->stop_ms);
 	default:
 		return add_setting(f, (uint32_t)(id - OPT_KEY), value);
 	}

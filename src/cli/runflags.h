@@ -23,6 +23,8 @@ struct immure_runflags {
 	bool prove;
 	bool trace_time;
 	bool quiet;
+	bool dry_run, force, acknowledge;    /* gc, reclaim */
+	uint64_t stop_ms;                    /* --stop-time; 0 = not given */
 	int argc;                            /* as given to the command */
 	char **argv;
 	int first;                           /* index of the first operand in argv */

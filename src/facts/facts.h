@@ -131,6 +131,11 @@ struct immure_facts {
 int32_t immure_facts_gather(uint32_t flags, const char *const *env,
 			    struct immure_facts **ret, struct immure_error **err);
 
+/* Only who the user is and where our directories are: user, home, runtime_dir,
+ * state_dir, config_dir, cwd. */
+int32_t immure_facts_places(const char *const *env, struct immure_facts **ret,
+			    struct immure_error **err);
+
 void immure_facts_destroy(struct immure_facts *f);
 
 /* Adds what the planner needs to know about these absolute paths. Part of

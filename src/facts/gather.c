@@ -232,6 +232,27 @@ static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *
 	return 0;
 }
 
+int32_t immure_facts_places(const char *const *env, struct immure_facts **ret,
+			    struct immure_error **err)
+{
+	struct immure_facts *f = calloc(1, sizeof(*f));
+	struct text *t = malloc(sizeof(*t));
+
+	if (f && t) {
+		t->big = NULL;
+		gather_user(f, env, t);
+		gather_dirs(f, env);
+		free(t->big);
+	}
+	free(t);
+	if (!f || !t || f->arena.failed) {
+		immure_facts_destroy(f);
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "", "facts: out of memory");
+	}
+	*ret = f;
+	return 0;
+}
+
 void immure_facts_destroy(struct immure_facts *f)
 {
 	if (!f)

@@ -15,8 +15,11 @@ struct immure_janitor {
 
 #define IMMURE_JANITOR_INIT { .pid = -1, .pipe_fd = -1 }
 
-/* dir: a directory to be removed as well with all that is in it, NULL = none. */
-int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c, const char *dir);
+/* dir: a directory to be removed as well with all that is in it, NULL = none.
+ * after: called there when the supervisor died and these are removed, so that
+ * nothing of the session runs any more; may be NULL. */
+int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c, const char *dir,
+			 void (*after)(void *), void *ctx);
 /* The leaf was removed in the ordinary way. */
 void immure_janitor_dismiss(struct immure_janitor *j);
 

@@ -125,5 +125,4 @@ void immure_report_json(const struct immure_report *r, struct immure_buf *out)
 	}
 	immure_jsonw_end(&w, ']');
 	immure_jsonw_end(&w, '}');
-	immure_buf_putc(out, '\n');
 }

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "init/handover.h"
+#include "kernel/procid.h"
 #include "session/quarantine.h"
 
 static int32_t failed(struct immure_error **err, int errnum, const char *stage, const char *what)
@@ -33,6 +34,56 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 		.init = { .plan = plan, .report_fd = -1, .ruleset_fd = -1 },
 	};
 	immure_cgroup_init(&s->cgroup);
+}
+
+/* ---- the journal: an intent that cannot be written down is not acted upon ---- */
+
+static int32_t unrecorded(struct immure_error **err, int r)
+{
+	return immure_fail(err, IMMURE_ERR_IO, r, "journal", "", "the journal cannot be written: %s",
+			   strerror(-r));
+}
+
+static int note_cgroups(struct immure_sealed *s)
+{
+	int r = 0;
+
+	for (int i = 0; s->journal && i < s->cgroup.n && r == 0; i++)
+		r = immure_journal_intent(s->journal, IMMURE_JK_CGROUP, s->cgroup.path[i], NULL,
+					  &s->cgroup_seq[i]);
+	return r;
+}
+
+static int note_cgroups_made(struct immure_sealed *s, int errnum)
+{
+	int r = 0;
+
+	for (int i = 0; s->journal && i < s->cgroup.n && r == 0; i++)
+		r = immure_journal_result(s->journal, IMMURE_JK_CGROUP, s->cgroup_seq[i], errnum, NULL);
+	return r;
+}
+
+/* A result that is not written leaves an intent, which is looked into later. */
+static void note_cgroups_gone(struct immure_sealed *s)
+{
+	for (int i = 0; s->journal && i < s->cgroup.n; i++)
+		if (s->cgroup_seq[i] && !s->cgroup.path[i][0])
+			(void)immure_journal_gone(s->journal, IMMURE_JK_CGROUP, s->cgroup_seq[i], NULL);
+	memset(s->cgroup_seq, 0, sizeof(s->cgroup_seq));
+}
+
+static int note_init(struct immure_sealed *s, int32_t errnum)
+{
+	struct immure_procid init;
+	char text[64] = "";
+
+	if (!s->journal)
+		return 0;
+	if (errnum == 0 && immure_procid_of(s->child.pid, &init, NULL) == 0)
+		(void)snprintf(text, sizeof(text), "pid=%d start=%llu", (int)init.pid,
+			       (unsigned long long)init.start);
+	return immure_journal_result(s->journal, IMMURE_JK_INIT, s->init_seq, errnum ? EIO : 0,
+				     text[0] ? text : NULL);
 }
 
 /* ---- prepare ---- */
@@ -109,7 +160,8 @@ static int enable_controllers(const struct immure_sealed *s, const struct immure
 /* Before there is anything to remove: else a kill in between leaves it. */
 static int32_t start_janitor(struct immure_sealed *s, struct immure_error **err)
 {
-	int r = immure_janitor_start(&s->janitor, &s->cgroup, s->bare.wanted ? s->bare.dir : NULL);
+	int r = immure_janitor_start(&s->janitor, &s->cgroup, s->bare.wanted ? s->bare.dir : NULL,
+				     s->orphaned, s->orphaned_ctx);
 
 	return r < 0 ? failed(err, r, "start", "cannot start the process that outlives this one") : 0;
 }
@@ -137,9 +189,17 @@ static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err
 	r = start_janitor(s, err);
 	if (r < 0)
 		return r;
-	r = immure_cgroup_make(&s->cgroup);
+	r = note_cgroups(s);
 	if (r < 0)
+		return unrecorded(err, r);
+	r = immure_cgroup_make(&s->cgroup);
+	if (r < 0) {
+		(void)note_cgroups_made(s, r); /* the first error is the one to tell */
 		return failed(err, r, "cgroup", "cannot make a cgroup");
+	}
+	r = note_cgroups_made(s, 0);
+	if (r < 0)
+		return unrecorded(err, r);
 	r = 0;
 	for (size_t i = 0; i < s->plan->ops_n && r == 0; i++)
 		if (s->plan->ops[i].stage == IMMURE_STAGE_CGROUP)
@@ -154,8 +214,19 @@ static int32_t prepare_own_dirs(const struct immure_sealed *s, struct immure_err
 {
 	for (size_t i = 0; i < s->plan->ops_n; i++) {
 		const struct immure_op *op = &s->plan->ops[i];
-		int r = op->kind == IMMURE_OP_OWN_DIR ? immure_make_dirs(op->dst) : 0;
+		uint64_t seq = 0;
+		int r = 0;
 
+		if (op->kind != IMMURE_OP_OWN_DIR)
+			continue;
+		if (s->journal)
+			r = immure_journal_intent(s->journal, IMMURE_JK_OWN_DIR, op->dst, NULL, &seq);
+		if (r < 0)
+			return unrecorded(err, r);
+		r = immure_make_dirs(op->dst);
+		if (s->journal && immure_journal_result(s->journal, IMMURE_JK_OWN_DIR, seq, r, NULL) < 0 &&
+		    r == 0)
+			r = -EIO;
 		if (r < 0)
 			return immure_fail(err, IMMURE_ERR_LAUNCH, -r, "state", op->dst,
 					   "%s: cannot be made: %s", op->dst, strerror(-r));
@@ -349,13 +420,23 @@ int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct 
 		if (r < 0)
 			return r;
 	}
+	if (s->journal) {
+		r = immure_journal_intent(s->journal, IMMURE_JK_INIT, "", NULL, &s->init_seq);
+		if (r < 0)
+			return unrecorded(err, r);
+	}
 	r = s->backend->spawn(s->plan, s->init.cgroup, become_init, &b, &s->child, err);
 	immure_close(&s->init.report_fd);
 	immure_close(&s->handover_fd);
 	if (r == 0 && s->backend->become)
 		r = meet(s, stdio, err);
-	if (r < 0)
+	if (r < 0) {
+		(void)note_init(s, r); /* the first error is the one to tell */
 		return r;
+	}
+	r = note_init(s, 0);
+	if (r < 0)
+		return unrecorded(err, r);
 	if (s->init.wait_for_maps) {
 		r = s->backend->write_maps(s->plan, s->child.pid, err);
 		if (r == 0) /* gone: its end is seen */
@@ -458,6 +539,9 @@ void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)
 		immure_close(&s->child.init_pidfd);
 	}
 	s->left_running = immure_bare_sweep(&s->bare);
+	if (s->journal && s->init_seq) /* not written: looked into later, to no effect */
+		(void)immure_journal_gone(s->journal, IMMURE_JK_INIT, s->init_seq, NULL);
+	s->init_seq = 0;
 }
 
 static int remove_cgroup(struct immure_sealed *s, char *left, size_t len)
@@ -475,6 +559,7 @@ static int remove_cgroup(struct immure_sealed *s, char *left, size_t len)
 	}
 	if (r < 0)
 		(void)snprintf(left, len, "%s", s->cgroup.path[0]);
+	note_cgroups_gone(s);
 	immure_cgroup_done(&s->cgroup);
 	return r;
 }

@@ -19,6 +19,7 @@
 #include "session/bare.h"
 #include "session/gatekeeper.h"
 #include "session/janitor.h"
+#include "session/journal.h"
 
 struct immure_sealed {
 	const struct immure_plan *plan;
@@ -35,6 +36,14 @@ struct immure_sealed {
 	const char *egress;    /* immure-egress; NULL: the installed one. Set before prepare */
 	struct immure_gatekeeper *gate; /* NULL: the plan needs none */
 	int handover_fd;       /* for an init that is executed, until it was started */
+	/* Borrowed, NULL = nothing is recorded: what is made is written down before
+	 * and after, with these numbers. */
+	struct immure_journal *journal;
+	uint64_t cgroup_seq[IMMURE_CGROUP_DIRS], init_seq;
+	/* Called in a process that outlives the supervisor, when that died and all
+	 * that was inside has; only where there is a cgroup. May be NULL. */
+	void (*orphaned)(void *ctx);
+	void *orphaned_ctx;
 	struct timespec since; /* CLOCK_REALTIME_COARSE just before start */
 };
 

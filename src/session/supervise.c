@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "session/orphan.h"
 #include "session/run.h"
 #include "session/watch.h"
 
@@ -331,6 +332,7 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 				 const struct immure_supervise_options *options,
 				 struct immure_result **ret, struct immure_error **err)
 {
+	struct immure_orphan orphan = { .plan = plan, .state_dir = options->state_dir };
 	struct immure_run run = {
 		.plan = plan,
 		.o = options,
@@ -350,6 +352,9 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 		return immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
 	immure_sealed_init(&run.sealed, plan);
 	run.sealed.egress = options->egress;
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &orphan.since); /* cannot fail */
+	run.sealed.orphaned = immure_orphan_collect;
+	run.sealed.orphaned_ctx = &orphan;
 	(void)sigprocmask(SIG_SETMASK, NULL, &run.saved_mask); /* only asks */
 	run.result->backend = immure_arena_strdup(&run.result->arena, plan->backend);
 	run.result->profile = immure_arena_strdup(&run.result->arena, plan->profile);

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 PAGES = ["immure.1", "immure-run.1", "immure-plan.1", "immure-prove.1", "immure-doctor.1",
-         "immure-policy.5", "libimmure.3", "immure-wrap.1"]
+         "immure-policy.5", "libimmure.3", "immure-wrap.1", "immure-gc.1"]
 
 
 def exported(root):

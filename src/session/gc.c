@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session/gc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "kernel/cgtree.h"
+#include "session/orphan.h"
+#include "session/remains.h"
+
+/* So many are killed before the first is waited for; each holds descriptors. */
+enum { BATCH = 64 };
+
+struct run {
+	const struct immure_gc *gc;
+	struct immure_registry *r;
+	struct immure_report *report;
+	char (*half)[IMMURE_ID_LEN + 1];
+	char (*whole)[IMMURE_ID_LEN + 1];
+	size_t half_n, half_cap, whole_n, whole_cap;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
+	return (uint64_t)t.tv_sec * 1000000U + (uint64_t)t.tv_nsec / 1000U;
+}
+
+/* ---- entries ---- */
+
+static int add_id(char (**v)[IMMURE_ID_LEN + 1], size_t *n, size_t *cap, const char *id)
+{
+	if (*n == *cap) {
+		size_t more = *cap ? *cap * 2 : 64;
+		void *p = realloc(*v, more * sizeof(**v));
+
+		if (!p)
+			return -ENOMEM;
+		*v = p;
+		*cap = more;
+	}
+	memcpy((*v)[(*n)++], id, IMMURE_ID_LEN + 1);
+	return 0;
+}
+
+/* Listed first: removing while a directory is read may pass entries over. */
+static int collect(void *ctx, const char *id, bool half_made)
+{
+	struct run *run = ctx;
+
+	return half_made ? add_id(&run->half, &run->half_n, &run->half_cap, id)
+			 : add_id(&run->whole, &run->whole_n, &run->whole_cap, id);
+}
+
+static void half_made(struct run *run, const char *id)
+{
+	int r = run->gc->dry_run ? 0 : immure_registry_remove_half(run->r, id);
+
+	if (r < 0)
+		immure_report_add(run->report, id, "session", "half-made", IMMURE_FATE_FAILED,
+				  strerror(-r));
+	else if (r > 0 || run->gc->dry_run)
+		immure_report_add(run->report, id, "session", "half-made", IMMURE_FATE_REMOVED, NULL);
+}
+
+/* True when *ret is a dead one's. */
+static bool open_dead(struct run *run, const char *id, struct immure_remains *ret)
+{
+	struct immure_entry e = IMMURE_ENTRY_INIT;
+	int r = immure_entry_open(run->r, id, &e);
+
+	if (r == -ENOENT) /* removed meanwhile */
+		return false;
+	if (r == 0)
+		r = immure_remains_open(&e, !run->gc->dry_run, ret);
+	if (r == 0)
+		return true;
+	immure_entry_done(&e);
+	if (r == -EAGAIN)
+		run->report->alive++;
+	else if (r == -ENOENT)
+		half_made(run, id);
+	else
+		immure_report_add(run->report, id, "session", id, IMMURE_FATE_FAILED,
+				  r == -EPERM ? "its directory is not ours alone" : strerror(-r));
+	return false;
+}
+
+static void one_batch(struct run *run, size_t from, size_t to)
+{
+	struct immure_remains *v = calloc(to - from, sizeof(*v));
+	size_t n = 0;
+
+	if (!v) {
+		run->report->failed = true;
+		return;
+	}
+	for (size_t i = from; i < to; i++) {
+		if (!open_dead(run, run->whole[i], &v[n]))
+			continue;
+		if (!run->gc->dry_run)
+			immure_remains_kill(&v[n], run->gc->grace_ms);
+		n++;
+	}
+	for (size_t i = 0; i < n; i++) {
+		run->report->sessions++;
+		if (run->gc->dry_run)
+			immure_remains_list(&v[i], run->report);
+		else
+			(void)immure_remains_clear(&v[i], run->gc, run->r, run->report); /* in the report */
+		immure_remains_done(&v[i]);
+	}
+	free(v);
+}
+
+static void all_entries(struct run *run)
+{
+	int r = immure_registry_each(run->r, collect, run);
+
+	if (r < 0)
+		immure_report_add(run->report, NULL, "directory", run->r->path, IMMURE_FATE_FAILED,
+				  strerror(-r));
+	for (size_t i = 0; i < run->half_n; i++)
+		half_made(run, run->half[i]);
+	for (size_t i = 0; i < run->whole_n; i += BATCH)
+		one_batch(run, i, i + BATCH < run->whole_n ? i + BATCH : run->whole_n);
+	r = immure_registry_prune_names(run->r, run->gc->dry_run);
+	if (r < 0)
+		immure_report_add(run->report, NULL, "name", run->r->path, IMMURE_FATE_FAILED,
+				  strerror(-r));
+	for (int i = 0; i < r; i++)
+		immure_report_add(run->report, NULL, "name", "of no session", IMMURE_FATE_REMOVED, NULL);
+}
+
+/* ---- leaf cgroups that no session has ---- */
+
+enum { YOUNG_MS = 2000 };
+
+/* Whether the process that a leaf is named after may be alive. Its number may be
+ * another's by now: one that began later than the leaf did not make it. */
+static bool maker_lives(int32_t pid, uint64_t made_ns)
+{
+	long hz = sysconf(_SC_CLK_TCK);
+	struct timespec mono, boot;
+	struct immure_procid p;
+	uint64_t slept_ns, start_ns;
+	char state = 0;
+
+	if (immure_procid_of(pid, &p, &state) < 0 || state == 'Z' || state == 'X')
+		return false;
+	(void)clock_gettime(CLOCK_MONOTONIC, &mono); /* cannot fail */
+	(void)clock_gettime(CLOCK_BOOTTIME, &boot);
+	slept_ns = ((uint64_t)boot.tv_sec - (uint64_t)mono.tv_sec) * 1000000000U + 1000000000U;
+	start_ns = p.start * (1000000000U / (uint64_t)(hz > 0 ? hz : 100));
+	return start_ns <= made_ns + slept_ns;
+}
+
+struct members {
+	bool any, unseen, foreign;
+};
+
+/* How many pid namespaces below ours a process is: 1 = in ours. */
+static int namespace_depth(int32_t pid)
+{
+	char path[40], *text = NULL, *p;
+	int n = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (immure_read_file_at(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	p = strstr(text, "\nNSpid:");
+	for (p = p ? p + 7 : NULL; p && *p && *p != '\n'; p++)
+		n += *p == '\t';
+	free(text);
+	return n;
+}
+
+static int look_at_member(void *ctx, int32_t pid)
+{
+	struct members *m = ctx;
+	int depth = pid > 0 ? namespace_depth(pid) : 0;
+
+	m->any = true;
+	if (pid <= 0)
+		m->unseen = true;
+	if (depth > 2) /* a session within some container: its maker has another number here */
+		m->foreign = true;
+	return 0;
+}
+
+static int one_leaf(void *ctx, const char *path)
+{
+	struct run *run = ctx;
+	struct members m = { .any = false };
+	struct timespec mono, pause = { .tv_nsec = 1000000 };
+	uint64_t made_ns = 0;
+	int32_t pid = 0;
+	bool v2 = false;
+	IMMURE_CLEANUP_FD int fd = immure_cgtree_open(path, &v2);
+	int r = -EBUSY;
+
+	if (fd < 0 || !immure_cgtree_name(strrchr(path, '/') + 1, &pid, &made_ns) ||
+	    maker_lives(pid, made_ns))
+		return 0; /* not ours, or in use */
+	(void)clock_gettime(CLOCK_MONOTONIC, &mono); /* cannot fail */
+	if (immure_cgtree_members(fd, look_at_member, &m) < 0 || m.unseen || m.foreign) {
+		immure_report_add(run->report, NULL, "cgroup", path, IMMURE_FATE_KEPT,
+				  "processes of another pid namespace are in it");
+		return 0;
+	}
+	/* Of another pid namespace as well, and nobody in it yet? */
+	if (!m.any && (uint64_t)mono.tv_sec * 1000U < made_ns / 1000000U + YOUNG_MS) {
+		immure_report_add(run->report, NULL, "cgroup", path, IMMURE_FATE_KEPT,
+				  "made a moment ago");
+		return 0;
+	}
+	for (int i = 0; i < 1000 && r < 0 && !run->gc->dry_run; i++) {
+		if (m.any || i > 0)
+			(void)immure_cgtree_kill(fd, v2); /* seen by the removal */
+		r = immure_cgtree_remove(path);
+		if (r < 0)
+			(void)nanosleep(&pause, NULL); /* cut short: tried once more */
+	}
+	immure_report_add(run->report, NULL, "cgroup", path,
+			  run->gc->dry_run || r == 0 ? IMMURE_FATE_REMOVED : IMMURE_FATE_FAILED,
+			  run->gc->dry_run || r == 0 ? "of no session" : strerror(-r));
+	return 0;
+}
+
+int32_t immure_gc_run(const struct immure_gc *gc, struct immure_report *report,
+		      struct immure_error **err)
+{
+	struct immure_registry reg = IMMURE_REGISTRY_INIT;
+	struct run run = { .gc = gc, .r = &reg, .report = report };
+	uint64_t begun = now_us();
+	int32_t r = immure_registry_open(gc->runtime_dir, false, &reg, err);
+	int k;
+
+	report->dry_run = gc->dry_run;
+	if (r < 0)
+		return r;
+	all_entries(&run);
+	k = immure_cgtree_each(one_leaf, &run);
+	if (k < 0)
+		immure_report_add(report, NULL, "cgroup", "/sys/fs/cgroup", IMMURE_FATE_FAILED,
+				  strerror(-k));
+	immure_orphan_report(gc->state_dir, gc->dry_run, report);
+	free(run.half);
+	free(run.whole);
+	immure_registry_done(&reg);
+	report->wall_us = now_us() - begun;
+	return 0;
+}
+
+/* ---- one session ---- */
+
+/* Asks the supervisor to end, then makes it. 0 when the lock is free. */
+static int stop_supervisor(struct immure_entry *e, uint32_t stop_ms)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+	struct immure_owner owner;
+	IMMURE_CLEANUP_FD int fd = -1;
+	int r = immure_entry_owner(e, &owner), alive = 1;
+
+	if (r == 0)
+		fd = r = immure_procid_open(&owner.process);
+	/* Not there, yet the lock is held: it is ending, or a newborn child has it. */
+	if (fd >= 0) {
+		r = immure_pidfd_kill(fd, SIGTERM);
+		if (r == 0 && immure_pidfd_gone(fd, (int)stop_ms) != 1)
+			r = immure_pidfd_kill(fd, SIGKILL);
+		if (r == 0)
+			(void)immure_pidfd_gone(fd, 2000); /* seen by the lock */
+	}
+	for (int i = 0; i < 2000 && (alive = immure_entry_alive(e)) == 1; i++)
+		(void)nanosleep(&pause, NULL); /* cut short: asked once more */
+	return alive == 1 ? (r < 0 ? r : -EBUSY) : 0;
+}
+
+int32_t immure_gc_session(const struct immure_gc *gc, struct immure_registry *r,
+			  struct immure_entry *e, uint32_t stop_ms, struct immure_report *report,
+			  struct immure_error **err)
+{
+	struct immure_remains m;
+	char id[IMMURE_ID_LEN + 1];
+	uint64_t begun = now_us();
+	int k;
+
+	memcpy(id, e->id, sizeof(id));
+	report->dry_run = gc->dry_run;
+	k = immure_entry_alive(e) == 1 && e->lock_fd < 0 ? stop_supervisor(e, stop_ms) : 0;
+	if (k < 0)
+		return immure_fail(err, IMMURE_ERR_STATE, k, "gc", id,
+				   "%s: its supervisor does not end: %s", id, strerror(-k));
+	k = immure_remains_open(e, true, &m);
+	if (k == -ENOENT) { /* its supervisor has cleaned up, or somebody else just did */
+		immure_report_add(report, id, "session", id, IMMURE_FATE_REMOVED, "by its supervisor");
+		report->sessions++;
+		report->wall_us = now_us() - begun;
+		return 0;
+	}
+	if (k < 0)
+		return immure_fail(err, IMMURE_ERR_STATE, k, "gc", id, "%s: %s", id,
+				   k == -EAGAIN ? "somebody else is cleaning it up" : strerror(-k));
+	report->sessions++;
+	immure_remains_kill(&m, gc->grace_ms);
+	(void)immure_remains_clear(&m, gc, r, report); /* in the report */
+	immure_remains_done(&m);
+	report->wall_us = now_us() - begun;
+	return 0;
+}
