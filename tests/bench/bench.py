@@ -289,7 +289,7 @@ def build(options, scratch, workspace):
           workspace / "nop", here / "nop.c"):
         programs["static"] = workspace / "nop"
     directory = pathlib.Path(options.immure).resolve().parent
-    for name in ("immure", "immure-full", "immure-attack"):
+    for name in ("immure", "immure-full", "immure-attack", "immure-egress"):
         if (directory / name).exists():
             shutil.copy(directory / name, scratch / name)
     library = directory / "src/lib"

@@ -418,7 +418,8 @@ class Names:
         if name == zone.EMPTY:
             return 0, []
         if name == zone.REBIND:
-            n = self.asked[name] = self.asked.get(name, 0) + 1
+            self.asked[name] = self.asked.get(name, 0) + (kind == "A")
+            n = self.asked[name]
             entry = {"A": ["45.90.1.103" if n % 2 else "127.0.0.1"], "AAAA": []}
         else:
             entry = self.zone.get(name)
