@@ -24,7 +24,8 @@ int immure_connect_parse(struct immure_http_reader *r, struct immure_endpoint *r
 		return refuse(r, "the target is no host");
 	if (to.port == 0)
 		return refuse(r, "the target has no port");
-	if (!immure_endpoint_same_host(&to, &h.host) || (h.host.port && h.host.port != to.port))
+	if ((h.host.kind != IMMURE_HOST_NAME || h.host.name[0]) &&
+	    (!immure_endpoint_same_host(&to, &h.host) || (h.host.port && h.host.port != to.port)))
 		return refuse(r, "Host and the target differ");
 	if (h.body != IMMURE_HTTP_NO_BODY || h.websocket || h.expect_continue || h.overrides)
 		return refuse(r, "a field that CONNECT does not have");

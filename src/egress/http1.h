@@ -43,7 +43,8 @@ struct immure_http_head {
 	size_t target_len;
 	size_t path_len;        /* of target, before '?' */
 	unsigned int minor;     /* HTTP/1.minor */
-	struct immure_endpoint host; /* from Host; of an absolute target, the same */
+	struct immure_endpoint host; /* from Host; of an absolute target, the same. Without a
+				      * name or address: CONNECT by HTTP/1.0, which has none */
 	enum immure_http_body body;
 	uint64_t length;
 	bool close;             /* Connection: close */

@@ -211,7 +211,7 @@ const struct immure_point immure_points[] = {
 	POINT("network_egress.dns-others", TARGETS, NO_ROUTE, LOOPBACK, "other-resolver",
 	      "no other name server is reached", "network namespace without a way out",
 	      "ask well-known ones over UDP, connect to them over TCP"),
-	POINT("network_egress.proxy", TARGETS, S(FACT), EGRESS, "proxy",
+	POINT("network_egress.proxy", TARGETS, S(FACT), EGRESS, "proxy-to",
 	      "the proxy has the same rules", "the gatekeeper judges",
 	      "CONNECT to names and addresses that no rule allows"),
 	POINT("network_egress.routes", ALWAYS, FILTER, DROP_CAPS, NULL,

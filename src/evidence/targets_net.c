@@ -13,6 +13,7 @@
 #include "plan/plan.h"
 
 #define NAMES_MAX 8 /* of each kind; a sample */
+#define PROXY_TO "proxy-to"
 
 struct place {
 	const char *kind, *address;
@@ -38,6 +39,11 @@ static const struct place places[] = {
 	{ "private-net", "172.17.0.1", 80 },
 	{ "private-net", "192.168.1.1", 80 },
 	{ "private-net", "fd00::1", 80 },
+	{ PROXY_TO, "immure-proof.invalid", 443 },
+	{ PROXY_TO, "169.254.169.254", 80 },
+	{ PROXY_TO, "127.0.0.1", 80 },
+	{ PROXY_TO, "192.0.2.1", 443 },
+	{ PROXY_TO, "::ffff:192.0.2.1", 443 },
 	{ "other-resolver", "8.8.8.8", 53 },
 	{ "other-resolver", "1.1.1.1", 53 },
 	{ "other-resolver", "2001:4860:4860::8888", 53 },
@@ -65,16 +71,20 @@ static bool lets_through(const struct immure_judge *j, const char *address, uint
 	return immure_judge_connect(j, &to, &v) != IMMURE_VERDICT_DENY;
 }
 
-static void put_places(const struct immure_judge *j, const struct immure_bait *bait,
+static void put_places(const struct immure_judge *j, const struct immure_bait *bait, bool proxy,
 		       struct immure_buf *out)
 {
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		const struct place *p = &places[i];
 
-		if (lets_through(j, p->address, p->port))
+		if (lets_through(j, p->address, p->port) ||
+		    (!proxy && strcmp(p->kind, PROXY_TO) == 0))
 			continue;
 		if (p->port == 53)
 			immure_buf_printf(out, "%s %s\n", p->kind, p->address);
+		else if (strcmp(p->kind, PROXY_TO) == 0)
+			immure_buf_printf(out, PROXY_TO " %s%s%s:%u\n", strchr(p->address, ':') ? "[" : "",
+					  p->address, strchr(p->address, ':') ? "]" : "", p->port);
 		else
 			immure_buf_printf(out, "%s %s %u\n", p->kind, p->address, p->port);
 	}
@@ -162,7 +172,7 @@ void immure_targets_network(const struct immure_plan *plan, const struct immure_
 	if (a.failed || immure_judge_init(&a, &allow, &deny, &j, &c) < 0)
 		out->failed = true;
 	if (!out->failed) {
-		put_places(&j, bait, out);
+		put_places(&j, bait, gate && gate->num[0], out);
 		put_names(&j, out);
 		if (gate)
 			put_gate(gate, out);

@@ -227,8 +227,9 @@ static bool names(const char *entry, const char *name)
 
 void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *env)
 {
-	static const char *const proxied[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy",
-					       "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy" };
+	enum { HTTPS = 4, NONE = 6 };
+	static const char *const proxied[] = { "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy",
+					       "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy" };
 	const char *server = is_limited(b) && b->p->net_proxy ? gateway(b) : NULL;
 
 	if (!server)
@@ -238,13 +239,15 @@ void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *en
 		for (size_t k = 0; k < sizeof(proxied) / sizeof(proxied[0]); k++)
 			if (names(env->v[i], proxied[k]))
 				return;
-	for (size_t k = 0; k < sizeof(proxied) / sizeof(proxied[0]); k++)
+	/* Not for plain HTTP: what programs then say to a proxy is a request, not
+	 * CONNECT, and without one they reach what they may all the same. */
+	for (size_t k = HTTPS; k < sizeof(proxied) / sizeof(proxied[0]); k++)
 		(void)immure_strv_add(
 			b->a, &b->plan->env,
 			/* A server of the command's own is on its own loopback. */
-			k >= 6 ? immure_arena_printf(b->a, "%s=localhost,127.0.0.1,::1", proxied[k]) :
-				 immure_arena_printf(b->a, "%s=http://%s:%d", proxied[k], server,
-						     IMMURE_NETPLUMB_PROXY_PORT));
+			k >= NONE ? immure_arena_printf(b->a, "%s=localhost,127.0.0.1,::1", proxied[k]) :
+				    immure_arena_printf(b->a, "%s=http://%s:%d", proxied[k], server,
+							IMMURE_NETPLUMB_PROXY_PORT));
 }
 
 /* ---- gaps ---- */

@@ -244,10 +244,10 @@ const struct immure_key immure_keys[] = {
 		.fallback = "true", .tighten = IMMURE_TIGHTEN_FALSE,
 		.flag = "proxy", .argument = "BOOL", .choices = "true|false",
 		.help = "with network.mode limited, set proxy variables",
-		.doc = "Whether, with network.mode limited, HTTPS_PROXY and its kin point at the "
-		       "gatekeeper, for programs that look up no names themselves; no program "
-		       "needs it. The same rules hold there. Variables that environment.set or "
-		       "environment.pass give are left as they are.",
+		.doc = "Whether, with network.mode limited, HTTPS_PROXY points at the gatekeeper, "
+		       "which takes CONNECT and SOCKS5 there, for programs that look up no names "
+		       "themselves; no program needs it. The same rules hold there. Variables that "
+		       "environment.set or environment.pass give are left as they are.",
 		.enforced_by = "network_egress", .example = "true",
 	},
 	{

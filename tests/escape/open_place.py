@@ -85,6 +85,7 @@ def proxy():
 
     threading.Thread(target=serve, daemon=True).start()
     tell("proxy", "127.0.0.1", s.getsockname()[1])
+    tell("proxy-to", "name.example:443")
 
 
 names()

@@ -190,26 +190,28 @@ static void stray_link(void **state)
 
 static void proxy_variables(void **state)
 {
-	static const char *const all[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy",
-					   "ALL_PROXY", "all_proxy" };
+	static const char *const all[] = { "HTTPS_PROXY", "https_proxy" };
+	static const char *const none[] = { "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy" };
 	struct host *h = *state;
 
 	resolver(h);
 	host_must(h, "dev", "network.mode=limited", NULL);
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		assert_string_equal(variable(h, all[i]), "http://198.18.0.1:3128");
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		assert_null(variable(h, none[i])); /* it is told CONNECT, not requests */
 	assert_string_equal(variable(h, "NO_PROXY"), "localhost,127.0.0.1,::1");
 	assert_int_equal(immure_plan_find(h->plan, IMMURE_OP_EGRESS)->num[0], 3128);
 	host_must(h, "dev", "network.mode=limited", "network.proxy=false", NULL);
-	assert_null(variable(h, "HTTP_PROXY"));
+	assert_null(variable(h, "HTTPS_PROXY"));
 	assert_null(variable(h, "NO_PROXY"));
 	assert_int_equal(immure_plan_find(h->plan, IMMURE_OP_EGRESS)->num[0], 0);
 	/* the user's own word stands, and is not mixed with ours */
 	host_must(h, "dev", "network.mode=limited", "+environment.set=https_proxy=http://x:1", NULL);
 	assert_string_equal(variable(h, "https_proxy"), "http://x:1");
-	assert_null(variable(h, "HTTP_PROXY"));
+	assert_null(variable(h, "HTTPS_PROXY"));
 	host_must(h, "dev", NULL);
-	assert_null(variable(h, "HTTP_PROXY"));
+	assert_null(variable(h, "HTTPS_PROXY"));
 }
 
 static void published(void **state)

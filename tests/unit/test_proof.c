@@ -291,6 +291,9 @@ static void targets_of_the_gate(void **state)
 	assert_null(strstr(b.data, "mapped ::ffff:192.0.2.1 443"));
 	assert_non_null(strstr(b.data, "\nresolver 198.18.0.1\n"));
 	assert_non_null(strstr(b.data, "\nproxy 198.18.0.1 3128\n"));
+	assert_non_null(strstr(b.data, "\nproxy-to 127.0.0.1:80\n"));
+	assert_null(strstr(b.data, "proxy-to 192.0.2.1:443"));
+	assert_null(strstr(b.data, "proxy-to [::ffff:192.0.2.1]:443"));
 	assert_non_null(strstr(b.data, "\nunknown-address 198.19.255.254 443\n"));
 	immure_buf_done(&b);
 }

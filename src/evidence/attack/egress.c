@@ -444,26 +444,23 @@ static ssize_t proxy_says(const char *where, const char *say, size_t len, char *
 
 static void proxy_connect(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	static const char *const hosts[] = {
-		"immure-proof.invalid:443", "169.254.169.254:80", "127.0.0.1:80", "192.0.2.1:443",
-		"[::ffff:192.0.2.1]:443",
-	};
-	const char *where = attack_first(ctx, "proxy");
+	const char *where = attack_first(ctx, "proxy"), *host;
+	size_t i = 0;
 
-	for (size_t i = 0; where && i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-		char say[160], got[64];
-		int len = snprintf(say, sizeof(say), "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n",
-				   hosts[i], hosts[i]);
+	while (where && (host = attack_next(ctx, "proxy-to", &i))) {
+		char say[400], got[64];
+		int len = snprintf(say, sizeof(say), "CONNECT %.150s HTTP/1.1\r\nHost: %.150s\r\n\r\n",
+				   host, host);
 		ssize_t n = proxy_says(where, say, (size_t)len, got, sizeof(got));
 
 		if (n < 0)
-			attack_denied(r, errno, "CONNECT %s: %s", hosts[i], strerror(errno));
+			attack_denied(r, errno, "CONNECT %.100s: %s", host, strerror(errno));
 		else if (n > 9 && got[9] == '2')
-			attack_done(r, "CONNECT %s: %.20s", hosts[i], got);
+			attack_done(r, "CONNECT %.100s: %.20s", host, got);
 		else
-			attack_denied(r, 0, "CONNECT %s: %.12s", hosts[i], n ? got : "closed");
+			attack_denied(r, 0, "CONNECT %.100s: %.12s", host, n ? got : "closed");
 	}
-	if (!where)
+	if (r->outcome == ATTACK_NONE)
 		attack_unsupported(r, "no such target");
 }
 
