@@ -205,7 +205,10 @@ int immure_facts_parse_unix(struct immure_arena *a, const char *text, struct imm
 			continue;
 		}
 		open = NULL;
-		if (rest[0] == ' ' && rest[1] == '/') {
+		/* What was bound through a descriptor has a name for its binder alone,
+		 * like one without a slash before it. */
+		if (rest[0] == ' ' && rest[1] == '/' &&
+		    strncmp(rest + 1, "/proc/self/fd/", strlen("/proc/self/fd/")) != 0) {
 			open = rest + 1;
 			(void)immure_strv_add(a, &l, open); /* a->failed is checked below */
 		}

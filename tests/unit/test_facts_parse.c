@@ -113,6 +113,7 @@ static void unix_sockets(void **state)
 		UNIX_LINE(" 1057\n")                     /* unnamed */
 		UNIX_LINE("22362 @/tmp/.X11-unix/X0\n")  /* abstract */
 		UNIX_LINE("22363 relative.sock\n")
+		UNIX_LINE("22363 /proc/self/fd/11/control\n") /* likewise */
 		UNIX_LINE("22364 /a/with space \n")
 		UNIX_LINE("22365 /run/dbus/system_bus_socket\n")
 		UNIX_LINE("22366 /a/new\nline\n")
