@@ -55,7 +55,8 @@ struct conn *immure_conn_new(struct worker *w, int *fd, enum conn_kind kind)
 	/* Where it is in the ready list stays true. */
 	*c = (struct conn){ .worker = w, .index = c->index, .life = c->life, .ready = c->ready,
 			    .next_ready = c->next_ready, .kind = kind, .due_ms = UINT64_MAX,
-			    .client_fd = immure_take_fd(fd), .dial_fd = { -1, -1 } };
+			    .client_fd = immure_take_fd(fd), .dial_fd = { -1, -1, -1, -1 } };
+	_Static_assert(CONN_DIALS == 4, "one -1 for each");
 	c->two.fd[0] = c->two.fd[1] = -1;
 	w->live++;
 	w->total++;

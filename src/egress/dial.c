@@ -13,7 +13,8 @@
 #include "base/fd.h"
 #include "egress/worker.h"
 
-enum { STAGGER_MS = 250 };
+/* A slot that waits so long is given to an address that is not yet tried. */
+enum { STAGGER_MS = 250, PATIENCE_MS = 2000 };
 
 static void fail(struct worker *w, struct conn *c, const char *why)
 {
@@ -104,39 +105,57 @@ static int dial(struct worker *w, struct conn *c, unsigned int slot, const struc
 
 static bool under_way(const struct conn *c)
 {
-	return c->dial_fd[0] >= 0 || c->dial_fd[1] >= 0;
+	for (unsigned int i = 0; i < CONN_DIALS; i++)
+		if (c->dial_fd[i] >= 0)
+			return true;
+	return false;
+}
+
+static int free_slot(const struct conn *c)
+{
+	for (int i = 0; i < CONN_DIALS; i++)
+		if (c->dial_fd[i] < 0)
+			return i;
+	return -1;
+}
+
+/* How long a dial may take: less while others wait for its place. */
+static uint64_t end_of(const struct worker *w, const struct conn *c, unsigned int slot)
+{
+	uint64_t most = w->config.limits.dial_ms;
+
+	if (c->addrs_at < c->addrs_n && free_slot(c) < 0 && most > PATIENCE_MS)
+		most = PATIENCE_MS;
+	return c->dial_ms[slot] + most;
 }
 
 static void set_due(struct worker *w, struct conn *c)
 {
-	uint64_t due = UINT64_MAX;
+	uint64_t due = UINT64_MAX, newest = 0;
 
 	for (unsigned int i = 0; i < CONN_DIALS; i++) {
-		uint64_t end = c->dial_ms[i] + w->config.limits.dial_ms;
-
 		if (c->dial_fd[i] < 0)
 			continue;
-		if (end < due)
-			due = end;
-		if (c->addrs_at < c->addrs_n && (c->dial_fd[0] < 0 || c->dial_fd[1] < 0) &&
-		    c->dial_ms[i] + STAGGER_MS < due)
-			due = c->dial_ms[i] + STAGGER_MS;
+		if (end_of(w, c, i) < due)
+			due = end_of(w, c, i);
+		if (c->dial_ms[i] > newest)
+			newest = c->dial_ms[i];
 	}
+	if (c->addrs_at < c->addrs_n && free_slot(c) >= 0 && newest + STAGGER_MS < due)
+		due = newest + STAGGER_MS;
 	immure_conn_due(w, c, due);
 }
 
 /* The next address, in a free slot. */
 static void dial_next(struct worker *w, struct conn *c, int error)
 {
-	unsigned int slot = c->dial_fd[0] < 0 ? 0 : 1;
+	int slot = free_slot(c);
 
-	while (c->addrs_at < c->addrs_n && c->dial_fd[slot] < 0) {
+	while (c->addrs_at < c->addrs_n && slot >= 0) {
 		const struct immure_inet *a = &c->addrs[c->addrs_at++];
-		int r = dial(w, c, slot, a);
+		int r = dial(w, c, (unsigned int)slot, a);
 
 		if (r == 0) {
-			if (slot == 0)
-				c->peer = *a;
 			c->dialled[slot] = *a;
 			set_due(w, c);
 			return;
@@ -202,9 +221,9 @@ void immure_dial_spare(struct worker *w, struct conn *c)
 
 static void connected(struct worker *w, struct conn *c, unsigned int slot)
 {
-	unsigned int other = !slot;
-
-	immure_close(&c->dial_fd[other]);
+	for (unsigned int i = 0; i < CONN_DIALS; i++)
+		if (i != slot)
+			immure_close(&c->dial_fd[i]);
 	c->peer = c->dialled[slot];
 	c->side = 1 + slot;
 	free(c->addrs);
@@ -242,7 +261,7 @@ void immure_dial_event(struct worker *w, struct conn *c, unsigned int slot)
 void immure_dial_due(struct worker *w, struct conn *c)
 {
 	for (unsigned int i = 0; i < CONN_DIALS; i++)
-		if (c->dial_fd[i] >= 0 && w->now_ms >= c->dial_ms[i] + w->config.limits.dial_ms)
+		if (c->dial_fd[i] >= 0 && w->now_ms >= end_of(w, c, i))
 			immure_close(&c->dial_fd[i]);
 	dial_next(w, c, ETIMEDOUT);
 }

@@ -11,7 +11,7 @@
 #include "base/fd.h"
 #include "egress/worker.h"
 
-enum { ACCEPTS = 64, PAUSE_MS = 100 };
+enum { ACCEPTS = 64 };
 
 static void close_reset(int *fd)
 {
@@ -112,7 +112,7 @@ void immure_flow_accept(struct worker *w, int listener_fd, enum conn_kind kind)
 		if (fd == -EINTR || fd == -ECONNABORTED)
 			continue;
 		if (fd < 0) { /* no descriptors or memory: not again at once */
-			w->paused_ms = w->now_ms + PAUSE_MS;
+			immure_worker_pause(w, true);
 			return;
 		}
 		c = immure_conn_new(w, &fd, kind);

@@ -27,6 +27,8 @@ static void deny(struct worker *w, struct conn *c, enum immure_wire_step step, c
 
 static int keep(struct first *f, const void *data, size_t len)
 {
+	if (len == 0)
+		return 0;
 	if (len > FIRST_MAX - f->len)
 		return -E2BIG;
 	if (len > f->cap - f->len) {
@@ -102,7 +104,7 @@ static int judge_request(void *ctx, const struct immure_http_head *head)
 static void go_on(struct worker *w, struct conn *c)
 {
 	c->look = 0;
-	if (c->dial_fd[0] >= 0 || c->dial_fd[1] >= 0)
+	if (c->side)
 		immure_relaying_start(w, c);
 	else
 		immure_dial_resolve(w, c);

@@ -7,7 +7,7 @@
 #include "base/fd.h"
 #include "egress/worker.h"
 
-enum { EVENTS = 256, REFILL_MS = 5 };
+enum { EVENTS = 256, REFILL_MS = 5, PAUSE_MS = 100 };
 
 static uint64_t now(void)
 {
@@ -147,6 +147,31 @@ static void conn_event(struct worker *w, uint64_t tag, uint32_t events)
 		immure_flow_event(w, c, (unsigned int)(tag >> 48 & 0xff), events);
 }
 
+static void listen_for(struct worker *w, int fd, uint64_t tag, bool on)
+{
+	struct epoll_event e = { .events = on ? EPOLLIN : 0U };
+
+	e.data.u64 = tag;
+	if (fd >= 0)
+		(void)epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, fd, &e);
+}
+
+/* Without descriptors or memory nothing is accepted for a moment; what waits would
+ * otherwise wake us without end. */
+void immure_worker_pause(struct worker *w, bool pause)
+{
+	if (pause == (w->paused_ms != 0))
+		return;
+	w->paused_ms = pause ? w->now_ms + PAUSE_MS : 0;
+	for (size_t i = 0; i < w->listeners_n; i++)
+		listen_for(w, w->listeners[i].fd, IMMURE_TAG(IMMURE_TAG_LISTEN, 0, 0, i), !pause);
+	listen_for(w, w->net.fd[IMMURE_NETPLUMB_PROXY], IMMURE_TAG(IMMURE_TAG_PROXY, 0, 0, 0), !pause);
+	listen_for(w, w->net.fd[IMMURE_NETPLUMB_DNS_TCP], IMMURE_TAG(IMMURE_TAG_DNS_TCP, 0, 0, 0),
+		   !pause);
+	for (uint32_t i = 0; i < w->config.publish_n; i++)
+		listen_for(w, w->publish_fd[i], IMMURE_TAG(IMMURE_TAG_PUBLISH, 0, 0, i), !pause);
+}
+
 /* false: it is over. */
 static bool dispatch(struct worker *w, uint64_t tag, uint32_t events)
 {
@@ -257,7 +282,7 @@ int immure_worker_loop(struct worker *w)
 		}
 		w->now_ms = now();
 		if (w->paused_ms && w->now_ms >= w->paused_ms)
-			w->paused_ms = 0;
+			immure_worker_pause(w, false);
 		for (int i = 0; i < n; i++)
 			if (!dispatch(w, e[i].data.u64, e[i].events))
 				return 0;

@@ -196,7 +196,7 @@ void immure_names_accept(struct worker *w)
 
 		if (fd < 0) {
 			if (fd != -EAGAIN && fd != -EINTR && fd != -ECONNABORTED)
-				w->paused_ms = w->now_ms + 100;
+				immure_worker_pause(w, true);
 			return;
 		}
 		for (int k = 0; k < CLIENTS && !d; k++)

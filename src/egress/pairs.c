@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -308,6 +309,31 @@ static int change_pairs(struct worker *w, const struct immure_judge *old, bool a
 	return b.error;
 }
 
+static bool wanted_as(const struct worker *w, const struct immure_endpoint *e, uint16_t port)
+{
+	struct immure_port_range l[IMMURE_JUDGE_PORTS];
+
+	return in_ranges(l, immure_judge_ports(&w->judge, e, l), port);
+}
+
+/* Whether some rule still leads to this listener. */
+static bool is_wanted(const struct worker *w, const struct immure_inet *at)
+{
+	enum immure_host_kind kind = at->v6 ? IMMURE_HOST_NET6 : IMMURE_HOST_NET4;
+	const char *name = immure_synth_name(w->synth, kind, at->addr);
+	struct immure_endpoint e;
+
+	if (name) {
+		endpoint_of(&e, name);
+		return wanted_as(w, &e, at->port);
+	}
+	immure_endpoint_address(&e, kind, at->addr);
+	if (wanted_as(w, &e, at->port))
+		return true;
+	endpoint_of(&e, "localhost");
+	return (at->v6 || at->addr[0] == 127) && wanted_as(w, &e, at->port);
+}
+
 /* Listeners that no rule wants any more are closed; the names are looked at
  * anew when sockets are there. */
 static int change_listeners(struct worker *w)
@@ -316,20 +342,12 @@ static int change_listeners(struct worker *w)
 
 	for (size_t i = 0; i < w->listeners_n; i++) {
 		struct listener *l = &w->listeners[i];
-		struct immure_port_range ports[IMMURE_JUDGE_PORTS];
-		struct immure_endpoint e;
-		const char *name;
-		size_t k;
 
-		if (l->fixed || l->fd < 0)
+		if (l->fixed || l->fd < 0 || is_wanted(w, &l->at))
 			continue;
-		name = immure_synth_name(w->synth, l->at.v6 ? IMMURE_HOST_NET6 : IMMURE_HOST_NET4,
-					 l->at.addr);
-		if (name)
-			endpoint_of(&e, name);
-		k = name ? immure_judge_ports(&w->judge, &e, ports) : 0;
-		if (!in_ranges(ports, k, l->at.port))
-			immure_close(&l->fd);
+		/* The supervisor may hold a copy: closing alone would not end it. */
+		(void)shutdown(l->fd, SHUT_RDWR);
+		immure_close(&l->fd);
 	}
 	for (uint32_t i = 0; i < n && i < w->caught_cap; i++) {
 		int r;

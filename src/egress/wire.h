@@ -21,7 +21,9 @@
  * message: the worker exits with 1, and all its connections are reset. When the
  * control socket is closed the worker exits with 0.
  *
- * Descriptors are duplicated by sending: the sender keeps and closes its own.
+ * Descriptors are duplicated by sending: the sender keeps and closes its own. Of
+ * spare sockets it closes them at once: what the worker listens on or dials with
+ * must end when the worker does.
  * A supervisor that means to start the worker again keeps the plumbing (and may
  * poll it meanwhile, for activation); but as long as anybody holds the listeners
  * connections queue up in them, so when there is to be no further worker it must
@@ -92,6 +94,9 @@ struct immure_wire_ready {
 			       * descriptors (RLIMIT_NOFILE) */
 	uint32_t landlock_abi; /* 0 = confined without Landlock: the kernel has none */
 };
+
+/* What SHOW writes: a line for each connection, "STATE HOST:PORT ADDRESS:PORT OUT IN",
+ * "-" where something is not known yet; OUT and IN in bytes. */
 
 /* DONE: result 0 or -errno. POLICY: -EINVAL with `why` when nothing was changed. */
 struct immure_wire_done {

@@ -51,7 +51,7 @@ enum immure_tag {
 enum conn_state { CONN_FREE, CONN_PREAMBLE, CONN_LOOK, CONN_SPARE, CONN_RESOLVE, CONN_DIAL,
 		  CONN_RELAY };
 enum conn_kind { CONN_CAUGHT, CONN_PROXY, CONN_CONNECT, CONN_SOCKS, CONN_PUBLISHED };
-enum { CONN_DIALS = 2 }; /* side 1 and 2 in a tag; side 0 is the client */
+enum { CONN_DIALS = 4 }; /* at once; side 1 to 4 in a tag, side 0 is the client */
 
 /* What a client said first, while it is looked at. */
 struct first {
@@ -166,6 +166,7 @@ int immure_worker_watch(struct worker *w, int fd, uint32_t events, uint64_t tag)
 int immure_worker_loop(struct worker *w);
 bool immure_worker_take_spare(struct worker *w, bool v6, int *ret_fd);
 void immure_worker_want(struct worker *w);
+void immure_worker_pause(struct worker *w, bool pause);
 
 /* confine.c: closes this process in, and looks whether that is so. nft: no socket is
  * bound any more. */

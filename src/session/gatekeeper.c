@@ -115,6 +115,9 @@ static void start_worker(struct immure_gatekeeper *g)
 	g->state = IMMURE_GATE_RUNNING;
 	r = immure_wire_send_start(g->wire_fd, config_fd, &g->plumb, g->listeners,
 				   g->config.publish_n);
+	/* A worker's spare sockets end with it; the next one gets others. */
+	for (unsigned int i = IMMURE_NETPLUMB_SPARE4; i < IMMURE_NETPLUMB_MAX; i++)
+		immure_close(&g->plumb.fd[i]);
 	if (r < 0 || !watch(g->epoll_fd, g->wire_fd, TAG_WIRE) ||
 	    !watch(g->epoll_fd, g->pidfd, TAG_DEAD))
 		worker_ended(g);
