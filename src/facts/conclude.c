@@ -50,6 +50,7 @@ void immure_facts_conclude(struct immure_facts *f)
 	f->userns_mount = answer(f, "userns_mount");
 	f->userns_proc = answer(f, "userns_proc");
 	f->netns = answer(f, "netns");
+	f->egress = answer(f, "egress");
 	f->overlay_userns = answer(f, "overlay_userns");
 	f->seccomp = answer(f, "seccomp");
 	f->seccomp_notify = answer(f, "seccomp_notify");

@@ -99,6 +99,7 @@ struct immure_facts {
 
 	int landlock_abi;      /* 0 = none */
 	enum immure_tri userns, userns_mount, userns_proc, netns, overlay_userns;
+	enum immure_tri egress; /* what network.mode limited rests on */
 	enum immure_tri seccomp, seccomp_notify;
 	enum immure_tri kvm;
 	enum immure_tri newuidmap;

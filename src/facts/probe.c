@@ -42,6 +42,7 @@ static const struct {
 	{ "subids", immure_try_subids, NULL },
 	{ "kvm", immure_try_kvm, "a virtual machine made" },
 	{ "nftables", immure_try_nftables, "nf_tables answers in a user namespace" },
+	{ "egress", immure_try_egress, NULL },
 	{ "tun", immure_try_tun, "a tun device made inside" },
 	{ "bwrap", immure_try_bwrap, NULL },
 };
@@ -104,6 +105,11 @@ static const char *yes_detail(const struct immure_facts *f, struct immure_arena 
 	if (strcmp(name, "bwrap") == 0)
 		return o->value ? "a shell started in it, binds by descriptor"
 				: "a shell started in it";
+	if (strcmp(name, "egress") == 0)
+		return immure_arena_printf(a, "names %s%s", o->value & IMMURE_EGRESS_NFT ?
+					   "caught by nf_tables" :
+					   "with a listener for each port: no nf_tables with tproxy",
+					   o->value & IMMURE_EGRESS_V6 ? ", IPv4 and IPv6" : ", IPv4");
 	if (strcmp(name, "subids") == 0)
 		return immure_arena_printf(a, "%llu ids mapped", (unsigned long long)o->value);
 	if (!dir)

@@ -25,12 +25,14 @@ struct immure_outcome {
 	char said[160];   /* by a program that was tried: its first line */
 };
 
+enum { IMMURE_EGRESS_NFT = 1, IMMURE_EGRESS_V6 = 2 }; /* value of "egress" */
+
 /* A probe runs in a child of its own and leaves by returning. */
 typedef void immure_probe_fn(const struct immure_facts *f, struct immure_outcome *o);
 
 immure_probe_fn immure_try_userns, immure_try_userns_mount, immure_try_mount_api,
 	immure_try_userns_proc, immure_try_sysfs, immure_try_netns, immure_try_namespaces,
-	immure_try_overlay, immure_try_nftables, immure_try_tun;
+	immure_try_overlay, immure_try_nftables, immure_try_tun, immure_try_egress;
 immure_probe_fn immure_try_clone3, immure_try_pidfd, immure_try_close_range, immure_try_openat2,
 	immure_try_seccomp, immure_try_notify, immure_try_landlock, immure_try_kvm;
 immure_probe_fn immure_try_cgroup_memory, immure_try_cgroup_pids, immure_try_cgroup_cpu,

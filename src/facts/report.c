@@ -167,7 +167,9 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 		 landlock ? "read-only mounts, Landlock" : "read-only mounts");
 	raise_to(r, IMMURE_DIM_FILE_READ, mounts, landlock ? "masks, Landlock" : "masks");
 	raise_to(r, IMMURE_DIM_SECRET_READ, mounts, "masks, filtered environment");
-	raise_to(r, IMMURE_DIM_NETWORK_EGRESS, net, "network namespace with lo only");
+	raise_to(r, IMMURE_DIM_NETWORK_EGRESS, net, both(net, f->egress) == IMMURE_NO ?
+		 "network namespace with lo only" :
+		 "network namespace with lo only; names by immure-egress");
 	raise_to(r, IMMURE_DIM_NETWORK_INGRESS, net, "network namespace with lo only");
 	raise_to(r, IMMURE_DIM_IPC, mounts,
 		 scopes ? "ipc namespace, sockets hidden, Landlock scope"
@@ -188,8 +190,9 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 			  1u << IMMURE_CAP_PROCESS_SIGNAL | 1u << IMMURE_CAP_PROCESS_RLIMITS |
 			  1u << IMMURE_CAP_PROCESS_STATS | 1u << IMMURE_CAP_CLEANUP;
 	if (net != IMMURE_NO)
-		r->capabilities |= 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE |
-				   1u << IMMURE_CAP_EGRESS_ALLOWLIST;
+		r->capabilities |= 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE;
+	if (both(net, f->egress) != IMMURE_NO)
+		r->capabilities |= 1u << IMMURE_CAP_EGRESS_ALLOWLIST;
 }
 
 /* Bubblewrap makes what native makes by itself, and an init of ours goes on inside. It

@@ -21,6 +21,7 @@
 
 #include "base/fd.h"
 #include "facts/probe.h"
+#include "kernel/netplumb.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
@@ -189,6 +190,28 @@ void immure_try_netns(const struct immure_facts *f, struct immure_outcome *o)
 	if (ioctl(fd, SIOCSIFFLAGS, &req) < 0)
 		return immure_probe_no(o, "bring lo up");
 	o->ok = IMMURE_YES;
+}
+
+/* The same that a session's init makes, and nothing less. */
+void immure_try_egress(const struct immure_facts *f, struct immure_outcome *o)
+{
+	struct immure_netplumb_config c = { .spare = 1, .proxy = true };
+	struct immure_netplumb p;
+	const char *what = "network plumbing";
+	int r;
+
+	(void)f;
+	if (!immure_probe_enter(o, CLONE_NEWNET))
+		return;
+	immure_rtnl_setup_default(&c.routes, true);
+	r = immure_netplumb_make(&c, &p, &what);
+	if (r < 0) {
+		errno = -r;
+		return immure_probe_no(o, what);
+	}
+	o->value = (p.with_nft ? IMMURE_EGRESS_NFT : 0) | (p.with_v6 ? IMMURE_EGRESS_V6 : 0);
+	o->ok = IMMURE_YES;
+	immure_netplumb_done(&p);
 }
 
 void immure_try_namespaces(const struct immure_facts *f, struct immure_outcome *o)

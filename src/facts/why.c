@@ -236,6 +236,7 @@ const char *immure_remedy(const char *name, const struct immure_outcome *o,
 		return userns_remedy(o, s, a);
 	if (strcmp(name, "userns_mount") == 0 || strcmp(name, "mount_api") == 0 ||
 	    strcmp(name, "sysfs") == 0 || strcmp(name, "netns") == 0 ||
+	    strcmp(name, "egress") == 0 ||
 	    strcmp(name, "namespaces") == 0 || strcmp(name, "overlay_userns") == 0)
 		return mount_remedy(o, s, a);
 	return s->filtered ? "allow this call in the seccomp filter around this process"

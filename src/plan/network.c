@@ -280,6 +280,10 @@ void immure_compile_network_gaps(struct immure_compile *b)
 		immure_compile_gap(b, false, "network.publish", "network_ingress",
 				   "without a network namespace there is nothing to publish from",
 				   "backend native, or take network.publish out");
+	if (is_limited(b) && b->f->egress == IMMURE_NO)
+		immure_compile_gap(b, true, "network.mode", "egress_allowlist",
+				   "a network from which only names can be reached cannot be made here",
+				   "immure doctor tells why and what helps");
 	if (is_limited(b)) {
 		gap_rules(b, "network.allow", &p->net_allow);
 		gap_rules(b, "network.deny", &p->net_deny);
