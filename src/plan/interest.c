@@ -145,7 +145,8 @@ static void add_sockets(struct ask *q)
 	for (size_t i = 0; i < q->f->sockets.n; i++) {
 		const char *path = q->f->sockets.v[i];
 
-		if (immure_path_is_normal(path) && !immure_compile_vanishes(q->p, path))
+		if (immure_path_is_normal(path) && !immure_path_is_under(path, "/proc") &&
+		    !immure_compile_vanishes(q->p, path))
 			add(q, path);
 	}
 }

@@ -203,8 +203,10 @@ static int32_t sockets(struct immure_compile *b)
 		const struct immure_fact_path *s;
 		int32_t r = 0;
 
-		/* A relative address tells nothing about where it lies. */
-		if (!immure_path_is_normal(path) || strcmp(path, "/") == 0)
+		/* A relative address tells nothing about where it lies, and one through
+		 * somebody's descriptor neither: /proc/self is another inside. */
+		if (!immure_path_is_normal(path) || strcmp(path, "/") == 0 ||
+		    immure_path_is_under(path, "/proc"))
 			continue;
 		s = immure_facts_path(b->f, path);
 		if (!s)

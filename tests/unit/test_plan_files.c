@@ -432,6 +432,7 @@ static void host_sockets(void **state)
 	host_socket(h, "/run/hidden.sock");
 	host_socket(h, "/home/u/ws/s");
 	host_socket(h, "relative.sock");
+	host_socket(h, "/proc/self/fd/11/control");
 	host_socket(h, "/var/gone.sock");
 	host_has(h, "/var/lib/svc.sock", 's');
 	host_has(h, "/home/u/ws/s", 's');
@@ -447,6 +448,7 @@ static void host_sockets(void **state)
 	host_has(h, "/var/lib", 'd');
 	host_must(h, "dev", "+files.write=/var/lib", NULL);
 	assert_op(h, "/var/lib/svc.sock", IMMURE_OP_MASK);
+	assert_none(h, "/proc/self/fd/11/control"); /* of whoever bound it */
 }
 
 static void aliases(void **state)
