@@ -45,6 +45,49 @@ static void print_downgrades(const immure_plan *plan)
 				       gap.what);
 }
 
+static int32_t start(struct run *run, const struct immure_run_options *options)
+{
+	int32_t r = immure_plan_check(run->plan, &run->err);
+
+	if (r < 0)
+		return r;
+	print_downgrades(run->plan);
+	return immure_supervise(run->plan, options, &run->result, &run->err);
+}
+
+/* The quick way looks at little and finds out by starting. Where that is refused, and
+ * the policy leaves the choice, what works here is found out and kept. */
+static int32_t start_somehow(struct run *run, const struct immure_plan_options *how,
+			     const struct immure_run_options *options)
+{
+	struct immure_error *first = NULL, *err = NULL;
+	int32_t r = start(run, options), first_r = r;
+
+	for (int i = 0; i < 3 && r < 0; i++) { /* each time another backend */
+		immure_plan *other = NULL;
+
+		if (immure_plan_replace(run->policy, how, run->plan, run->err, &other, &err) < 0 ||
+		    !other)
+			break;
+		immure_plan_free(run->plan);
+		run->plan = other;
+		if (first)
+			immure_error_free(run->err);
+		else
+			first = run->err;
+		run->err = NULL;
+		r = start(run, options);
+	}
+	immure_error_free(err);
+	if (r < 0 && first) { /* the first refusal is what counts */
+		immure_error_free(run->err);
+		run->err = first;
+		return first_r;
+	}
+	immure_error_free(first);
+	return r;
+}
+
 static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 {
 	struct immure_run_options options = {
@@ -88,13 +131,9 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 	r = immure_plan_create(run->policy, &plan, &run->plan, &run->err);
 	if (r < 0)
 		return r;
-	r = immure_plan_check(run->plan, &run->err);
-	if (r < 0)
-		return r;
-	print_downgrades(run->plan);
 	if (run->flags.trace_time)
 		run->plan_ns = now_ns();
-	r = immure_supervise(run->plan, &options, &run->result, &run->err);
+	r = start_somehow(run, &plan, &options);
 	if (run->flags.trace_time)
 		run->end_ns = now_ns();
 	return r;

@@ -122,6 +122,8 @@ struct immure_facts {
 #define IMMURE_FACTS_NO_CGROUP (1U << 16)
 /* With QUICK: and what trying everything found out, now or, for the same host, before. */
 #define IMMURE_FACTS_KEPT (1U << 18)
+/* With KEPT: now in any case; what was kept turned out to be wrong. */
+#define IMMURE_FACTS_ANEW (1U << 19)
 /* With QUICK: leaves out what planning does not look at (boot_id, notifications). */
 #define IMMURE_FACTS_FOR_PLAN (1U << 17)
 

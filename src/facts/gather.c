@@ -265,7 +265,7 @@ static int32_t gather_tried(struct immure_facts *f, uint32_t flags, struct immur
 {
 	int32_t r;
 
-	if (!(flags & IMMURE_FACTS_FULL) && immure_cache_load(f))
+	if (!(flags & (IMMURE_FACTS_FULL | IMMURE_FACTS_ANEW)) && immure_cache_load(f))
 		return 0;
 	r = immure_probe_all(f, err);
 	if (r == 0 && (flags & IMMURE_FACTS_KEPT))
@@ -281,7 +281,7 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 	int32_t r;
 
 	if (flags & ~(IMMURE_FACTS_FULL | IMMURE_FACTS_NO_CGROUP | IMMURE_FACTS_FOR_PLAN |
-		      IMMURE_FACTS_KEPT))
+		      IMMURE_FACTS_KEPT | IMMURE_FACTS_ANEW))
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", "flags",
 				   "facts: unknown flags 0x%x", flags);
 	f = calloc(1, sizeof(*f));

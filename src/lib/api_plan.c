@@ -7,20 +7,20 @@
 #include "plan/plan.h"
 #include "policy/policy.h"
 
-/* kept: with what trying everything found out, also where that takes its time. */
-static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o, bool kept,
+/* more: IMMURE_FACTS_KEPT, with IMMURE_FACTS_ANEW, or 0. */
+static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o, uint32_t more,
 		    struct immure_facts **ret, struct immure_error **err)
 {
 	struct immure_strv paths = { 0 }, dirs = { 0 };
 	struct immure_facts *f;
-	uint32_t flags = o->facts;
+	uint32_t flags = o->facts | more;
 	int32_t r;
 
 	if (o->facts == IMMURE_FACTS_QUICK) {
 		flags |= IMMURE_FACTS_FOR_PLAN;
 		/* Others cannot be planned for without having been looked at. What is kept
 		 * is kept for every policy, so nothing is left out of it. */
-		if (kept || (p->backend && strcmp(p->backend, "auto") != 0 &&
+		if (more || (p->backend && strcmp(p->backend, "auto") != 0 &&
 			     strcmp(p->backend, "native") != 0))
 			flags |= IMMURE_FACTS_KEPT;
 		else if (!p->limits.memory && !p->limits.processes && !p->limits.cpus)
@@ -54,12 +54,12 @@ static int32_t take_options(const struct immure_plan_options *options,
 	return r;
 }
 
-static int32_t make(const immure_policy *policy, const struct immure_plan_options *o, bool kept,
+static int32_t make(const immure_policy *policy, const struct immure_plan_options *o, uint32_t more,
 		    immure_plan **ret, immure_error **err)
 {
 	struct immure_command command = { .argv = o->argv, .env = o->env, .cwd = o->cwd };
 	struct immure_facts *facts;
-	int32_t r = look(policy, o, kept, &facts, err);
+	int32_t r = look(policy, o, more, &facts, err);
 
 	if (r < 0)
 		return r;
@@ -79,7 +79,28 @@ int32_t immure_plan_create(const immure_policy *policy, const struct immure_plan
 	if (!policy || !ret)
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "",
 				   "plan: no policy, or no place for the result");
-	return make(policy, &o, false, ret, err);
+	return make(policy, &o, 0, ret, err);
+}
+
+/* Stages that are over before anything of the payload runs, and rest on what the
+ * host can do. */
+static bool may_be_the_host(const struct immure_error *why)
+{
+	static const char *const stages[] = { "namespace", "ids", "mount", "pivot", "caps",
+					      "no_new_privs", "landlock", "check", "seccomp",
+					      "backend" };
+
+	if (immure_error_code(why) == IMMURE_ERR_GAP)
+		return true;
+	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++)
+		if (strcmp(immure_error_stage(why), stages[i]) == 0)
+			return immure_error_code(why) == IMMURE_ERR_LAUNCH;
+	return false;
+}
+
+static bool helps(const struct immure_plan *plan, const struct immure_plan *failed)
+{
+	return strcmp(plan->backend, failed->backend) != 0 && immure_plan_startable(plan, NULL) == 0;
 }
 
 /* Nothing of the payload ran when a launch is refused before EXEC, so another backend
@@ -99,13 +120,19 @@ int32_t immure_plan_replace(const immure_policy *policy, const struct immure_pla
 				   "plan: no policy, no plan, or no place for the result");
 	*ret = NULL;
 	if ((policy->backend && strcmp(policy->backend, "auto") != 0) ||
-	    (why && immure_error_code(why) != IMMURE_ERR_LAUNCH &&
-	     immure_error_code(why) != IMMURE_ERR_GAP))
+	    (why && !may_be_the_host(why)))
 		return 0;
-	r = make(policy, &o, true, &plan, err);
+	r = make(policy, &o, IMMURE_FACTS_KEPT, &plan, err);
+	/* What is kept is of no help, or says of the very thing that failed that it works:
+	 * filters and modules around a process can change without any sign of it. */
+	if (r == 0 && !helps(plan, failed)) {
+		immure_plan_destroy(plan);
+		plan = NULL;
+		r = make(policy, &o, IMMURE_FACTS_KEPT | IMMURE_FACTS_ANEW, &plan, err);
+	}
 	if (r < 0)
 		return r;
-	if (strcmp(plan->backend, failed->backend) == 0 || immure_plan_startable(plan, NULL) < 0)
+	if (!helps(plan, failed))
 		immure_plan_destroy(plan);
 	else
 		*ret = plan;

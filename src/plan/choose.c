@@ -21,7 +21,7 @@ struct choice {
 	struct immure_backend_report *reports;
 	size_t reports_n;
 	struct immure_buf passed; /* ", NAME: why" for each */
-	struct immure_plan *first; /* of those that cannot be started */
+	const struct immure_planner *first; /* of those whose plan cannot be started */
 };
 
 static const struct immure_backend_report *report_of(const struct choice *c, const char *name)
@@ -104,10 +104,9 @@ static int32_t try_one(struct choice *c, const struct immure_planner *planner,
 		return 0;
 	}
 	pass_over(c, planner->name, first_gap(plan));
-	if (c->first)
-		immure_plan_destroy(plan);
-	else
-		c->first = plan;
+	immure_plan_destroy(plan);
+	if (!c->first)
+		c->first = planner;
 	return 0;
 }
 
@@ -129,13 +128,10 @@ static int32_t choose(struct choice *c, struct immure_plan **ret, struct immure_
 			r = try_one(c, &immure_planners[i], ret, err);
 	if (r < 0 || *ret)
 		return r;
-	if (c->first) {
-		*ret = c->first;
-		c->first = NULL;
-		return 0;
-	}
-	return plan_for(c, &immure_planners[0], report_of(c, immure_planners[0].name),
-			"auto: none can be used", ret, err);
+	if (!c->first)
+		c->first = &immure_planners[0];
+	return plan_for(c, c->first, report_of(c, c->first->name),
+			"auto: none can enforce this policy", ret, err);
 }
 
 static int32_t make(struct choice *c, struct immure_plan **ret, struct immure_error **err)
@@ -167,7 +163,6 @@ int32_t immure_plan_make(const struct immure_policy *p, const struct immure_fact
 		immure_plan_destroy(plan);
 		r = -IMMURE_ERR_NOMEM;
 	}
-	immure_plan_destroy(c.first);
 	immure_buf_done(&c.passed);
 	immure_arena_done(&c.a);
 	if (r == 0)
