@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "kernel/cgtree.h"
+#include "session/leftover.h"
 #include "session/orphan.h"
 #include "session/remains.h"
 
@@ -142,101 +142,6 @@ static void all_entries(struct run *run)
 		immure_report_add(run->report, NULL, "name", "of no session", IMMURE_FATE_REMOVED, NULL);
 }
 
-/* ---- leaf cgroups that no session has ---- */
-
-enum { YOUNG_MS = 2000 };
-
-/* Whether the process that a leaf is named after may be alive. Its number may be
- * another's by now: one that began later than the leaf did not make it. */
-static bool maker_lives(int32_t pid, uint64_t made_ns)
-{
-	long hz = sysconf(_SC_CLK_TCK);
-	struct timespec mono, boot;
-	struct immure_procid p;
-	uint64_t slept_ns, start_ns;
-	char state = 0;
-
-	if (immure_procid_of(pid, &p, &state) < 0 || state == 'Z' || state == 'X')
-		return false;
-	(void)clock_gettime(CLOCK_MONOTONIC, &mono); /* cannot fail */
-	(void)clock_gettime(CLOCK_BOOTTIME, &boot);
-	slept_ns = ((uint64_t)boot.tv_sec - (uint64_t)mono.tv_sec) * 1000000000U + 1000000000U;
-	start_ns = p.start * (1000000000U / (uint64_t)(hz > 0 ? hz : 100));
-	return start_ns <= made_ns + slept_ns;
-}
-
-struct members {
-	bool any, unseen, foreign;
-};
-
-/* How many pid namespaces below ours a process is: 1 = in ours. */
-static int namespace_depth(int32_t pid)
-{
-	char path[40], *text = NULL, *p;
-	int n = 0;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	if (immure_read_file_at(AT_FDCWD, path, 65536, &text, NULL) < 0)
-		return 0;
-	p = strstr(text, "\nNSpid:");
-	for (p = p ? p + 7 : NULL; p && *p && *p != '\n'; p++)
-		n += *p == '\t';
-	free(text);
-	return n;
-}
-
-static int look_at_member(void *ctx, int32_t pid)
-{
-	struct members *m = ctx;
-	int depth = pid > 0 ? namespace_depth(pid) : 0;
-
-	m->any = true;
-	if (pid <= 0)
-		m->unseen = true;
-	if (depth > 2) /* a session within some container: its maker has another number here */
-		m->foreign = true;
-	return 0;
-}
-
-static int one_leaf(void *ctx, const char *path)
-{
-	struct run *run = ctx;
-	struct members m = { .any = false };
-	struct timespec mono, pause = { .tv_nsec = 1000000 };
-	uint64_t made_ns = 0;
-	int32_t pid = 0;
-	bool v2 = false;
-	IMMURE_CLEANUP_FD int fd = immure_cgtree_open(path, &v2);
-	int r = -EBUSY;
-
-	if (fd < 0 || !immure_cgtree_name(strrchr(path, '/') + 1, &pid, &made_ns) ||
-	    maker_lives(pid, made_ns))
-		return 0; /* not ours, or in use */
-	(void)clock_gettime(CLOCK_MONOTONIC, &mono); /* cannot fail */
-	if (immure_cgtree_members(fd, look_at_member, &m) < 0 || m.unseen || m.foreign) {
-		immure_report_add(run->report, NULL, "cgroup", path, IMMURE_FATE_KEPT,
-				  "processes of another pid namespace are in it");
-		return 0;
-	}
-	/* Of another pid namespace as well, and nobody in it yet? */
-	if (!m.any && (uint64_t)mono.tv_sec * 1000U < made_ns / 1000000U + YOUNG_MS) {
-		immure_report_add(run->report, NULL, "cgroup", path, IMMURE_FATE_KEPT,
-				  "made a moment ago");
-		return 0;
-	}
-	for (int i = 0; i < 1000 && r < 0 && !run->gc->dry_run; i++) {
-		if (m.any || i > 0)
-			(void)immure_cgtree_kill(fd, v2); /* seen by the removal */
-		r = immure_cgtree_remove(path);
-		if (r < 0)
-			(void)nanosleep(&pause, NULL); /* cut short: tried once more */
-	}
-	immure_report_add(run->report, NULL, "cgroup", path,
-			  run->gc->dry_run || r == 0 ? IMMURE_FATE_REMOVED : IMMURE_FATE_FAILED,
-			  run->gc->dry_run || r == 0 ? "of no session" : strerror(-r));
-	return 0;
-}
-
 int32_t immure_gc_run(const struct immure_gc *gc, struct immure_report *report,
 		      struct immure_error **err)
 {
@@ -244,16 +149,13 @@ int32_t immure_gc_run(const struct immure_gc *gc, struct immure_report *report,
 	struct run run = { .gc = gc, .r = &reg, .report = report };
 	uint64_t begun = now_us();
 	int32_t r = immure_registry_open(gc->runtime_dir, false, &reg, err);
-	int k;
 
 	report->dry_run = gc->dry_run;
 	if (r < 0)
 		return r;
 	all_entries(&run);
-	k = immure_cgtree_each(one_leaf, &run);
-	if (k < 0)
-		immure_report_add(report, NULL, "cgroup", "/sys/fs/cgroup", IMMURE_FATE_FAILED,
-				  strerror(-k));
+	immure_leftover_cgroups(gc, report);
+	immure_leftover_dirs(gc, reg.root_fd, report);
 	immure_orphan_report(gc->state_dir, gc->dry_run, report);
 	free(run.half);
 	free(run.whole);

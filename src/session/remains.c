@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -14,6 +15,8 @@
 #include "base/fd.h"
 #include "kernel/cgtree.h"
 #include "kernel/sys.h"
+#include "session/leftover.h"
+#include "session/rmtree.h"
 #include "session/runtime.h"
 
 static const size_t the_supervisor = SIZE_MAX;
@@ -211,7 +214,8 @@ static int clear_cgroup(struct clearing *c, const struct immure_standing *s)
 
 /* Whether what has this name is what was made: by number when that was recorded,
  * else by a name that nobody else gives. */
-static bool same_thing(const struct immure_standing *s, const char *name, const struct stat *st)
+static bool same_thing(const struct immure_standing *s, const char *name, const struct stat *st,
+		       int32_t owner)
 {
 	uint64_t dev, ino;
 
@@ -220,6 +224,9 @@ static bool same_thing(const struct immure_standing *s, const char *name, const 
 	if (immure_detail_uint(s->detail, "dev", &dev) == 0 &&
 	    immure_detail_uint(s->detail, "ino", &ino) == 0)
 		return st->st_dev == (dev_t)dev && st->st_ino == (ino_t)ino;
+	/* A session without mounts names its directory after its supervisor. */
+	if (strncmp(s->detail, "bare", 4) == 0)
+		return owner > 0 && (int32_t)strtol(name, NULL, 10) == owner && strchr(name, '-');
 	return strncmp(name, "immure-", 7) == 0 || strncmp(name, ".immure-", 8) == 0;
 }
 
@@ -258,18 +265,27 @@ static int clear_file(struct clearing *c, const struct immure_standing *s)
 		return 0;
 	if (dir < 0)
 		r = dir;
-	else if (S_ISDIR(st.st_mode) != is_dir || !same_thing(s, name, &st)) {
+	else if (S_ISDIR(st.st_mode) != is_dir || !same_thing(s, name, &st, c->m->owner.process.pid)) {
 		immure_report_add(c->report, c->m->entry.id, is_dir ? "directory" : "file", s->subject,
 				  IMMURE_FATE_KEPT, "something else has that name now");
 		return 0;
 	}
-	if (r == 0 && is_dir) {
+	if (r == 0 && is_dir && strncmp(s->detail, "bare", 4) == 0) {
+		struct timespec pause = { .tv_nsec = 1000000 };
+		bool foreign = false;
+
+		/* What runs without a pid namespace is known by this directory. */
+		while (c->m->this_boot && immure_strays_kill(s->subject, &foreign) > 0 && !foreign &&
+		       left_ms(c->m) > 0)
+			(void)nanosleep(&pause, NULL); /* cut short: looked at once more */
+		r = immure_rmtree(s->subject);
+	} else if (r == 0 && is_dir) {
 		IMMURE_CLEANUP_FD int sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 							      O_CLOEXEC);
 
 		r = sub < 0 ? -errno : immure_runtime_empty(sub, NULL, left, sizeof(left));
 	}
-	if (r == 0 && unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0) < 0 && errno != ENOENT)
+	if (r == 0 && dir >= 0 && unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0) < 0 && errno != ENOENT)
 		r = -errno;
 	tell(c, is_dir ? "directory" : "file", s->subject, r, NULL);
 	return r;

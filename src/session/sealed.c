@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -235,6 +236,27 @@ static int32_t prepare_own_dirs(const struct immure_sealed *s, struct immure_err
 }
 
 
+/* The device and inode tell it from another of that name later on. */
+static int32_t prepare_bare(struct immure_sealed *s, struct immure_error **err)
+{
+	char text[64] = "";
+	struct stat st;
+	int32_t r = 0;
+
+	if (s->journal)
+		r = immure_journal_intent(s->journal, IMMURE_JK_DIR, s->bare.dir, "bare", &s->bare_seq);
+	if (r < 0)
+		return unrecorded(err, r);
+	r = immure_bare_make(&s->bare, s->plan, &s->init, err);
+	if (r < 0 || !s->journal)
+		return r; /* an intent that came to nothing is looked into later */
+	if (lstat(s->bare.dir, &st) == 0)
+		(void)snprintf(text, sizeof(text), "bare dev=%llu ino=%llu", (unsigned long long)st.st_dev,
+			       (unsigned long long)st.st_ino);
+	r = immure_journal_result(s->journal, IMMURE_JK_DIR, s->bare_seq, 0, text[0] ? text : NULL);
+	return r < 0 ? unrecorded(err, r) : 0;
+}
+
 int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err)
 {
 	int32_t r;
@@ -253,7 +275,7 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 	if (r == 0)
 		r = prepare_cgroup(s, err);
 	if (r == 0 && s->bare.wanted)
-		r = immure_bare_make(&s->bare, s->plan, &s->init, err);
+		r = prepare_bare(s, err);
 	if (r == 0)
 		r = immure_bare_adopt(&s->bare, s->janitor.pid, err);
 	return r;
@@ -569,6 +591,9 @@ int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 	int r = remove_cgroup(s, left, len);
 	int bare = immure_bare_done(&s->bare);
 
+	if (s->journal && s->bare_seq && bare == 0)
+		(void)immure_journal_gone(s->journal, IMMURE_JK_DIR, s->bare_seq, NULL); /* or later */
+	s->bare_seq = 0;
 	if (r == 0 && bare < 0) {
 		(void)snprintf(left, len, "%s", s->bare.dir);
 		r = bare;
