@@ -82,15 +82,18 @@ static const char *base(const char *path)
 
 static void tell(const struct immure_denial *d, struct immure_result *result)
 {
-	char port[16] = "", who[320] = "", hint[700] = "";
+	char place[300], who[320] = "", hint[700] = "";
 
-	if (d->port)
-		(void)snprintf(port, sizeof(port), ":%u", d->port);
+	(void)snprintf(place, sizeof(place), d->port ? "%s:%u" : "%s", d->host, d->port);
 	if (d->exe[0])
 		(void)snprintf(who, sizeof(who), " (%s)", base(d->exe));
 	if (d->add[0])
 		(void)snprintf(hint, sizeof(hint), "; allow it with --allow %s", d->add);
-	immure_result_notice(result, "denied: %s%s%s: %s%s", d->host, port, who, d->why, hint);
+	/* Most reasons begin with what they are about. */
+	if (strncmp(d->why, d->host, strlen(d->host)) == 0)
+		immure_result_notice(result, "denied: %s%s%s", d->why, who, hint);
+	else
+		immure_result_notice(result, "denied: %s: %s%s%s", place, d->why, who, hint);
 }
 
 void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *result)
