@@ -58,7 +58,8 @@ class Seen:
     def strange(self, names=(), opened=()):
         """What is neither a question for these names nor a connection to these."""
         resolvers = {zone.DNS4, zone.DNS6}
-        left = [p for p in self.wire if not (p[1] in resolvers and p[2] == 53)
+        # The kernel tells a name server whose answer nobody waits for any more.
+        left = [p for p in self.wire if not (p[1] in resolvers and (p[2] == 53 or "icmp" in p[0]))
                 and (p[1], p[2]) not in opened]
         return left + sorted(self.asked() - set(names)) + self.loopback
 
