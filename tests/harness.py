@@ -290,10 +290,10 @@ def host_state(base):
     for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
         mounts.add(line.split(" - ")[0].split(" ", 3)[3])
     files = set()
-    for place in ("/run/immure", "/tmp", "/dev/shm", "/var/tmp"):
+    for place in ("/run/immure/sessions", "/run/immure/names", "/tmp", "/dev/shm", "/var/tmp"):
         with contextlib.suppress(OSError):
             for name in os.listdir(place):
-                if place == "/run/immure" or name.startswith(".immure"):
+                if place.startswith("/run/immure/") or name.startswith(".immure"):
                     files.add(os.path.join(place, name))
     sites = {p.name for p in base.iterdir()}
     return {"mounts": mounts, "files": files, "sites": sites, "cgroups": cgroups_of_ours()}

@@ -348,6 +348,188 @@ IMMURE_API int32_t immure_supervise(const immure_plan *plan,
  * said to the supervisor already. */
 IMMURE_API int32_t immure_become_init(int32_t handover_fd, int32_t report_fd);
 
+/* ---- sessions: provisioned once, many commands ---- */
+
+/* A session that runs many commands lives in a supervisor process of its own. A
+ * handle is one connection to it: any number of programs of the same user (or
+ * root) may hold one. docs/PROTOCOL.md describes what is spoken over it. */
+
+typedef struct immure_process immure_process;
+
+enum {
+	IMMURE_LIFE_CALLER = 0,   /* ends when the handle that made it is freed or its program ends */
+	IMMURE_LIFE_DETACHED = 1, /* until somebody ends it */
+	IMMURE_LIFE_LEASED = 2,   /* ends by itself as well: life_ms, idle_ms */
+};
+enum {
+	IMMURE_SESSION_IDLE_STOPS = 1, /* idle_ms ends it instead of suspending it */
+	IMMURE_SESSION_REMOVE = 2,     /* no record of it is left when it has ended */
+};
+struct immure_session_options {
+	uint64_t size;
+	const char *name;          /* NULL: none. A letter, then letters, digits, "_-."; at most 63 */
+	const char *const *labels; /* "key=value", NULL-terminated; may be NULL */
+	uint32_t lifetime;         /* IMMURE_LIFE_* */
+	uint32_t flags;            /* IMMURE_SESSION_* */
+	uint64_t life_ms;          /* 0 = without end */
+	uint64_t idle_ms;          /* without a command for so long: suspended; 0 = never */
+	const char *supervisor;    /* path of the immure program; NULL: the installed one */
+	const char *runtime_dir;   /* where sessions are registered; NULL: as env says */
+	const char *const *env;    /* for XDG_RUNTIME_DIR, XDG_STATE_HOME, HOME; may be NULL for root */
+};
+
+/* Makes a session of the plan (whose argv is not run) and returns when it is
+ * sealed in and ready. Errors: GAP, LAUNCH, STATE (the name is taken), INVALID, IO. */
+IMMURE_API int32_t immure_session_create(const immure_plan *plan,
+					 const struct immure_session_options *options,
+					 immure_session **ret, immure_error **err);
+/* Connects to a living session by name, id, or the unambiguous beginning of an id. Of
+ * options only runtime_dir and env count. Errors: NO_SESSION, IO. */
+IMMURE_API int32_t immure_session_open(const char *name, const struct immure_session_options *options,
+				       immure_session **ret, immure_error **err);
+/* Valid as long as the handle; "" for a session of immure_session_start(). */
+IMMURE_API const char *immure_session_id(const immure_session *session);
+/* All registered sessions as a JSON array (id, name, state, labels ...). */
+IMMURE_API int32_t immure_session_list(const struct immure_session_options *options, char **ret_json,
+				       immure_error **err);
+
+enum {
+	IMMURE_STREAM_NULL = -1, /* /dev/null */
+	IMMURE_STREAM_EVENTS = -2, /* output comes as events, input by immure_process_write() */
+	IMMURE_STREAM_STDOUT = -3, /* stderr only: where stdout goes */
+};
+enum {
+	IMMURE_EXEC_PTY = 1,       /* a terminal inside is all three streams; output comes as events */
+	IMMURE_EXEC_DETACH = 2,    /* goes on when this handle is freed */
+	IMMURE_EXEC_CLEAR_ENV = 4, /* env instead of on top of the policy's environment */
+	IMMURE_EXEC_NO_LANE = 8,   /* by way of the supervisor, also where a direct line would do */
+};
+/* What the supervisor keeps of output that it reads itself, when the command ended. */
+enum {
+	IMMURE_CAPTURE_SUMMARY_MODE = 0, /* counts, hash, the last 512 bytes */
+	IMMURE_CAPTURE_OFF_MODE = 1,
+	IMMURE_CAPTURE_METADATA_MODE = 2, /* counts and hash */
+	IMMURE_CAPTURE_CONTENT_MODE = 3,  /* the last capture_max bytes of each stream */
+};
+struct immure_exec_options {
+	uint64_t size;
+	const char *const *argv; /* NULL-terminated, argv[0] set */
+	const char *const *env;  /* NAME=value, added; may be NULL. Variables that loaders and
+	                          * interpreters obey are refused unless the policy sets them */
+	const char *cwd;         /* absolute, inside; NULL: the session's */
+	int32_t stdin_fd, stdout_fd, stderr_fd; /* borrowed, or IMMURE_STREAM_* */
+	uint32_t flags;          /* IMMURE_EXEC_* */
+	uint16_t rows, cols;     /* IMMURE_EXEC_PTY; 0: 24 x 80 */
+	uint32_t capture;        /* IMMURE_CAPTURE_*_MODE */
+	uint64_t capture_max;    /* 0: 64 KiB; at most 1 MiB */
+	uint64_t timeout_ms;     /* 0: the policy's wall_time, which is also the most */
+	uint64_t grace_ms;       /* from SIGTERM to SIGKILL; 0: 2000 */
+	const char *key;         /* idempotency: the same request with the same key runs once */
+	const void *input;       /* stdin's content when input_len is not 0 */
+	uint64_t input_len;
+	uint64_t limit_cpu_ms;   /* for this command; 0 = the session's. Never above it */
+	uint64_t limit_open_files;
+	uint64_t limit_file_size;
+	uint64_t limit_address_space;
+};
+/* Returns when the command runs, or why it does not: NOT_FOUND, NOT_EXECUTABLE,
+ * INVALID, POLICY (env), STATE, LAUNCH. Over a lane (streams are descriptors or
+ * /dev/null, no key, no terminal) the same errors come from waiting instead. */
+IMMURE_API int32_t immure_session_exec(immure_session *session, const struct immure_exec_options *options,
+				       immure_process **ret, immure_error **err);
+/* A command that was started before, by its number: its kept output is replayed as
+ * events, then it is followed. */
+IMMURE_API int32_t immure_session_attach(immure_session *session, uint64_t exec, immure_process **ret,
+					 immure_error **err);
+
+struct immure_exit {
+	uint64_t size;
+	int32_t code;         /* exit code, -1 after a signal */
+	int32_t signo;        /* 0 = it exited */
+	int32_t timed_out;
+	int32_t over_memory;
+	int32_t failed;       /* IMMURE_ERR_*: it never ran (lanes only), code is 125, 126 or 127 */
+	int32_t errnum;
+	uint64_t wall_us, cpu_user_us, cpu_system_us;
+	uint64_t peak_memory; /* bytes, of its largest process */
+	uint64_t stdout_bytes, stderr_bytes; /* that the supervisor read */
+};
+enum {
+	IMMURE_EVENT_OUTPUT = 1,
+	IMMURE_EVENT_EXITED = 2,
+	IMMURE_EVENT_SESSION_ENDED = 3,
+};
+struct immure_event {
+	uint64_t size;
+	uint32_t type;
+	uint32_t stream;         /* 1 stdout, 2 stderr */
+	immure_process *process; /* NULL: of the session */
+	uint64_t cursor;         /* number of the first byte in its stream */
+	uint64_t bytes;
+	uint64_t lost;           /* bytes before it that were dropped: the reader was too slow */
+	const void *data;        /* until the next call */
+	char sha256[65];
+	char reserved[7];
+};
+/* The session's descriptor (immure_session_fd) is readable when this may have
+ * something. Never blocks. 1: *ret is set; 0: nothing now. */
+IMMURE_API int32_t immure_session_next(immure_session *session, struct immure_event *ret,
+				       immure_error **err);
+/* Waits for the command's end; output of this and other commands waits as events
+ * meanwhile, at most 4 MiB of it. timeout_ms < 0: as long as it takes. 1: *ret is
+ * set; 0: the time was up. May be asked again. */
+IMMURE_API int32_t immure_process_wait(immure_process *process, int32_t timeout_ms,
+				       struct immure_exit *ret, immure_error **err);
+/* Its number in the session, 0 for one over a lane; its pid inside; whether it has a
+ * terminal of its own. */
+IMMURE_API uint64_t immure_process_id(const immure_process *process);
+IMMURE_API int32_t immure_process_pid(const immure_process *process);
+IMMURE_API int32_t immure_process_has_terminal(const immure_process *process);
+enum { IMMURE_SIGNAL_PROCESS = 0, IMMURE_SIGNAL_GROUP = 1, IMMURE_SIGNAL_TREE = 2 };
+IMMURE_API int32_t immure_process_signal(immure_process *process, int32_t signo, uint32_t target,
+					 immure_error **err);
+/* Input, when stdin is IMMURE_STREAM_EVENTS or a terminal. Waits until the command
+ * can take it. eof != 0: nothing comes after it. */
+IMMURE_API int32_t immure_process_write(immure_process *process, const void *data, uint64_t len,
+					int32_t eof, immure_error **err);
+IMMURE_API int32_t immure_process_resize(immure_process *process, uint16_t rows, uint16_t cols,
+					 immure_error **err);
+/* Frees the handle; the command goes on until the session's handle is freed. */
+IMMURE_API void immure_process_free(immure_process *process);
+
+/* Everything inside gets the signal. */
+IMMURE_API int32_t immure_session_kill(immure_session *session, int32_t signo, immure_error **err);
+/* Ends it: SIGTERM to all, SIGKILL after grace_ms, everything cleaned up. Returns
+ * when that is done. IMMURE_SESSION_REMOVE in flags: no record is left. */
+IMMURE_API int32_t immure_session_stop(immure_session *session, uint64_t grace_ms, uint32_t flags,
+				       immure_error **err);
+/* Removes what is recorded of a session that has ended. STATE: it lives. */
+IMMURE_API int32_t immure_session_remove(const char *name, const struct immure_session_options *options,
+					 immure_error **err);
+/* Nobody inside runs between the two. */
+IMMURE_API int32_t immure_session_freeze(immure_session *session, immure_error **err);
+IMMURE_API int32_t immure_session_thaw(immure_session *session, immure_error **err);
+/* A session of IMMURE_LIFE_CALLER goes on without its maker. */
+IMMURE_API int32_t immure_session_detach(immure_session *session, immure_error **err);
+/* Any request of docs/PROTOCOL.md: op, its arguments as a JSON object (NULL: none).
+ * *ret_json: the answer, without "id" and "ok". For inspect, stats, execs, limits,
+ * lease and what has no call of its own. */
+IMMURE_API int32_t immure_session_request(immure_session *session, const char *op,
+					  const char *arguments_json, char **ret_json,
+					  immure_error **err);
+/* Opens a file of the session from outside, by its path inside: links are followed
+ * as they are inside, never out. flags and mode as open(2); the descriptor is the
+ * caller's. Errors: IO with errno, UNSUPPORTED. */
+IMMURE_API int32_t immure_session_open_file(immure_session *session, const char *path, int32_t flags,
+					    uint32_t mode, int32_t *ret_fd, immure_error **err);
+
+/* The calling process becomes the server of a session until it ends, and returns
+ * its exit status: what `immure supervise --session` is. Both descriptors are
+ * taken. egress: path of immure-egress; NULL: the installed one. detach != 0: goes
+ * on in a child, and returns 0 in the caller at once. */
+IMMURE_API int32_t immure_session_serve_fds(int32_t plan_fd, int32_t control_fd, const char *egress,
+					    int32_t detach);
+
 IMMURE_API void immure_result_free(immure_result *result);
 IMMURE_API int32_t immure_result_outcome(const immure_result *result);
 IMMURE_API int32_t immure_result_code(const immure_result *result);

@@ -7,7 +7,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-enum { IMMURE_FDMSG_MAX = 16 };
+enum { IMMURE_FDMSG_MAX = 32 };
 
 /* flags as sendmsg(2), MSG_NOSIGNAL is added; resumes after EINTR. The number of
  * bytes sent, or -errno. At most IMMURE_FDMSG_MAX descriptors, which stay open. */

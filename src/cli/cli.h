@@ -37,8 +37,20 @@ enum {
 	IMMURE_CLI_GC = 1 << 24,
 	IMMURE_CLI_JOURNAL = 1 << 25,
 	IMMURE_CLI_RECLAIM = 1 << 26,
+	IMMURE_CLI_CREATE = 256,
+	IMMURE_CLI_EXEC = 512,
+	IMMURE_CLI_ATTACH = 1024,
+	IMMURE_CLI_PS = 2048,
+	IMMURE_CLI_ASK = 4096,       /* of one session: --json and nothing else */
+	IMMURE_CLI_STATS = 8192,
+	IMMURE_CLI_LOGS = 16384,
+	IMMURE_CLI_STOP = 32768,
+	IMMURE_CLI_SIGNAL = 65536,
+	IMMURE_CLI_COPY = 131072,
+	IMMURE_CLI_RM = 262144,
 	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
-				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP,
+				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP |
+				 IMMURE_CLI_CREATE,
 };
 
 struct immure_cli_command {
@@ -68,6 +80,19 @@ int immure_cli_journal(int argc, char **argv);
 int immure_cli_reclaim(int argc, char **argv);
 int immure_cli_supervise(int argc, char **argv);
 int immure_cli_init(int argc, char **argv);
+int immure_cli_create(int argc, char **argv);
+int immure_cli_exec(int argc, char **argv);
+int immure_cli_attach(int argc, char **argv);
+int immure_cli_ps(int argc, char **argv);
+int immure_cli_inspect(int argc, char **argv);
+int immure_cli_stats(int argc, char **argv);
+int immure_cli_logs(int argc, char **argv);
+int immure_cli_kill(int argc, char **argv);
+int immure_cli_signal(int argc, char **argv);
+int immure_cli_freeze(int argc, char **argv);
+int immure_cli_thaw(int argc, char **argv);
+int immure_cli_stop(int argc, char **argv);
+int immure_cli_rm(int argc, char **argv);
 int immure_cli_wrap(int argc, char **argv);
 
 /* shell.c: this program in the place of a shell. The name of the shell that it

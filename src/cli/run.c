@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cli/record.h"
+#include "cli/session.h"
 
 struct run {
 	struct immure_runflags flags;
@@ -35,7 +36,7 @@ static uint64_t now_ns(void)
 }
 
 /* Each approved downgrade is one line, every time, and before the start. */
-static void print_downgrades(const immure_plan *plan)
+void immure_cli_print_downgrades(const immure_plan *plan)
 {
 	struct immure_gap_info gap = { .size = sizeof(gap) };
 
@@ -51,7 +52,7 @@ static int32_t start(struct run *run, const struct immure_run_options *options)
 
 	if (r < 0)
 		return r;
-	print_downgrades(run->plan);
+	immure_cli_print_downgrades(run->plan);
 	return immure_supervise(run->plan, options, &run->result, &run->err);
 }
 
@@ -258,6 +259,30 @@ int immure_cli_run_argv(struct immure_runflags *flags, const char *const *argv)
 	return status;
 }
 
+/* run --session: the session's policy counts, so one given here would be ignored. */
+static int in_session(struct immure_runflags *f, int argc, char **argv)
+{
+	char path[IMMURE_CLI_PATH_MAX];
+	struct immure_session_options o = immure_cli_session_options(path);
+	struct immure_error *err = NULL;
+	immure_session *session = NULL;
+	int status;
+
+	if (f->policy.settings_n > f->self_n || f->policy.profile || f->policy.file || f->policy.workspace) {
+		immure_cli_say("run: --session: the policy is the session's; it cannot be given anew here");
+		return IMMURE_EXIT_FAILED;
+	}
+	if (f->first >= argc) {
+		immure_cli_say("run: no command given; try 'immure run --session SESSION -- COMMAND'");
+		return IMMURE_EXIT_FAILED;
+	}
+	if (immure_session_open(f->session.session, &o, &session, &err) < 0)
+		return immure_cli_fail(err);
+	status = immure_cli_exec_in(session, f, (const char *const *)argv + f->first);
+	immure_session_free(session);
+	return status;
+}
+
 int immure_cli_run(int argc, char **argv)
 {
 	struct run run = { .record = IMMURE_RECORD_INIT };
@@ -265,7 +290,9 @@ int immure_cli_run(int argc, char **argv)
 
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
-	if (run.flags.first >= argc) {
+	if (run.flags.session.session) {
+		status = in_session(&run.flags, argc, argv);
+	} else if (run.flags.first >= argc) {
 		immure_cli_say("run: no command given; try 'immure run -- COMMAND'");
 		status = IMMURE_EXIT_FAILED;
 	} else {

@@ -30,6 +30,24 @@ enum {
 	OPT_FORCE,
 	OPT_ACKNOWLEDGE,
 	OPT_STOP_TIME,
+	OPT_SESSION,
+	OPT_NAME,
+	OPT_LABEL,
+	OPT_MAX_LIFE,
+	OPT_IDLE,
+	OPT_ON_IDLE,
+	OPT_RM,
+	OPT_TTY,
+	OPT_DETACH,
+	OPT_ENV,
+	OPT_TIMEOUT,
+	OPT_ID_KEY,
+	OPT_CAPTURE,
+	OPT_ALL,
+	OPT_FOLLOW,
+	OPT_GRACE,
+	OPT_EXEC,
+	OPT_SIGNAL,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -72,8 +90,56 @@ static const struct {
 	{ IMMURE_CLI_WRAP,
 	  { "format", 0, "FORMAT", "how to print: words for a shell, JSON, words that each end in "
 	    "NUL, or a program", "shell|json|nul|script", OPT_FORMAT } },
+	{ IMMURE_CLI_RUN,
+	  { "session", 0, "SESSION", "run it in this living session, whose policy counts", NULL,
+	    OPT_SESSION } },
+	{ IMMURE_CLI_CREATE,
+	  { "name", 0, "NAME", "a name for the session", NULL, OPT_NAME } },
+	{ IMMURE_CLI_CREATE,
+	  { "label", 0, "KEY=VALUE", "attach a label; may be repeated", NULL, OPT_LABEL } },
+	{ IMMURE_CLI_CREATE,
+	  { "max-life", 0, "TIME", "end the session after this time", NULL, OPT_MAX_LIFE } },
+	{ IMMURE_CLI_CREATE,
+	  { "idle-timeout", 0, "TIME", "suspend it when no command ran for this time", NULL,
+	    OPT_IDLE } },
+	{ IMMURE_CLI_CREATE,
+	  { "on-idle", 0, "WHAT", "what --idle-timeout does (default: suspend)", "suspend|stop",
+	    OPT_ON_IDLE } },
+	{ IMMURE_CLI_CREATE | IMMURE_CLI_STOP,
+	  { "rm", 0, NULL, "keep no record of the session when it has ended", NULL, OPT_RM } },
+	{ IMMURE_CLI_EXEC,
+	  { "tty", 't', NULL, "give the command a terminal of its own", NULL, OPT_TTY } },
+	{ IMMURE_CLI_EXEC,
+	  { "detach", 'd', NULL, "do not wait; print the number of the exec", NULL, OPT_DETACH } },
+	{ IMMURE_CLI_EXEC, { "cwd", 0, "DIR", "start in this directory, inside", NULL, OPT_CWD } },
+	{ IMMURE_CLI_EXEC,
+	  { "env", 'e', "NAME=VALUE", "add a variable; may be repeated", NULL, OPT_ENV } },
+	{ IMMURE_CLI_EXEC,
+	  { "timeout", 0, "TIME", "end the command after this time (status 124)", NULL, OPT_TIMEOUT } },
+	{ IMMURE_CLI_EXEC,
+	  { "key", 0, "KEY", "run once: the same key and command get the first one's result", NULL,
+	    OPT_ID_KEY } },
+	{ IMMURE_CLI_EXEC,
+	  { "capture", 0, "MODE", "what is kept of a detached command's output (default: content)",
+	    "off|metadata|summary|content", OPT_CAPTURE } },
+	{ IMMURE_CLI_ATTACH | IMMURE_CLI_LOGS | IMMURE_CLI_SIGNAL,
+	  { "exec", 0, "N", "the number of the exec (default: the last one)", NULL, OPT_EXEC } },
+	{ IMMURE_CLI_PS, { "all", 'a', NULL, "ended ones as well", NULL, OPT_ALL } },
+	{ IMMURE_CLI_STATS | IMMURE_CLI_LOGS,
+	  { "follow", 'f', NULL, "go on until it ends", NULL, OPT_FOLLOW } },
+	{ IMMURE_CLI_RM,
+	  { "force", 'f', NULL, "end a living one first, at once", NULL, OPT_FORCE } },
+	{ IMMURE_CLI_STOP,
+	  { "force", 'f', NULL, "do not wait for anything: SIGKILL at once", NULL, OPT_FORCE } },
+	{ IMMURE_CLI_STOP,
+	  { "grace", 0, "TIME", "from SIGTERM to SIGKILL (default: 2s)", NULL, OPT_GRACE } },
+	{ IMMURE_CLI_SIGNAL,
+	  { "signal", 's', "SIGNAL", "which (default: TERM, of kill: KILL)", NULL, OPT_SIGNAL } },
 	{ IMMURE_CLI_PROVE | IMMURE_CLI_PLAN | IMMURE_CLI_DOCTOR | IMMURE_CLI_POLICY |
-		  IMMURE_CLI_WRAP | IMMURE_CLI_GC | IMMURE_CLI_JOURNAL | IMMURE_CLI_RECLAIM,
+		  IMMURE_CLI_WRAP | IMMURE_CLI_GC | IMMURE_CLI_JOURNAL | IMMURE_CLI_RECLAIM |
+		  IMMURE_CLI_CREATE | IMMURE_CLI_EXEC | IMMURE_CLI_PS | IMMURE_CLI_ASK |
+		  IMMURE_CLI_STATS | IMMURE_CLI_LOGS | IMMURE_CLI_STOP | IMMURE_CLI_SIGNAL |
+		  IMMURE_CLI_COPY | IMMURE_CLI_RM,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
 	{ IMMURE_CLI_GC,
 	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
@@ -92,15 +158,16 @@ static const struct {
 
 enum { SELF_MAX = 4 }; /* programs of ours */
 
-static bool is_own(const char *name)
+/* Of this command: another one may have an option of the same name. */
+static bool is_own(uint32_t bit, const char *name)
 {
 	for (size_t i = 0; i < OWN_N; i++)
-		if (!strcmp(own[i].opt.name, name))
+		if (own[i].commands & bit && !strcmp(own[i].opt.name, name))
 			return true;
 	return false;
 }
 
-static uint32_t key_flags(struct immure_opt *table)
+static uint32_t key_flags(uint32_t bit, struct immure_opt *table)
 {
 	uint32_t n = 0;
 
@@ -109,7 +176,7 @@ static uint32_t key_flags(struct immure_opt *table)
 
 		if (immure_policy_flag(i, &flag) < 0)
 			return n;
-		if (is_own(flag.flag))
+		if (is_own(bit, flag.flag))
 			continue;
 		if (table)
 			table[n] = (struct immure_opt){ flag.flag, 0, flag.argument, flag.help,
@@ -120,7 +187,7 @@ static uint32_t key_flags(struct immure_opt *table)
 
 struct immure_opt *immure_runflags_table(uint32_t bit, size_t *ret_n)
 {
-	uint32_t keys = bit & IMMURE_CLI_WITH_POLICY ? key_flags(NULL) : 0;
+	uint32_t keys = bit & IMMURE_CLI_WITH_POLICY ? key_flags(bit, NULL) : 0;
 	struct immure_opt *table = calloc(OWN_N + keys, sizeof(*table));
 	size_t n = 0;
 
@@ -130,7 +197,7 @@ struct immure_opt *immure_runflags_table(uint32_t bit, size_t *ret_n)
 		if (own[i].commands & bit || own[i].commands == UINT32_MAX)
 			table[n++] = own[i].opt;
 	if (keys)
-		n += key_flags(table + n);
+		n += key_flags(bit, table + n);
 	*ret_n = n;
 	return table;
 }
@@ -168,9 +235,67 @@ static int add_any(struct immure_runflags *f, const char *text)
 	return 0;
 }
 
+static int add_text(struct immure_runflags *f, struct immure_strv *l, const char *value)
+{
+	if (!strchr(value, '=')) {
+		f->wrong = "expected NAME=VALUE";
+		return -EINVAL;
+	}
+	return immure_strv_add(&f->arena, l, value) ? 0 : -ENOMEM;
+}
+
+static int take_time(struct immure_runflags *f, const char *value, uint64_t *ret_ms)
+{
+	if (immure_parse_duration(value, ret_ms) == 0 && *ret_ms > 0)
+		return 0;
+	f->wrong = "expected a time above 0, such as 30s or 10m";
+	return -EINVAL;
+}
+
+static int take_exec(struct immure_runflags *f, const char *value)
+{
+	f->session.has_exec = true;
+	if (immure_parse_u64(value, &f->session.exec) == 0 && f->session.exec > 0)
+		return 0;
+	f->wrong = "expected the number of an exec";
+	return -EINVAL;
+}
+
+/* 1: none of these. */
+static int take_session_option(struct immure_runflags *f, int id, const char *value)
+{
+	struct immure_sessionflags *s = &f->session;
+
+	switch (id) {
+	case OPT_SESSION: s->session = value; return 0;
+	case OPT_NAME: s->name = value; return 0;
+	case OPT_LABEL: return add_text(f, &s->labels, value);
+	case OPT_MAX_LIFE: return take_time(f, value, &s->life_ms);
+	case OPT_IDLE: return take_time(f, value, &s->idle_ms);
+	case OPT_ON_IDLE: s->idle_stops = strcmp(value, "stop") == 0; return 0;
+	case OPT_RM: s->remove = true; return 0;
+	case OPT_TTY: s->tty = true; return 0;
+	case OPT_DETACH: s->detach = true; return 0;
+	case OPT_ENV: return add_text(f, &s->env, value);
+	case OPT_TIMEOUT: return take_time(f, value, &s->timeout_ms);
+	case OPT_ID_KEY: s->key = value; return 0;
+	case OPT_CAPTURE: s->capture = value; return 0;
+	case OPT_ALL: s->all = true; return 0;
+	case OPT_FOLLOW: s->follow = true; return 0;
+	case OPT_GRACE: s->has_grace = true; return take_time(f, value, &s->grace_ms);
+	case OPT_EXEC: return take_exec(f, value);
+	case OPT_SIGNAL: s->user_signal = value; return 0;
+	default: return 1;
+	}
+}
+
 static int take_option(void *ctx, int id, const char *value)
 {
 	struct immure_runflags *f = ctx;
+	int r = id < OPT_KEY ? take_session_option(f, id, value) : 1;
+
+	if (r <= 0)
+		return r;
 
 	switch (id) {
 	case OPT_HELP:

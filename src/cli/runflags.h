@@ -8,7 +8,17 @@
 #include "base/opt.h"
 #include "cli/cli.h"
 
+/* Of the commands about sessions. */
+struct immure_sessionflags {
+	const char *session;      /* run --session */
+	const char *name, *key, *capture, *user_signal;
+	struct immure_strv labels, env;
+	uint64_t life_ms, idle_ms, timeout_ms, grace_ms, exec;
+	bool idle_stops, remove, tty, detach, all, follow, has_grace, has_exec;
+};
+
 struct immure_runflags {
+	struct immure_sessionflags session;
 	struct immure_policy_options policy; /* ready for immure_policy_load() */
 	struct immure_setting *settings;     /* what policy.settings points to */
 	struct immure_arena arena;           /* their sources: "--memory" */

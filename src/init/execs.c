@@ -278,6 +278,8 @@ static int start(struct immure_serving *s, int lane, struct request *q, size_t l
 	immure_close(&st.slave_fd); /* the terminal hangs up when the last user is gone */
 	if (pid <= 0) /* no word about the program: nobody was there to try it */
 		*ret_stage = IMMURE_STAGE_SUPERVISE;
+	else if (errnum && *ret_what != strings.argv[0])
+		*ret_stage = IMMURE_STAGE_FDS; /* what it needs is not there, it may be */
 	if (pid <= 0 || errnum)
 		return -errnum; /* a child that failed to exec is reaped as a stranger */
 	enter(s, lane, q->head, (pid_t)pid);

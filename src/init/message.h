@@ -72,6 +72,9 @@ enum immure_init_handle {
 	IMMURE_HANDLE_MAX
 };
 
+/* How many commands at once, and how many lanes, a session has room for. */
+enum { IMMURE_INIT_EXECS = 512, IMMURE_INIT_LANES = 32 };
+
 enum immure_init_target {
 	IMMURE_TARGET_PROCESS, /* the command itself */
 	IMMURE_TARGET_GROUP,   /* its process group */

@@ -12,7 +12,7 @@
 #include "init/netns.h"
 #include "init/run.h"
 
-enum { IMMURE_INIT_EXECS = 512, IMMURE_INIT_LANES = 32, IMMURE_INIT_POINTERS = 8192 };
+enum { IMMURE_INIT_POINTERS = 8192 };
 
 struct immure_exec {
 	pid_t pid;

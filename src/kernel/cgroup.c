@@ -209,6 +209,9 @@ void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_sta
 	memset(ret, 0, sizeof(*ret));
 	ret->pids_denied = ctl_read(c, IMMURE_CTL_PIDS, "pids.events", "max");
 	ret->pids_peak = ctl_read(c, IMMURE_CTL_PIDS, "pids.peak", NULL);
+	ret->pids_now = ctl_read(c, IMMURE_CTL_PIDS, "pids.current", NULL);
+	ret->memory_now = ctl_read(c, IMMURE_CTL_MEMORY,
+				   c->v2 ? "memory.current" : "memory.usage_in_bytes", NULL);
 	if (c->v2) {
 		ret->memory_peak = ctl_read(c, IMMURE_CTL_MEMORY, "memory.peak", NULL);
 		ret->oom_kills = ctl_read(c, IMMURE_CTL_MEMORY, "memory.events", "oom_kill");
@@ -218,6 +221,13 @@ void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_sta
 		ret->oom_kills = ctl_read(c, IMMURE_CTL_MEMORY, "memory.oom_control", "oom_kill");
 		ret->cpu_usec = ctl_read(c, IMMURE_CTL_CPUACCT, "cpuacct.usage", NULL) / 1000;
 	}
+}
+
+int immure_cgroup_freeze(const struct immure_cgroup *c, bool frozen)
+{
+	if (!c->v2 || c->n == 0)
+		return -EOPNOTSUPP;
+	return immure_write_file_at(c->dir_fd[0], "cgroup.freeze", frozen ? "1" : "0");
 }
 
 void immure_cgroup_kill(const struct immure_cgroup *c)

@@ -28,6 +28,8 @@ struct immure_cgroup_stats {
 	uint64_t pids_denied;   /* forks refused by the limit */
 	uint64_t pids_peak;     /* 0 = unknown */
 	uint64_t cpu_usec;      /* 0 = unknown */
+	uint64_t memory_now;    /* bytes, 0 = unknown */
+	uint64_t pids_now;      /* 0 = unknown */
 };
 
 void immure_cgroup_init(struct immure_cgroup *c);
@@ -45,6 +47,8 @@ int immure_cgroup_set_cpu(struct immure_cgroup *c, uint64_t milli_cpus);
 /* v1: the calling single-threaded process joins. Uses only open descriptors. */
 int immure_cgroup_join_self(const struct immure_cgroup *c);
 void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_stats *ret);
+/* Nobody in the leaf runs until it is thawed; v2 only, else -EOPNOTSUPP. */
+int immure_cgroup_freeze(const struct immure_cgroup *c, bool frozen);
 /* SIGKILL to all members, until it is empty or tries run out. */
 void immure_cgroup_kill(const struct immure_cgroup *c);
 /* Removes the leaf; -EBUSY while something still lives in it. Idempotent. */

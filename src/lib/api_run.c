@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +14,7 @@
 #include "init/handover.h"
 #include "lib/options.h"
 #include "lib/proving.h"
+#include "lib/session.h"
 #include "plan/plan.h"
 #include "session/control.h"
 #include "session/supervise.h"
@@ -73,71 +72,18 @@ int32_t immure_become_init(int32_t handover_fd, int32_t report_fd)
 
 /* ---- under a supervisor of its own ---- */
 
-struct immure_session {
-	pid_t pid;
-	pid_t owner;      /* after a fork the copy in the child is not usable */
-	int control_fd;
-	bool finished;
-};
-
 enum { CHILD_PLAN_FD = 3, CHILD_CONTROL_FD = 4 };
 
-static int add_stdio(posix_spawn_file_actions_t *acts, const int fds[5])
+static int spawn_one_shot(const struct immure_run_options *o, const int fds[5], pid_t *ret_pid)
 {
-	int r = 0;
+	const char *argv[9] = { "immure", "supervise", "--plan-fd", "3", "--control-fd", "4" };
+	int n = 6;
 
-	for (int i = 0; i < 5 && r == 0; i++) {
-		if (fds[i] < 0)
-			r = posix_spawn_file_actions_addopen(acts, i, "/dev/null", O_RDWR, 0);
-		else
-			r = posix_spawn_file_actions_adddup2(acts, fds[i], i);
-	}
-	return r;
-}
-
-static int spawn_supervisor(const char *path, uint32_t flags, const int fds[5], pid_t *ret_pid)
-{
-	/* PATH and HOME are not the supervisor's business: its environment is empty. */
-	char *argv[] = { (char[]){ "immure" }, (char[]){ "supervise" }, (char[]){ "--plan-fd" },
-			 (char[]){ "3" }, (char[]){ "--control-fd" }, (char[]){ "4" }, NULL, NULL, NULL };
-	char prove[] = "--prove", trace[] = "--trace-time", *env[] = { NULL };
-	posix_spawn_file_actions_t acts;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	int r, n = 6;
-
-	if (flags & IMMURE_RUN_PROVE)
-		argv[n++] = prove;
-	if (flags & IMMURE_RUN_TRACE_TIME)
-		argv[n++] = trace;
-	r = posix_spawn_file_actions_init(&acts);
-	if (r)
-		return -r;
-	r = posix_spawnattr_init(&attr);
-	if (r) {
-		(void)posix_spawn_file_actions_destroy(&acts);
-		return -r;
-	}
-	sigemptyset(&none);
-	sigemptyset(&all);
-	sigaddset(&all, SIGPIPE);
-	sigaddset(&all, SIGINT);
-	sigaddset(&all, SIGTERM);
-	r = add_stdio(&acts, fds);
-	if (r == 0)
-		r = posix_spawnattr_setsigmask(&attr, &none);
-	if (r == 0)
-		r = posix_spawnattr_setsigdefault(&attr, &all);
-	if (r == 0)
-		r = posix_spawnattr_setpgroup(&attr, 0);
-	if (r == 0)
-		r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-							    POSIX_SPAWN_SETPGROUP);
-	if (r == 0)
-		r = posix_spawn(ret_pid, path, &acts, &attr, argv, env);
-	(void)posix_spawnattr_destroy(&attr);
-	(void)posix_spawn_file_actions_destroy(&acts);
-	return -r;
+	if (o->flags & IMMURE_RUN_PROVE)
+		argv[n++] = "--prove";
+	if (o->flags & IMMURE_RUN_TRACE_TIME)
+		argv[n++] = "--trace-time";
+	return immure_spawn_supervisor(o->supervisor, argv, fds, ret_pid);
 }
 
 int32_t immure_session_start(const immure_plan *plan, const struct immure_run_options *options,
@@ -176,8 +122,7 @@ int32_t immure_session_start(const immure_plan *plan, const struct immure_run_op
 	}
 	s = eno ? NULL : calloc(1, sizeof(*s));
 	if (s)
-		eno = -spawn_supervisor(o.supervisor ? o.supervisor : IMMURE_BINDIR "/immure", o.flags,
-					up, &s->pid);
+		eno = -spawn_one_shot(&o, up, &s->pid);
 	for (int i = 0; i < 5; i++)
 		immure_close(&up[i]);
 	if (!s || eno) {
@@ -187,6 +132,7 @@ int32_t immure_session_start(const immure_plan *plan, const struct immure_run_op
 				   "cannot start the supervisor: %s", strerror(eno ? eno : ENOMEM));
 	}
 	s->owner = getpid();
+	s->kind = IMMURE_SESSION_ONE_SHOT;
 	s->control_fd = immure_take_fd(&ours);
 	*ret = s;
 	return 0;
@@ -194,7 +140,8 @@ int32_t immure_session_start(const immure_plan *plan, const struct immure_run_op
 
 int32_t immure_session_fd(const immure_session *session)
 {
-	return session->control_fd;
+	return session->kind == IMMURE_SESSION_ONE_SHOT ? session->control_fd
+							: immure_link_pollable(session->link);
 }
 
 static void reap(struct immure_session *s)
@@ -208,6 +155,9 @@ int32_t immure_session_step(immure_session *session, immure_result **ret, immure
 {
 	int32_t r;
 
+	if (session->kind != IMMURE_SESSION_ONE_SHOT)
+		return immure_fail(err, IMMURE_ERR_STATE, 0, "session", "",
+				   "this session runs many commands; use immure_session_next()");
 	if (session->finished || session->owner != getpid())
 		return immure_fail(err, IMMURE_ERR_STATE, 0, "session", "", "this session is over here");
 	r = immure_control_receive(session->control_fd, ret, err);
@@ -224,6 +174,8 @@ int32_t immure_session_signal(immure_session *session, int32_t signo, immure_err
 
 	if (signo <= 0 || signo > 64)
 		return immure_fail(err, IMMURE_ERR_INVALID, 0, "session", "signo", "no such signal");
+	if (session->kind != IMMURE_SESSION_ONE_SHOT)
+		return immure_link_signal_all(session->link, signo, err);
 	if (session->finished || session->owner != getpid())
 		return immure_fail(err, IMMURE_ERR_STATE, 0, "session", "", "this session is over here");
 	if (send(session->control_fd, &m, sizeof(m), MSG_NOSIGNAL) != sizeof(m))
@@ -235,6 +187,9 @@ void immure_session_free(immure_session *session)
 {
 	if (!session)
 		return;
+	free(session->taken_event);
+	if (session->link)
+		immure_link_free(session->link);
 	/* The end of its control descriptor ends the supervisor and, with it,
 	 * the session. */
 	immure_close(&session->control_fd);

@@ -19,10 +19,30 @@
 enum { WORD_RESULT = 1, WORD_ERROR = 2 };
 static const size_t control_max = 16 << 20;
 
+static int nameless(const void *data, size_t len)
+{
+	static const char *const places[] = { "/dev/shm", "/tmp" };
+	int fd = -1, r;
+
+	for (int i = 0; i < 2 && fd < 0; i++)
+		fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	r = immure_write_all(fd, data, len);
+	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
+		r = -errno;
+	if (r < 0)
+		immure_close(&fd);
+	return r < 0 ? r : fd;
+}
+
 int immure_memfd_of(const char *name, const void *data, size_t len)
 {
 	int fd = (int)syscall(SYS_memfd_create, name, 3 /* MFD_CLOEXEC | MFD_ALLOW_SEALING */), r;
 
+	/* A kernel without it: a file without a name, in memory as well where that is. */
+	if (fd < 0 && errno == ENOSYS)
+		return nameless(data, len);
 	if (fd < 0)
 		return -errno;
 	r = immure_write_all(fd, data, len);

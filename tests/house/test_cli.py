@@ -26,7 +26,7 @@ def test_version(program, run):
 @pytest.mark.parametrize("argv, said", [
     ([], "no command given"),
     (["rnu"], "did you mean 'run'?"),
-    (["ls"], "immure run -- ls"),
+    (["uname"], "immure run -- uname"),
     (["run"], "no command given"),
     (["run", "--"], "no command given"),
     (["run", "--memry", "1G", "--", "true"], "did you mean --memory?"),

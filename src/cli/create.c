@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes a session that outlives this command and prints its id. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/jsonw.h"
+#include "cli/session.h"
+
+static int32_t make(struct immure_runflags *f, immure_session **ret, struct immure_error **err)
+{
+	static const char *const nothing[] = { "/bin/true", NULL };
+	char path[IMMURE_CLI_PATH_MAX];
+	struct immure_session_options o = immure_cli_session_options(path);
+	struct immure_plan_options plan_options = {
+		.size = sizeof(plan_options), .argv = nothing, .env = f->policy.env, .cwd = f->cwd,
+		.facts = IMMURE_FACTS_QUICK,
+	};
+	immure_policy *policy = NULL;
+	immure_plan *plan = NULL;
+	int32_t r = immure_runflags_policy(f, &policy, err);
+
+	if (r == 0)
+		r = immure_plan_create(policy, &plan_options, &plan, err);
+	if (r == 0)
+		r = immure_plan_check(plan, err);
+	if (r == 0)
+		immure_cli_print_downgrades(plan);
+	o.name = f->session.name;
+	o.labels = f->session.labels.v;
+	o.life_ms = f->session.life_ms;
+	o.idle_ms = f->session.idle_ms;
+	o.lifetime = o.life_ms || o.idle_ms ? IMMURE_LIFE_LEASED : IMMURE_LIFE_DETACHED;
+	o.flags = (f->session.idle_stops ? IMMURE_SESSION_IDLE_STOPS : 0U) |
+		  (f->session.remove ? IMMURE_SESSION_REMOVE : 0U);
+	if (r == 0)
+		r = immure_session_create(plan, &o, ret, err);
+	immure_plan_free(plan);
+	immure_policy_free(policy);
+	return r;
+}
+
+int immure_cli_create(int argc, char **argv)
+{
+	struct immure_runflags f;
+	struct immure_error *err = NULL;
+	immure_session *session = NULL;
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+	char *text;
+	int status = immure_runflags_parse("create", argc, argv, &f);
+
+	if (status != IMMURE_CLI_GO_ON)
+		return status;
+	if (f.first < argc) {
+		immure_cli_say("create: %s: a session is made without a command; then: immure exec SESSION -- "
+			       "COMMAND", argv[f.first]);
+		immure_runflags_done(&f);
+		return IMMURE_EXIT_FAILED;
+	}
+	if (make(&f, &session, &err) < 0) {
+		immure_runflags_done(&f);
+		return immure_cli_fail(err);
+	}
+	if (f.json) {
+		immure_jsonw_init(&w, &b, 0);
+		immure_jsonw_object(&w, NULL);
+		immure_jsonw_str(&w, "session", immure_session_id(session));
+		immure_jsonw_str(&w, "name", f.session.name ? f.session.name : "");
+		immure_jsonw_str(&w, "state", "RUNNING");
+		immure_jsonw_end(&w, '}');
+	} else {
+		immure_buf_puts(&b, immure_session_id(session));
+	}
+	text = immure_buf_take(&b);
+	status = immure_cli_print_json(text);
+	free(text);
+	immure_session_free(session);
+	immure_runflags_done(&f);
+	return status;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands about sessions share. */
+#ifndef IMMURE_CLI_SESSION_H
+#define IMMURE_CLI_SESSION_H
+
+#include "cli/runflags.h"
+
+/* Options of this caller: environment, supervisor. path has IMMURE_CLI_PATH_MAX bytes. */
+struct immure_session_options immure_cli_session_options(char *path);
+/* Parses argv for a command about one session, which is its first operand, and
+ * opens it. IMMURE_CLI_GO_ON or an exit status; operands: index of the one after. */
+int immure_cli_session_open(const char *command, int argc, char **argv, struct immure_runflags *flags,
+			    immure_session **ret, int *ret_next);
+/* One request whose answer is printed: as JSON, or one "key: value" a line. */
+int immure_cli_session_ask(immure_session *session, const char *op, const char *arguments, bool json);
+/* Runs argv in the session with our own streams, or a terminal; the exit status. */
+int immure_cli_exec_in(immure_session *session, const struct immure_runflags *flags,
+		       const char *const *argv);
+/* Follows a process until its end: output to ours, our signals and (tty) input to it. */
+int immure_cli_follow(immure_session *session, immure_process *process, bool tty);
+/* What is kept of an exec's output. */
+int immure_cli_print_output(immure_session *session, uint64_t exec, bool json);
+/* Each approved downgrade is one line, before the start (run.c). */
+void immure_cli_print_downgrades(const immure_plan *plan);
+/* Prints JSON as it is. */
+int immure_cli_print_json(char *text);
+
+#endif

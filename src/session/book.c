@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The session's directory as its server keeps it: the entry, the status, the
+ * control socket, and what the journal has to say. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "session/serve.h"
+
+int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, struct immure_error **err)
+{
+	struct immure_meta *m = &s->meta;
+	int32_t r = immure_registry_open(runtime_dir, true, &s->registry, err);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(m->policy_version, sizeof(m->policy_version), "%s", s->plan->policy_version);
+	(void)snprintf(m->plan_hash, sizeof(m->plan_hash), "%s", immure_plan_hash_of(s->plan));
+	(void)snprintf(m->backend, sizeof(m->backend), "%s", s->plan->backend);
+	(void)snprintf(m->profile, sizeof(m->profile), "%s", s->plan->profile);
+	return immure_entry_create(&s->registry, m, s->plan_data, s->plan_len, &s->entry, err);
+}
+
+void immure_book_status(struct immure_server *s, const char *note)
+{
+	struct immure_status st = { .used_ms = immure_now_ms() };
+
+	if (s->entry.dir_fd < 0)
+		return;
+	(void)snprintf(st.state, sizeof(st.state), "%s", immure_state_name(s->state));
+	(void)snprintf(st.note, sizeof(st.note), "%s", note);
+	st.running = (uint32_t)s->alive;
+	st.started = s->shared ? s->shared->started : s->next_task - 1;
+	if (s->sealed.child.pid > 0)
+		(void)immure_procid_of(s->sealed.child.pid, &st.init, NULL); /* gone: it has none */
+	(void)immure_entry_set_status(&s->entry, &st); /* a full disk must not end the session */
+}
+
+int32_t immure_book_listen(struct immure_server *s, struct immure_error **err)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	IMMURE_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r;
+
+	(void)immure_entry_socket(&s->entry, at.sun_path, sizeof(at.sun_path));
+	r = fd < 0 ? -errno : 0;
+	if (r == 0 && (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 512) < 0))
+		r = -errno;
+	if (r == 0) {
+		s->listener = (struct immure_watch){ .fd = immure_take_fd(&fd),
+						     .ready = immure_client_accept };
+		r = immure_server_watch(s, &s->listener, EPOLLIN);
+	}
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, -r, "session", "control",
+				   "cannot listen on the control socket: %s", strerror(-r));
+	return 0;
+}
+
+void immure_book_end(struct immure_server *s)
+{
+	char left[4096];
+
+	immure_server_unwatch(s, &s->listener);
+	if (s->entry.dir_fd < 0) {
+		immure_registry_done(&s->registry);
+		return;
+	}
+	(void)unlinkat(s->entry.dir_fd, "control", 0); /* never made: as good */
+	immure_server_state(s, IMMURE_STATE_SEALED, s->over_memory ? "limits.memory" : "");
+	if (s->remove || s->meta.lifetime == IMMURE_LIFETIME_CALLER || s->exit_status)
+		if (immure_entry_remove(&s->registry, &s->entry, left, sizeof(left)) < 0)
+			s->exit_status = 1;
+	immure_entry_done(&s->entry);
+	immure_registry_done(&s->registry);
+}
+
+void immure_book_exec_asked(struct immure_server *s, struct immure_task *t)
+{
+	(void)s;
+	(void)t;
+}
+
+void immure_book_exec_ended(struct immure_server *s, struct immure_task *t)
+{
+	(void)s;
+	(void)t;
+}

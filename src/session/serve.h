@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server of one session: the process that a session lives in from `create`
+ * to its end. It owns the sealed place and the session's directory, listens on
+ * the control socket, and lives in one epoll loop without ever waiting for a
+ * client. The protocol is described in docs/PROTOCOL.md.
+ *
+ *   server.c   the loop, making the session, ending it
+ *   client.c   connections: packets in, bounded queue out
+ *   ask.c      requests: the permit table, arguments, answers
+ *   task.c     commands: starting, ends, what is kept of them
+ *   stream.c   their output: rings, frames, back-pressure
+ *   life.c     leases, freezing, statistics, limits
+ *   book.c     directory, status and journal
+ */
+#ifndef IMMURE_SESSION_SERVE_H
+#define IMMURE_SESSION_SERVE_H
+
+#include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/jsonr.h"
+#include "base/jsonw.h"
+#include "base/sha256.h"
+#include "session/registry.h"
+#include "session/ring.h"
+#include "session/sealed.h"
+#include "session/states.h"
+
+enum {
+	IMMURE_SERVE_PROTOCOL = 1,
+	IMMURE_SERVE_PACKET = 64 << 10, /* of a request or an answer */
+	IMMURE_SERVE_PARAMS = 4 << 20,  /* of a request whose arguments are in a memfd */
+	IMMURE_SERVE_VALUES = 4096,     /* JSON values of a request */
+	IMMURE_SERVE_FDS = 8,
+	IMMURE_SERVE_QUEUE = 256 << 10, /* bytes that wait for one client */
+	IMMURE_SERVE_CLIENTS = 128,
+	IMMURE_SERVE_FOLLOWS = 64,      /* streams that one client follows */
+	IMMURE_SERVE_TASKS = 512,       /* alive */
+	IMMURE_SERVE_KEPT = 256,        /* finished, remembered */
+	IMMURE_SERVE_HELD = 16 << 20,   /* bytes of output kept of finished ones together */
+	IMMURE_SERVE_FRAME = 24 << 10,  /* bytes of output in one frame */
+	IMMURE_SERVE_READ = 32 << 10,
+	IMMURE_SERVE_SUMMARY = 512,
+	IMMURE_SERVE_INPUT = 128 << 10, /* bytes of input that wait for a command */
+	IMMURE_SERVE_HELLO_MS = 10000,  /* who has not said hello by then is sent away */
+};
+
+struct immure_server;
+struct immure_client;
+struct immure_task;
+
+struct immure_watch {
+	int fd;          /* -1 = not watched */
+	uint32_t events; /* as epoll has them now */
+	void (*ready)(struct immure_server *s, struct immure_watch *w, uint32_t events);
+};
+
+enum immure_capture {
+	IMMURE_CAPTURE_OFF,      /* nothing is kept */
+	IMMURE_CAPTURE_METADATA, /* counts and hash */
+	IMMURE_CAPTURE_SUMMARY,  /* and the last bytes */
+	IMMURE_CAPTURE_CONTENT,  /* as much as fits capture_max */
+	IMMURE_CAPTURE_MAX,
+};
+
+struct immure_stream {
+	struct immure_watch watch;
+	struct immure_task *task;
+	struct immure_ring ring;
+	struct immure_sha256 sha;
+	bool used, eof;
+	bool settled; /* all that was written before the command's end was read */
+	uint64_t since_end; /* bytes read after it */
+	uint64_t last;      /* where it stood when the command was complete */
+};
+
+struct immure_task {
+	struct immure_task *next;
+	uint64_t id;
+	char *what;               /* argv[0] */
+	char *key;                /* idempotency, NULL = none */
+	unsigned char request[32]; /* hash of what the key was first used for */
+	struct immure_client *owner; /* who started it; NULL = gone */
+	uint64_t owner_request;   /* the request that STARTED answers, 0 = answered */
+	bool started, ended, complete, pty, detached;
+	enum immure_capture capture;
+	size_t capture_max;
+	int pid;                  /* inside */
+	uint64_t started_ms;      /* since 1970 */
+	struct immure_init_reply end;
+	struct immure_stream out[2];
+	struct immure_watch in;   /* the writing end of its stdin */
+	struct immure_buf input;  /* not written yet */
+	size_t input_sent;
+	bool input_eof;
+	struct immure_client *input_asker;
+	uint64_t input_request, journal;
+};
+
+struct immure_follow {
+	struct immure_task *task;
+	int stream;      /* 0, 1; -1: the exited event only */
+	uint64_t cursor;
+	bool blocking;   /* its slowness is the command's */
+};
+
+struct immure_client {
+	struct immure_watch watch;
+	struct immure_client *next;
+	uid_t uid;
+	pid_t pid;
+	bool hello, boss, dead, stuck;
+	uint64_t since_ms;
+	struct immure_buf queue; /* u32 length, bytes; ... */
+	size_t sent;
+	struct immure_follow *follows;
+	size_t follows_n;
+	int lane; /* -1 = none */
+};
+
+struct immure_lane {
+	struct immure_watch watch; /* init's end, looked at only while frozen */
+	struct immure_client *client;
+};
+
+struct immure_server {
+	const struct immure_plan *plan;
+	const void *plan_data;
+	size_t plan_len;
+	struct immure_sealed sealed;
+	struct immure_init_shared *shared;
+	enum immure_state state;
+	bool suspended; /* FROZEN because it was idle: the next exec wakes it */
+	bool init_ready, init_gone, over_memory;
+	bool remove;    /* the session's directory goes with the session */
+	int exit_status;
+
+	int epoll_fd;
+	struct immure_watch listener, init_sock, init_pidfd, signals, timer, gate;
+	struct immure_client *clients;
+	size_t clients_n;
+	struct immure_task *tasks;
+	size_t alive;
+	uint64_t next_task;
+	struct immure_lane lanes[IMMURE_INIT_LANES];
+	int next_lane;
+	int handle[IMMURE_HANDLE_MAX];
+
+	struct immure_client *creator; /* waits for the answer to create */
+	uint64_t creator_request;
+	struct immure_client *measurer;
+	uint64_t measurer_request;
+
+	/* lease */
+	uint64_t life_end_ms, idle_ms, active_ms; /* CLOCK_BOOTTIME */
+	bool idle_stops;
+	uint64_t kill_at_ms, armed_ms;
+	uint64_t frozen_at_ns;
+	uint32_t notes_running; /* what init said, when there is no shared page */
+	uint64_t bytes_in, bytes_out;
+
+	struct immure_registry registry;
+	struct immure_entry entry;
+	struct immure_meta meta;
+	struct immure_error *failure; /* why it could not be made */
+
+	char *packet;  /* requests */
+	char *scratch; /* output on its way */
+	struct immure_jsonr_value *values;
+};
+
+struct immure_ask {
+	struct immure_server *s;
+	struct immure_client *c;
+	uint64_t id;
+	enum immure_request what;
+	struct immure_jsonr json;
+	const struct immure_jsonr_value *root;
+	int *fds;
+	size_t fds_n;
+	struct immure_error *err;
+	struct immure_arena arena;
+};
+
+/* ---- server.c ---- */
+int immure_server_watch(struct immure_server *s, struct immure_watch *w, uint32_t events);
+void immure_server_unwatch(struct immure_server *s, struct immure_watch *w); /* closes */
+void immure_server_stop(struct immure_server *s, uint64_t grace_ms, const char *why);
+void immure_server_state(struct immure_server *s, enum immure_state to, const char *note);
+int32_t immure_server_create(struct immure_server *s, struct immure_ask *a);
+uint64_t immure_server_ms(void); /* CLOCK_BOOTTIME: a lease runs out in suspended machines too */
+
+/* ---- client.c ---- */
+int immure_client_add(struct immure_server *s, int *fd, bool boss);
+void immure_client_drop(struct immure_server *s, struct immure_client *c);
+void immure_client_bury(struct immure_server *s); /* frees the dropped */
+/* Sends now or queues; a client that lets too much pile up is dropped. */
+void immure_client_send(struct immure_server *s, struct immure_client *c, const char *data, size_t len,
+			const int *fds, size_t fds_n);
+void immure_client_accept(struct immure_server *s, struct immure_watch *w, uint32_t events);
+
+/* ---- ask.c ---- */
+void immure_ask_take(struct immure_server *s, struct immure_client *c, char *text, size_t len, int *fds,
+		     size_t fds_n);
+/* {"id":N,"ok":true, and the object stays open */
+void immure_answer_begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id);
+void immure_answer_send(struct immure_server *s, struct immure_client *c, struct immure_jsonw *w,
+			const int *fds, size_t fds_n);
+void immure_answer_ok(struct immure_server *s, struct immure_client *c, uint64_t id);
+void immure_answer_error(struct immure_server *s, struct immure_client *c, uint64_t id,
+			 const struct immure_error *err);
+/* Arguments: of the right type or an error; absent leaves *ret. */
+int32_t immure_arg_string(struct immure_ask *a, const char *key, const char **ret);
+int32_t immure_arg_uint(struct immure_ask *a, const char *key, uint64_t max, uint64_t *ret);
+int32_t immure_arg_bool(struct immure_ask *a, const char *key, bool *ret);
+/* {"fd":N} as a value: index into a->fds, taken (borrowed) once. */
+int32_t immure_arg_fd(struct immure_ask *a, const struct immure_jsonr_value *v, int *ret);
+int32_t immure_ask_fail(struct immure_ask *a, int32_t code, int errnum, const char *subject,
+			const char *fmt, ...) IMMURE_PRINTF(5, 6);
+
+/* ---- task.c ---- */
+int32_t immure_task_exec(struct immure_ask *a);
+int32_t immure_task_input(struct immure_ask *a);
+int32_t immure_task_resize(struct immure_ask *a);
+int32_t immure_task_signal(struct immure_ask *a);
+int32_t immure_task_wait(struct immure_ask *a);
+int32_t immure_task_list(struct immure_ask *a);
+int32_t immure_task_forget(struct immure_ask *a);
+void immure_task_reply(struct immure_server *s, const struct immure_init_reply *r, int *fd);
+/* Whether it is complete now; tells its followers then. */
+void immure_task_settle(struct immure_server *s, struct immure_task *t);
+void immure_task_client_gone(struct immure_server *s, struct immure_client *c);
+struct immure_task *immure_task_find(struct immure_ask *a);
+void immure_task_done_all(struct immure_server *s);
+void immure_task_json(struct immure_jsonw *w, const struct immure_task *t);
+
+/* ---- stream.c ---- */
+int32_t immure_stream_attach(struct immure_ask *a);
+int32_t immure_stream_output(struct immure_ask *a);
+int immure_stream_start(struct immure_server *s, struct immure_task *t, int which, int *fd);
+int immure_stream_follow(struct immure_client *c, struct immure_task *t, int which, uint64_t cursor,
+			 bool blocking);
+/* The command has ended: what is in the pipe is read. */
+void immure_stream_settle(struct immure_server *s, struct immure_stream *st);
+void immure_stream_done(struct immure_server *s, struct immure_stream *st);
+/* Complete and delivered: down to what is to be kept. */
+void immure_stream_retire(struct immure_server *s, struct immure_task *t);
+bool immure_stream_followed(const struct immure_server *s, const struct immure_task *t);
+/* Sends the client what it follows, as far as it takes it. */
+void immure_stream_pump(struct immure_server *s, struct immure_client *c);
+void immure_stream_pump_all(struct immure_server *s, const struct immure_task *t);
+void immure_stream_forget(struct immure_server *s, const struct immure_task *t);
+/* A blocking follower went on or away: read again. */
+void immure_stream_resume(struct immure_server *s, struct immure_task *t);
+
+/* ---- life.c ---- */
+int32_t immure_life_freeze(struct immure_ask *a);
+int32_t immure_life_thaw(struct immure_ask *a);
+int32_t immure_life_lease(struct immure_ask *a);
+int32_t immure_life_stats(struct immure_ask *a);
+int32_t immure_life_inspect(struct immure_ask *a);
+int32_t immure_life_limits(struct immure_ask *a);
+int32_t immure_life_lane(struct immure_ask *a);
+void immure_life_touch(struct immure_server *s);
+/* Wakes what is suspended; an error when it is frozen by request. */
+int32_t immure_life_wake(struct immure_ask *a);
+void immure_life_woken(struct immure_server *s); /* init woke by itself */
+void immure_life_tick(struct immure_server *s);
+void immure_life_arm(struct immure_server *s);
+void immure_life_lane_gone(struct immure_server *s, struct immure_client *c);
+void immure_life_measured(struct immure_server *s, const struct immure_init_reply *r);
+int immure_life_order(struct immure_server *s, const struct immure_init_order *o, const int *fds,
+		      size_t n);
+
+/* ---- book.c ---- */
+int32_t immure_book_create(struct immure_server *s, const char *runtime_dir,
+			     struct immure_error **err);
+void immure_book_status(struct immure_server *s, const char *note);
+int32_t immure_book_listen(struct immure_server *s, struct immure_error **err);
+void immure_book_end(struct immure_server *s);
+/* A command with a key: known before it is started, its end after it. */
+void immure_book_exec_asked(struct immure_server *s, struct immure_task *t);
+void immure_book_exec_ended(struct immure_server *s, struct immure_task *t);
+
+struct immure_serve_options {
+	const struct immure_plan *plan;
+	const void *plan_data; /* its sealed form, for the session's directory */
+	size_t plan_len;
+	const char *egress;    /* immure-egress; NULL: the installed one */
+	int control_fd;        /* taken: the first client, which says `create` */
+};
+
+/* Until the session has ended; an exit status. */
+int immure_session_serve(const struct immure_serve_options *o);
+
+#endif

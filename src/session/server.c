@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session/serve.h"
+#include "session/watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fdmsg.h"
+
+uint64_t immure_server_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &ts); /* cannot fail */
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* ---- descriptors ---- */
+
+int immure_server_watch(struct immure_server *s, struct immure_watch *w, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.ptr = w };
+	int op = w->events == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+
+	if (w->events == events)
+		return 0;
+	if (epoll_ctl(s->epoll_fd, op, w->fd, &e) < 0)
+		return -errno;
+	w->events = events;
+	return 0;
+}
+
+void immure_server_unwatch(struct immure_server *s, struct immure_watch *w)
+{
+	if (w->fd >= 0 && w->events)
+		(void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL); /* its end removes it as well */
+	w->events = 0;
+	immure_close(&w->fd);
+}
+
+/* ---- states ---- */
+
+void immure_server_state(struct immure_server *s, enum immure_state to, const char *note)
+{
+	if (!immure_state_may_become(s->state, to))
+		return;
+	s->state = to;
+	immure_book_status(s, note);
+}
+
+void immure_server_stop(struct immure_server *s, uint64_t grace_ms, const char *why)
+{
+	struct immure_init_order o = { .type = IMMURE_INIT_KILL, .signo = SIGTERM,
+				       .target = IMMURE_TARGET_ALL };
+
+	if (s->state == IMMURE_STATE_FROZEN)
+		immure_life_woken(s);
+	if (s->state == IMMURE_STATE_STOPPING) {
+		if (grace_ms == 0)
+			immure_sealed_kill(&s->sealed);
+		return;
+	}
+	if (s->state != IMMURE_STATE_RUNNING || grace_ms == 0) {
+		immure_server_state(s, IMMURE_STATE_STOPPING, why);
+		immure_sealed_kill(&s->sealed);
+		if (s->sealed.child.pidfd < 0)
+			s->init_gone = true;
+		return;
+	}
+	immure_server_state(s, IMMURE_STATE_STOPPING, why);
+	(void)immure_life_order(s, &o, NULL, 0); /* full or gone: it is killed below */
+	s->kill_at_ms = immure_server_ms() + grace_ms;
+	immure_life_arm(s);
+	if (s->alive == 0 && (!s->shared || s->shared->running == 0))
+		immure_sealed_kill(&s->sealed); /* nobody to be graceful to */
+}
+
+/* ---- init ---- */
+
+static void took_handles(struct immure_server *s, const struct immure_init_msg *m, int *fds, size_t n)
+{
+	for (size_t i = 0; i < n && i < IMMURE_HANDLE_MAX; i++)
+		if (m->status & (1 << i)) {
+			immure_close(&s->handle[i]);
+			s->handle[i] = immure_take_fd(&fds[i]);
+		}
+}
+
+static void created(struct immure_server *s)
+{
+	struct immure_jsonw w;
+	struct immure_buf b = IMMURE_BUF_INIT;
+
+	immure_server_state(s, IMMURE_STATE_RUNNING, "");
+	s->active_ms = immure_server_ms();
+	s->armed_ms = 0;
+	immure_life_arm(s);
+	if (!s->creator)
+		return;
+	immure_answer_begin(&w, &b, s->creator_request);
+	immure_jsonw_str(&w, "session", s->entry.id);
+	immure_jsonw_str(&w, "state", immure_state_name(s->state));
+	immure_answer_send(s, s->creator, &w, NULL, 0);
+	s->creator = NULL;
+}
+
+static void not_created(struct immure_server *s, const struct immure_init_msg *m)
+{
+	struct immure_error *err = NULL;
+
+	(void)immure_fail(&err, IMMURE_ERR_LAUNCH, m ? m->errnum : ECHILD,
+			  m ? immure_stage_name(m->stage) : "start", m ? m->subject : "",
+			  "%s: %s", m && m->subject[0] ? m->subject : "start",
+			  m ? strerror(m->errnum) : "init ended before it was ready");
+	if (s->creator)
+		immure_answer_error(s, s->creator, s->creator_request, err);
+	s->creator = NULL;
+	s->exit_status = 1;
+	immure_error_free(err);
+}
+
+static void took_network(struct immure_server *s, const struct immure_init_msg *m, int *fds, size_t n)
+{
+	struct immure_error *err = NULL;
+	int all[IMMURE_INIT_FDS_MAX];
+
+	for (size_t i = 0; i < IMMURE_INIT_FDS_MAX; i++)
+		all[i] = i < n ? immure_take_fd(&fds[i]) : -1;
+	if (immure_gatekeeper_adopt(s->sealed.gate, m, all, n, s->sealed.child.pid, &err) < 0) {
+		if (s->creator)
+			immure_answer_error(s, s->creator, s->creator_request, err);
+		s->creator = NULL;
+		s->exit_status = 1;
+		immure_sealed_kill(&s->sealed);
+	}
+	immure_error_free(err);
+}
+
+static void old_message(struct immure_server *s, const struct immure_init_msg *m, int *fds, size_t n)
+{
+	if (m->type == IMMURE_INIT_NETWORK) {
+		took_network(s, m, fds, n);
+	} else if (m->type == IMMURE_INIT_HANDLES) {
+		took_handles(s, m, fds, n);
+	} else if (m->type == IMMURE_INIT_READY) {
+		s->init_ready = true;
+		created(s);
+	} else if (m->type == IMMURE_INIT_FAILED) {
+		not_created(s, m);
+		s->init_gone = true;
+	} else if (m->type == IMMURE_INIT_OVER_MEMORY) {
+		s->over_memory = true;
+		immure_book_status(s, "limits.memory: the limit was reached; everything was killed");
+	}
+}
+
+static void on_init(struct immure_server *s, struct immure_watch *w, uint32_t events)
+{
+	union {
+		struct immure_init_msg msg;
+		struct immure_init_reply reply;
+	} m;
+	int fds[IMMURE_INIT_FDS_MAX];
+	size_t n;
+	ssize_t len = immure_fdmsg_receive(w->fd, &m, sizeof(m), fds, IMMURE_INIT_FDS_MAX, &n,
+					   MSG_DONTWAIT);
+
+	(void)events;
+	if (len == -EAGAIN || len == -EINTR)
+		return;
+	if (len == sizeof(m.msg))
+		old_message(s, &m.msg, fds, n);
+	else if (len == sizeof(m.reply) && m.reply.type == IMMURE_INIT_STATS)
+		immure_life_measured(s, &m.reply);
+	else if (len == sizeof(m.reply) && m.reply.type == IMMURE_INIT_NOTE && m.reply.status == 1)
+		immure_life_woken(s);
+	else if (len == sizeof(m.reply) && m.reply.type == IMMURE_INIT_NOTE)
+		s->notes_running = (uint32_t)m.reply.pid, immure_life_touch(s);
+	else if (len == sizeof(m.reply))
+		immure_task_reply(s, &m.reply, n ? &fds[0] : NULL);
+	else
+		s->init_gone = true; /* the end of init, or of sense */
+	immure_close_all(fds, n);
+}
+
+static void on_init_end(struct immure_server *s, struct immure_watch *w, uint32_t events)
+{
+	(void)events;
+	(void)immure_server_watch(s, w, 0); /* what it said last is read first */
+	if (s->init_sock.fd < 0 || s->init_sock.events == 0)
+		s->init_gone = true;
+}
+
+/* ---- making it ---- */
+
+static int32_t start_init(struct immure_server *s, struct immure_error **err)
+{
+	IMMURE_CLEANUP_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int stdio[3] = { null, null, null };
+	void *page = mmap(NULL, sizeof(*s->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			  -1, 0);
+	int32_t r;
+
+	if (null < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "start", "/dev/null", "/dev/null: %s",
+				   strerror(errno));
+	s->shared = page == MAP_FAILED ? NULL : page;
+	s->sealed.init.shared = s->shared;
+	s->sealed.init.serve = true;
+	s->sealed.init.handles = true;
+	s->sealed.init.attachable = geteuid() != 0;
+	r = immure_sealed_start(&s->sealed, stdio, err);
+	if (r < 0)
+		return r;
+	s->init_sock.fd = s->sealed.sock_fd;
+	s->init_sock.ready = on_init;
+	s->init_pidfd.fd = s->sealed.child.pidfd;
+	s->init_pidfd.ready = on_init_end;
+	if (immure_server_watch(s, &s->init_sock, EPOLLIN) < 0 ||
+	    immure_server_watch(s, &s->init_pidfd, EPOLLIN) < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, ENOMEM, "start", "", "epoll: %s",
+				   strerror(ENOMEM));
+	return 0;
+}
+
+static int32_t take_lifetime(struct immure_ask *a)
+{
+	struct immure_server *s = a->s;
+	const char *lifetime = "caller", *on_idle = "suspend", *name = NULL;
+	struct immure_meta *m = &s->meta;
+	int32_t r = immure_arg_string(a, "lifetime", &lifetime);
+
+	if (r == 0)
+		r = immure_arg_string(a, "on_idle", &on_idle);
+	if (r == 0)
+		r = immure_arg_string(a, "name", &name);
+	if (r == 0)
+		r = immure_arg_uint(a, "idle_ms", UINT32_MAX * 1000ULL, &m->idle_ms);
+	if (r == 0)
+		r = immure_arg_uint(a, "life_ms", UINT32_MAX * 1000ULL, &m->life_ms);
+	if (r == 0)
+		r = immure_arg_bool(a, "remove", &s->remove);
+	if (r < 0)
+		return r;
+	for (m->lifetime = 0; m->lifetime < IMMURE_LIFETIME_MAX; m->lifetime++)
+		if (strcmp(immure_lifetime_name(m->lifetime), lifetime) == 0)
+			break;
+	s->idle_stops = strcmp(on_idle, "stop") == 0;
+	if (m->lifetime == IMMURE_LIFETIME_MAX || (!s->idle_stops && strcmp(on_idle, "suspend") != 0))
+		return immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "lifetime",
+				       "lifetime is caller, detached or leased; on_idle suspend or stop");
+	if (name && !immure_name_valid(name))
+		return immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "name",
+				       "a name is a letter, then letters, digits, '_', '-' or '.', "
+				       "at most %d", IMMURE_NAME_MAX);
+	if (name)
+		memcpy(m->name, name, strlen(name) + 1);
+	s->idle_ms = m->idle_ms;
+	s->life_end_ms = m->life_ms ? immure_server_ms() + m->life_ms : 0;
+	return 0;
+}
+
+static int32_t take_labels(struct immure_ask *a)
+{
+	const struct immure_jsonr_value *labels = immure_jsonr_get(&a->json, a->root, "labels"), *v;
+	struct immure_meta *m = &a->s->meta;
+
+	if (labels && labels->type != IMMURE_JSON_OBJECT)
+		return immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "labels", "labels is an object");
+	for (v = immure_jsonr_first(&a->json, labels); v; v = immure_jsonr_after(&a->json, labels, v)) {
+		struct immure_label *l = &m->labels[m->labels_n];
+
+		if (v->type != IMMURE_JSON_STRING || !immure_label_valid(v->key, v->text) ||
+		    m->labels_n == IMMURE_LABELS_MAX)
+			return immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "labels", "%s: no label, or "
+					       "more than %d of them", v->key, IMMURE_LABELS_MAX);
+		memcpy(l->key, v->key, strlen(v->key) + 1);
+		memcpy(l->value, v->text, strlen(v->text) + 1);
+		m->labels_n++;
+	}
+	return 0;
+}
+
+int32_t immure_server_create(struct immure_server *s, struct immure_ask *a)
+{
+	const char *runtime = NULL;
+	int32_t r = take_lifetime(a);
+
+	if (!a->c->boss)
+		return immure_ask_fail(a, IMMURE_ERR_STATE, 0, "", "only who started this may create");
+	if (r == 0)
+		r = take_labels(a);
+	if (r == 0)
+		r = immure_arg_string(a, "runtime", &runtime);
+	if (r == 0 && (!runtime || runtime[0] != '/'))
+		r = immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "runtime", "no absolute runtime directory");
+	if (r == 0)
+		r = immure_book_create(s, runtime, &a->err);
+	if (r == 0)
+		immure_server_state(s, IMMURE_STATE_PREPARED, "");
+	if (r == 0)
+		r = immure_sealed_prepare(&s->sealed, &a->err);
+	if (r == 0)
+		r = start_init(s, &a->err);
+	if (r == 0)
+		r = immure_book_listen(s, &a->err);
+	if (r < 0) {
+		immure_sealed_kill(&s->sealed);
+		s->init_gone = true;
+		s->exit_status = 1;
+		return r;
+	}
+	s->creator = a->c;
+	s->creator_request = a->id;
+	return 0;
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(struct immure_server *s, struct immure_watch *w, uint32_t events)
+{
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(w->fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (si.ssi_signo == SIGTERM)
+		immure_server_stop(s, s->state == IMMURE_STATE_STOPPING ? 0 : 2000, "SIGTERM");
+}
+
+static void on_timer(struct immure_server *s, struct immure_watch *w, uint32_t events)
+{
+	uint64_t ticks;
+
+	(void)events;
+	(void)!read(w->fd, &ticks, sizeof(ticks)); /* only to empty it */
+	immure_life_tick(s);
+}
+
+static int prepare_loop(struct immure_server *s)
+{
+	struct sigaction plain = { .sa_handler = SIG_DFL };
+	sigset_t all, term;
+
+	sigfillset(&all);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	/* Nothing that a terminal or a parent's end sends concerns a session. */
+	if (sigprocmask(SIG_SETMASK, &all, NULL) < 0 || sigaction(SIGCHLD, &plain, NULL) < 0)
+		return -errno;
+	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	s->signals.fd = signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->timer.fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (s->epoll_fd < 0 || s->signals.fd < 0 || s->timer.fd < 0)
+		return -errno;
+	s->signals.ready = on_signal;
+	s->timer.ready = on_timer;
+	if (immure_server_watch(s, &s->signals, EPOLLIN) < 0 ||
+	    immure_server_watch(s, &s->timer, EPOLLIN) < 0)
+		return -ENOMEM;
+	/* Pages that are there when they are touched, and only those. */
+	s->packet = mmap(NULL, IMMURE_SERVE_PACKET + 1, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	s->values = mmap(NULL, IMMURE_SERVE_VALUES * sizeof(*s->values), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	s->scratch = mmap(NULL, IMMURE_SERVE_READ, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	return s->packet == MAP_FAILED || s->scratch == MAP_FAILED || (void *)s->values == MAP_FAILED ? -ENOMEM : 0;
+}
+
+static void on_gate(struct immure_server *s, struct immure_watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	immure_gatekeeper_step(s->sealed.gate);
+}
+
+/* Which descriptor it is changes with what the gatekeeper is doing; it is its own. */
+static void follow_gate(struct immure_server *s)
+{
+	int fd = immure_gatekeeper_fd(s->sealed.gate);
+
+	if (fd == s->gate.fd)
+		return;
+	if (s->gate.fd >= 0)
+		(void)immure_server_watch(s, &s->gate, 0); /* closed already: it is not watched */
+	s->gate = (struct immure_watch){ .fd = fd, .ready = on_gate };
+	if (fd >= 0)
+		(void)immure_server_watch(s, &s->gate, EPOLLIN); /* no memory: nothing gets out */
+}
+
+/* One event at a time: what one handler frees, no other event points to. */
+static void loop(struct immure_server *s)
+{
+	while (!s->init_gone || s->creator) {
+		struct epoll_event e;
+		int n;
+
+		follow_gate(s);
+		n = epoll_wait(s->epoll_fd, &e, 1, -1);
+
+		if (n < 0 && errno != EINTR)
+			break;
+		if (n == 1) {
+			struct immure_watch *w = e.data.ptr;
+
+			w->ready(s, w, e.events);
+		}
+		immure_client_bury(s);
+		if (s->init_pidfd.fd >= 0 && s->init_pidfd.events == 0 && !s->init_gone) {
+			/* Init is dead; its last words are in the socket or there are none. */
+			char c;
+
+			if (recv(s->init_sock.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+				s->init_gone = true;
+		}
+		if (s->init_gone && s->creator)
+			not_created(s, NULL);
+	}
+}
+
+static void tear_down(struct immure_server *s)
+{
+	struct immure_result *result = immure_result_new();
+	char left[4096] = "";
+
+	if (s->state != IMMURE_STATE_STOPPING)
+		immure_book_status(s, "");
+	immure_sealed_kill(&s->sealed);
+	s->init_sock.fd = s->init_pidfd.fd = -1; /* the sealed place's own */
+	immure_sealed_end(&s->sealed, NULL);
+	immure_server_state(s, IMMURE_STATE_EXITED, s->over_memory ? "limits.memory" : "");
+	/* What is still in the pipes is said, then how each command ended. */
+	for (struct immure_task *t = s->tasks; t; t = t->next) {
+		struct immure_init_reply killed = { .type = IMMURE_INIT_ENDED, .id = t->id,
+						    .status = SIGKILL };
+
+		if (t->started && !t->ended)
+			immure_task_reply(s, &killed, NULL);
+	}
+	immure_client_bury(s);
+	if (result)
+		immure_gatekeeper_finish(s->sealed.gate, result);
+	if (result && s->init_ready)
+		immure_watch_collect(s->plan, &s->sealed.since,
+				     s->plan->state_dir[0] ? s->plan->state_dir : NULL, result);
+	immure_result_free(result);
+	if (immure_sealed_done(&s->sealed, left, sizeof(left)) < 0)
+		s->exit_status = 1;
+	immure_book_end(s);
+	while (s->clients)
+		immure_client_drop(s, s->clients), immure_client_bury(s);
+	immure_task_done_all(s);
+	for (int i = 0; i < IMMURE_HANDLE_MAX; i++)
+		immure_close(&s->handle[i]);
+	for (int i = 0; i < IMMURE_INIT_LANES; i++)
+		immure_server_unwatch(s, &s->lanes[i].watch);
+	immure_server_unwatch(s, &s->listener);
+	immure_server_unwatch(s, &s->signals);
+	immure_server_unwatch(s, &s->timer);
+	immure_close(&s->epoll_fd);
+}
+
+int immure_session_serve(const struct immure_serve_options *o)
+{
+	struct immure_server *s = calloc(1, sizeof(*s));
+	int control = o->control_fd, r;
+
+	if (!s)
+		return 1;
+	s->plan = o->plan;
+	s->plan_data = o->plan_data;
+	s->plan_len = o->plan_len;
+	s->next_task = 1;
+	s->epoll_fd = -1;
+	s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
+	s->registry = (struct immure_registry)IMMURE_REGISTRY_INIT;
+	s->entry = (struct immure_entry)IMMURE_ENTRY_INIT;
+	for (int i = 0; i < IMMURE_HANDLE_MAX; i++)
+		s->handle[i] = -1;
+	for (int i = 0; i < IMMURE_INIT_LANES; i++)
+		s->lanes[i].watch.fd = -1;
+	immure_sealed_init(&s->sealed, o->plan);
+	s->sealed.egress = o->egress;
+	(void)setsid();      /* a group leader already: as good */
+	(void)!chdir("/");   /* or the caller's directory is kept busy for as long as we live */
+	r = prepare_loop(s);
+	if (r == 0)
+		r = immure_client_add(s, &control, true);
+	immure_close(&control);
+	if (r == 0)
+		loop(s);
+	tear_down(s);
+	r = r < 0 ? 1 : s->exit_status;
+	free(s);
+	return r;
+}

@@ -1,0 +1,464 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions that many commands run in, by the command line and by the protocol."""
+
+import base64
+import hashlib
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+import harness
+from sessions import Client, Session, closed, runtime
+
+everybody = pytest.mark.modes("root", "user", "nocgroup", "enosys")
+
+
+# ---- commands and their ends --------------------------------------------------
+
+
+@everybody
+def test_many_commands(site):
+    with Session(site, "--name", f"one{os.getpid()}", "--label", "for=tests") as s:
+        done = s.sh("echo out; echo err >&2; exit 7")
+        assert (done.code, done.out, done.err) == (7, b"out\n", b"err\n")
+        assert s.sh("cat", input=b"x" * 300000).out == b"x" * 300000
+        assert s.sh("kill -TERM $$").code == 128 + signal.SIGTERM
+        assert s.exec("no-such-command").code == 127
+        assert s.exec("/etc/passwd").code == 126
+        assert s.sh("sleep 30", flags=["--timeout", "100ms"]).code == 124
+        # What one leaves the next one finds: it is one place.
+        assert s.sh("echo kept > /tmp/file").code == 0
+        assert s.sh("cat /tmp/file").out == b"kept\n"
+        assert s.cli("inspect").text.count(f"name: one{os.getpid()}") == 1
+        assert s.json("inspect")["labels"] == {"for": "tests"}
+        # By name and by the beginning of the id as well.
+        assert site.call(site.immure, "exec", f"one{os.getpid()}", "--", "echo", "by name").out == b"by name\n"
+        assert site.call(site.immure, "run", "--session", s.id[:6], "--", "pwd").text.strip() == str(site.ws)
+
+
+def test_sealed_in_as_any_run(site):
+    with Session(site, "--deny", str(site.deny)) as s:
+        assert b"SECRET" not in s.sh(f"cat {site.deny}/secret {site.home}/.ssh/id_rsa").out
+        assert s.sh(f"echo x > {site.out}/new").code != 0
+        assert not (site.out / "new").exists()
+        assert s.sh("cat < /dev/tcp/127.0.0.1/1").code != 0
+        assert s.sh("grep Cap /proc/self/status").text.count("0000000000000000") == 5
+        assert "Seccomp:\t2" in s.sh("cat /proc/self/status").text
+        # The server's own descriptors, environment and processes are not there.
+        assert s.sh("ls /proc/self/fd").text.split() == ["0", "1", "2", "3"]
+        assert s.sh("echo /proc/[0-9]*").text.split()[0] == "/proc/1"
+        assert len(s.sh("echo /proc/[0-9]*").text.split()) <= 3
+
+
+def test_arguments_of_every_size(site):
+    with Session(site) as s:
+        big = "y" * 120000
+        assert s.exec("/usr/bin/printf", "%s", big).out == big.encode()
+        many = [str(i) for i in range(3000)]
+        assert s.exec("/bin/sh", "-c", "echo $#", "sh", *many).out == b"3000\n"
+        assert s.exec("/bin/sh", "-c", "echo \"$1\"", "sh", "a\nb\t\"\\ü").out == "a\nb\t\"\\ü\n".encode()
+
+
+def test_environment(site):
+    with Session(site, "--env", "FROM_POLICY=1", "--env", "LD_PRELOAD=/nonexistent") as s:
+        assert s.sh("echo $FROM_POLICY $MINE", flags=["--env", "MINE=2"]).out == b"1 2\n"
+        assert s.sh("echo $FROM_POLICY", flags=["-e", "FROM_POLICY=3"]).out == b"3\n"
+        refused = s.sh("true", flags=["-e", "BASH_ENV=/x"])
+        assert refused.code == 125 and "BASH_ENV" in refused.errors and "/x" not in refused.errors
+        # The policy set this one, so it may be set anew.
+        assert s.sh("echo $LD_PRELOAD", flags=["-e", "LD_PRELOAD="]).out == b"\n"
+        assert s.sh("pwd", flags=["--cwd", "/usr"]).out == b"/usr\n"
+        lost = s.sh("pwd", flags=["--cwd", "/nonexistent"])
+        assert lost.code == 125 and "/nonexistent" in lost.errors
+
+
+def test_killed_client_takes_its_command_along(site):
+    with Session(site) as s:
+        mark = site.ws / "mark"
+        process = site.spawn(site.immure, "exec", s.id, "--", "/bin/sh", "-c",
+                             "setsid sh -c 'echo $$ > mark; exec sleep 97' & sleep 98")
+        assert harness.until(lambda: mark.exists() and mark.read_text(), 10)
+        process.kill()
+        process.communicate()
+        assert harness.until(lambda: s.json("stats")["processes"] == 0, 5)
+
+
+def test_signals(site):
+    with Session(site) as s, s.connect() as c:
+        first = c.ask("exec", argv=["/bin/sh", "-c", "trap 'echo got; exit 5' USR1; while :; do sleep 0.05; done"])
+        other = c.ask("exec", argv=["/bin/sleep", "96"])
+        time.sleep(0.2)
+        assert c.ask("signal", exec=first["exec"], signal="USR1")["ok"]
+        exited, out, _ = c.collect(first["exec"])
+        assert exited["code"] == 5 and out == b"got\n"
+        assert [e["state"] for e in c.ask("execs")["execs"] if e["exec"] == other["exec"]] == ["running"]
+        assert c.ask("signal", signal=9, target="all")["ok"]
+        assert c.collect(other["exec"])[0]["signal"] == 9
+        assert c.ask("signal", exec=other["exec"], signal=9)["error"]["errno"] == 3
+        assert not c.ask("signal", exec=other["exec"], signal="NOSUCH")["ok"]
+
+
+def test_timeout_reaches_what_left_the_group(site):
+    with Session(site) as s, s.connect() as c:
+        exited, out, _ = c.run("/bin/sh", "-c", "setsid sleep 95 & echo $!; trap '' TERM; sleep 95; sleep 95",
+                               timeout_ms=200, grace_ms=200)
+        assert exited["timed_out"] and exited["signal"] == 9
+        assert harness.until(lambda: s.json("stats")["processes"] == 0, 5)
+
+
+# ---- streams ----------------------------------------------------------------
+
+
+@everybody
+def test_frames(site):
+    with Session(site) as s, s.connect() as c:
+        data = os.urandom(3_000_000)
+        (site.ws / "data").write_bytes(data)
+        started = c.ask("exec", argv=["/bin/sh", "-c", "cat data; echo end >&2"], capture="metadata")
+        cursor, got = 0, b""
+        while True:
+            e = c.receive()
+            if e["event"] == "exited":
+                break
+            piece = base64.b64decode(e["data"])
+            assert e["bytes"] == len(piece)
+            assert e["sha256"] == hashlib.sha256(piece).hexdigest()
+            if e["stream"] == "stdout":
+                assert e["cursor"] == cursor and not e["truncated"]
+                cursor += len(piece)
+                got += piece
+            else:
+                assert piece == b"end\n"
+        assert got == data
+        assert e["stdout"]["bytes"] == len(data)
+        assert e["stdout"]["sha256"] == hashlib.sha256(data).hexdigest()
+        assert e["stderr"]["bytes"] == 4 and e["exec"] == started["exec"]
+
+
+def test_slow_reader_holds_the_command_and_nobody_else(site):
+    with Session(site) as s, s.connect() as slow, s.connect() as other:
+        started = slow.ask("exec", argv=["/bin/sh", "-c", "head -c 20000000 /dev/zero; echo done > ended"])
+        time.sleep(0.5)
+        assert not (site.ws / "ended").exists()
+        assert other.run("/bin/echo", "quick")[1] == b"quick\n"
+        total, last = 0, None
+        while last != "exited":
+            e = slow.receive()
+            last = e["event"]
+            total += e.get("bytes", 0)
+        assert total == 20_000_000 and e["code"] == 0 and e["exec"] == started["exec"]
+
+
+def test_attach_replays_the_last_mebibyte(site):
+    with Session(site) as s:
+        number = int(s.sh("head -c 3000000 /dev/zero; echo tail; sleep 2; echo after", flags=["-d"]).out)
+        time.sleep(0.5)
+        with s.connect() as c:
+            assert c.ask("attach", exec=number)["ok"]
+            exited, out, _ = c.collect(number)
+        assert out.endswith(b"tail\nafter\n") and len(out) == (1 << 20) + len("after\n")
+        assert exited["stdout"]["bytes"] == 3000000 + len("tail\nafter\n")
+
+
+def test_capture_modes(site):
+    with Session(site) as s, s.connect() as c:
+        for mode, kept in (("off", b""), ("metadata", b""), ("content", b"0123456789" * 10), ("summary", None)):
+            exited, out, _ = c.run("/bin/sh", "-c", "for i in 0 1 2 3 4 5 6 7 8 9; do printf 0123456789; done",
+                                   capture=mode, capture_max=1000)
+            assert out == b"0123456789" * 10
+            assert ("stdout" in exited) == (mode != "off")
+            left = c.ask("output", exec=exited["exec"])
+            if kept is not None:
+                assert base64.b64decode(left["data"]) == kept
+            else:
+                assert exited["stdout"]["tail"] == "0123456789" * 10
+        long, _, _ = c.run("/bin/sh", "-c", "head -c 100000 /dev/zero; echo end", capture="content",
+                           capture_max=4096)
+        assert long["stdout"]["bytes"] == 100004
+        again = c.ask("output", exec=long["exec"], cursor=0)
+        assert again["truncated"] and again["lost"] == 100004 - 4096
+        kept = base64.b64decode(again["data"])
+        while again["bytes"]:  # the end of the ring is not the end of what is in it
+            again = c.ask("output", exec=long["exec"], cursor=again["cursor"] + again["bytes"])
+            kept += base64.b64decode(again["data"])
+        assert len(kept) == 4096 and kept.endswith(b"\0end\n")
+
+
+def test_input(site):
+    with Session(site) as s, s.connect() as c:
+        exited, out, _ = c.run("/bin/cat", stdin={"data": base64.b64encode(b"given").decode()})
+        assert out == b"given" and exited["code"] == 0
+        started = c.ask("exec", argv=["/bin/cat"], stdin="stream")
+        for piece in (b"a" * 40000, b"b" * 40000, b"c" * 40000):
+            assert c.ask("input", exec=started["exec"], data=base64.b64encode(piece).decode())["ok"]
+        assert c.ask("input", exec=started["exec"], eof=True)["ok"]
+        exited, out, _ = c.collect(started["exec"])
+        assert out == b"a" * 40000 + b"b" * 40000 + b"c" * 40000
+        with open(site.ws / "mine") as f:
+            assert c.run("/bin/cat", stdin={"fd": 0}, fds=[f.fileno()])[1] == b"mine\n"
+        directory = os.open(site.path, os.O_RDONLY)
+        refused = c.ask("exec", argv=["/bin/cat"], stdin={"fd": 0}, fds=[directory])
+        os.close(directory)
+        assert refused["error"]["errno"] == 21
+
+
+def test_terminal(site):
+    with Session(site) as s, s.connect() as c:
+        started = c.ask("exec", argv=["/bin/sh", "-c", "tty; stty size; read x; stty size; echo got $x"],
+                        pty={"rows": 30, "cols": 100})
+        time.sleep(0.3)
+        assert c.ask("resize", exec=started["exec"], rows=40, cols=120)["ok"]
+        assert c.ask("input", exec=started["exec"], data=base64.b64encode(b"word\n").decode())["ok"]
+        exited, out, _ = c.collect(started["exec"])
+        lines = out.replace(b"\r\n", b"\n").split(b"\n")
+        assert lines[0].startswith(b"/dev/pts/") and lines[1] == b"30 100"
+        assert b"40 120" in lines and b"got word" in lines and exited["code"] == 0
+
+
+def test_terminal_by_the_command_line(site):
+    with Session(site) as s:
+        master, slave = pty.openpty()
+        process = site.spawn(site.immure, "exec", "-t", s.id, "--", "/bin/sh", "-c",
+                             "stty size; read x; echo got $x; exit 9",
+                             stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        os.close(slave)
+        os.write(master, b"typed\r")
+        seen = b""
+        while b"got typed" not in seen:
+            assert select.select([master], [], [], 10)[0], seen
+            seen += os.read(master, 4096)
+        assert process.wait(10) == 9
+        os.close(master)
+
+
+# ---- asking twice -----------------------------------------------------------
+
+
+def test_idempotency_key(site):
+    with Session(site) as s, s.connect() as c, s.connect() as d:
+        line = ["/bin/sh", "-c", "echo once >> log; echo said; exit 3"]
+        first, out, _ = c.run(*line, key="k1", capture="content")
+        again, replayed, _ = d.run(*line, key="k1", capture="content")
+        assert first["exec"] == again["exec"] and again["code"] == 3
+        assert out == replayed == b"said\n"
+        assert (site.ws / "log").read_text() == "once\n"
+        other = c.ask("exec", argv=["/bin/true"], key="k1")
+        assert not other["ok"] and other["error"]["errno"] == 17
+
+
+# ---- life -------------------------------------------------------------------
+
+
+@everybody
+def test_freeze_and_thaw(site):
+    with Session(site) as s, s.connect() as c:
+        started = c.ask("exec", argv=["/bin/sh", "-c", "while :; do echo .; sleep 0.02; done"])
+        c.event("frame")
+        assert s.cli("freeze").code == 0 and s.cli("freeze").code == 0
+        assert s.json("inspect")["state"] == "FROZEN"
+        time.sleep(0.2)
+        c.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            while True:
+                c.receive()
+        c.socket.settimeout(20)
+        refused = s.sh("true")
+        assert refused.code == 125 and "frozen" in refused.errors
+        assert s.cli("thaw").code == 0
+        c.event("frame")
+        assert c.ask("signal", exec=started["exec"], signal="KILL")["ok"]
+
+
+def test_idle_sessions_are_suspended_and_woken(site):
+    with Session(site, "--idle-timeout", "300ms") as s:
+        assert harness.until(lambda: s.json("inspect")["state"] == "FROZEN", 5)
+        assert s.json("inspect")["suspended"] is True
+        assert s.sh("echo awake").out == b"awake\n"
+        assert s.json("inspect")["state"] == "RUNNING"
+        assert harness.until(lambda: s.json("inspect")["state"] == "FROZEN", 5)
+
+
+def test_leases_end(site):
+    for flags in (["--max-life", "300ms"], ["--idle-timeout", "300ms", "--on-idle", "stop"]):
+        made = site.call(site.immure, "create", "--json", "--rm", *flags)
+        where = runtime(site) / "sessions" / json.loads(made.out)["session"]
+        assert harness.until(lambda: not where.exists(), 8), flags
+
+
+def test_ps(site):
+    name = f"listed{os.getpid()}"
+    with Session(site, "--name", name) as s:
+        rows = json.loads(site.call(site.immure, "ps", "--json").out)
+        mine = [r for r in rows if r["session"] == s.id]
+        assert mine[0]["name"] == name and mine[0]["state"] == "RUNNING"
+        assert name in site.call(site.immure, "ps").text
+        taken = site.call(site.immure, "create", "--name", name)
+        assert taken.code == 125 and name in taken.errors
+    assert s.id not in site.call(site.immure, "ps", "--all").text
+
+
+def test_bad_names(site):
+    for name in ("../x", "a/b", "", "1abc", "x" * 64, "a\nb", "-x", "ä"):
+        assert site.call(site.immure, "create", "--name", name).code == 125, name
+    assert site.call(site.immure, "exec", "../x", "--", "true").code == 125
+    gone = site.call(site.immure, "exec", "nobody", "--", "true")
+    assert gone.code == 125 and "nobody" in gone.errors
+
+
+# ---- other people -----------------------------------------------------------
+
+
+def test_garbage_hurts_only_its_sender(site):
+    with Session(site) as s, s.connect() as good:
+        for junk in (b"\0", b"x" * 1000, b"{", b"[1,2]", b'"a"', b'{"op":"hello"', b"\xff\xfe", b"{}" * 10,
+                     b'{"id":1,"op":"hello","id":2}', b"[" * 5000):
+            with s.connect(hello=False) as bad:
+                bad.send(junk)
+                answer = bad.receive()
+                assert answer is None or answer["ok"] is False, junk
+        with s.connect(hello=False) as bad:
+            bad.send({"id": 1, "op": "exec", "argv": ["/bin/true"]})
+            assert bad.receive()["error"]["code"] == 8
+        with s.connect() as bad:
+            for wrong in ({"op": "nosuch"}, {"op": "exec"}, {"op": "exec", "argv": []},
+                          {"op": "exec", "argv": "ls"}, {"op": "exec", "argv": [1]},
+                          {"op": "exec", "argv": ["x"], "nosuch": 1}, {"op": "exec", "argv": ["a\0b"]},
+                          {"op": "exec", "argv": ["x"], "timeout_ms": -1},
+                          {"op": "exec", "argv": ["x"], "stdin": {"fd": 0}},
+                          {"op": "exec", "argv": ["x"], "stdin": {"fd": 99}},
+                          {"op": "exec", "argv": ["x"], "cwd": "relative"},
+                          {"op": "exec", "argv": ["x"], "env": {"A=B": "c"}},
+                          {"op": "exec", "argv": ["x"], "limits": {"nosuch": 1}},
+                          {"op": "attach", "exec": 12345}, {"op": "wait", "exec": -1},
+                          {"op": "create", "runtime": "/tmp"}, {"op": "input", "exec": 1}):
+                bad.number += 1
+                bad.send({"id": bad.number, **wrong})
+                answer = bad.receive()
+                assert answer["ok"] is False and answer["error"]["text"], wrong
+        assert good.run("/bin/echo", "well")[1] == b"well\n"
+
+
+def test_a_flood_hurts_only_its_sender(site):
+    with Session(site) as s, s.connect() as good:
+        silent = [s.connect(hello=False) for _ in range(200)]
+        assert good.run("/bin/echo", "well")[1] == b"well\n"
+        for client in silent:
+            client.socket.close()
+        with s.connect(hello=False) as bad:
+            bad.socket.setblocking(False)
+            with pytest.raises((BlockingIOError, BrokenPipeError, ConnectionResetError)):
+                while True:
+                    bad.socket.send(b'{"id":1,"op":"hello"}')
+        with s.connect() as bad:  # a packet with more descriptors than there may be
+            null = os.open("/dev/null", os.O_RDWR)
+            bad.send({"id": 9, "op": "inspect"}, [null] * 200)
+            os.close(null)
+            assert bad.receive()["ok"] is False
+        assert good.run("/bin/echo", "well")[1] == b"well\n"
+        before = len(os.listdir(f"/proc/{s.json('inspect')['supervisor_pid']}/fd"))
+        for _ in range(50):
+            with s.connect() as bad:
+                null = os.open("/dev/null", os.O_RDWR)
+                bad.send({"id": 9, "op": "inspect"}, [null] * 5)
+                os.close(null)
+        assert harness.until(lambda: len(os.listdir(
+            f"/proc/{s.json('inspect')['supervisor_pid']}/fd")) <= before, 5)
+
+
+def test_large_requests(site):
+    with Session(site) as s, s.connect() as c:
+        with pytest.raises(OSError):
+            c.socket.setsockopt(1, 7, 1 << 22)  # SO_SNDBUF
+            c.send(b" " * 100000)
+            assert c.receive()["ok"] is False
+            c.send({"id": 1, "op": "inspect"})
+            if c.receive() is None:
+                raise OSError
+        with s.connect() as d:
+            words = ["w" * 100] * 2000
+            request = json.dumps({"id": 5, "op": "exec", "argv": ["/bin/sh", "-c", "echo $#", "sh"] + words})
+            memfd = os.memfd_create("request", os.MFD_ALLOW_SEALING)
+            os.write(memfd, request.encode())
+            d.send({"id": 5, "op": "exec", "params": {"fd": 0}}, [memfd])
+            os.close(memfd)
+            assert d.receive()["ok"]
+            assert b"2000\n" in base64.b64decode(d.event("frame")["data"])
+            d.event("exited")
+            reader, writer = os.pipe()  # never ends: must not be read
+            d.send({"id": 6, "op": "exec", "params": {"fd": 0}}, [reader])
+            assert d.receive()["ok"] is False
+            os.close(reader)
+            os.close(writer)
+
+
+def test_many_callers_at_once(site):
+    with Session(site) as s:
+        wrong = []
+
+        def caller(k):
+            with s.connect() as c:
+                for i in range(40):
+                    exited, out, err = c.run("/bin/sh", "-c", f"echo {k}.{i}; echo e{k}.{i} >&2; exit {i}")
+                    if (exited["code"], out, err) != (i, f"{k}.{i}\n".encode(), f"e{k}.{i}\n".encode()):
+                        wrong.append((k, i, exited, out, err))
+
+        threads = [threading.Thread(target=caller, args=(k,)) for k in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert wrong == []
+
+
+def test_many_commands_at_once(site):
+    with Session(site) as s, s.connect() as c:
+        numbers = []
+        for i in range(300):
+            started = c.ask("exec", argv=["/bin/sleep", "60"], stdout="null", stderr="null")
+            assert started["ok"], (i, started)
+            numbers.append(started["exec"])
+            if i == 29:  # one connection follows so many streams, ends included
+                break
+        clients = [s.connect() for _ in range(9)]
+        for d in clients:
+            for _ in range(30):
+                assert d.ask("exec", argv=["/bin/sleep", "60"], stdout="null", stderr="null")["ok"]
+        assert s.json("stats")["execs_running"] == 300
+        assert c.ask("signal", signal="KILL", target="all")["ok"]
+        for n in numbers:
+            assert c.event("exited", n)["signal"] == 9
+        for d in clients:
+            d.socket.close()
+
+
+# ---- nothing is left --------------------------------------------------------
+
+
+def test_kill_of_the_server_leaves_no_process(site):
+    s = Session(site)
+    s.sh("sleep 94 >&- 2>&- & setsid sleep 94 >&- 2>&- & true")
+    pids = s.json("inspect")
+    os.kill(pids["supervisor_pid"], signal.SIGKILL)
+
+    def gone():
+        return not any(os.path.exists(f"/proc/{pids[k]}") for k in ("supervisor_pid", "init_pid"))
+
+    harness.descendants()
+    assert harness.until(lambda: harness.descendants() is not None and gone(), 5)
+    rows = json.loads(site.call(site.immure, "ps", "--json").out)
+    assert [r["alive"] for r in rows if r["session"] == s.id] == [False]
+    assert s.sh("true").code == 125
+    subprocess.run(["rm", "-rf", str(s.directory)], check=True)
+
+
+def test_kill_of_init_ends_the_session(site):
+    s = Session(site, "--rm")
+    os.kill(s.json("inspect")["init_pid"], signal.SIGKILL)
+    assert harness.until(lambda: not s.directory.exists(), 5)
