@@ -194,6 +194,16 @@ static bool parse(struct immure_facts *f, char *text, const char *key)
 	return !a->failed;
 }
 
+/* Filters look alike from outside. What was just asked of the kernel tells at least
+ * whether the answers were given under one that hides Landlock. */
+static bool agrees(const struct immure_facts *f)
+{
+	for (size_t i = 0; i < f->all_n; i++)
+		if (strcmp(f->all[i].name, "landlock") == 0)
+			return (f->all[i].ok == IMMURE_YES) == (f->landlock_abi > 0);
+	return false;
+}
+
 bool immure_cache_load(struct immure_facts *f)
 {
 	IMMURE_CLEANUP_FD int dir = open_dir(f, false);
@@ -206,6 +216,11 @@ bool immure_cache_load(struct immure_facts *f)
 	if (fd < 0 || !is_private(fd, S_IFREG) || immure_read_all(fd, CACHE_MAX, &text, &len) < 0 ||
 	    strlen(text) != len || !make_key(f, key) || !parse(f, text, key))
 		return false;
+	if (!agrees(f)) {
+		f->all = NULL;
+		f->all_n = 0;
+		return false;
+	}
 	immure_facts_conclude(f);
 	return true;
 }

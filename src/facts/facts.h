@@ -46,6 +46,7 @@ struct immure_fact_path {
 	uint32_t mode, uid, gid;
 	uint64_t dev, ino, nlink;
 	int errnum;        /* why it could not be examined, 0 = fine or absent */
+	bool closed;       /* its mode keeps us out already; see immure_facts_find_closed() */
 };
 
 /* The entries of a directory, but for . and .., in no order. */
@@ -150,6 +151,9 @@ int32_t immure_facts_examine_own(struct immure_facts *f, const struct immure_str
 				 struct immure_error **err);
 const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, const char *path);
 
+/* Finds out which of the paths examined so far neither reading nor passing through is
+ * permitted to us: what is denied there is denied already. Never for root. */
+void immure_facts_find_closed(struct immure_facts *f);
 /* The same for entries of directories; dirs live as long as f. A directory is
  * opened without following links. */
 int32_t immure_facts_list(struct immure_facts *f, const struct immure_strv *dirs,

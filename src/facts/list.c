@@ -133,6 +133,22 @@ static void look_up(struct immure_arena *a, struct immure_fact_listing *l)
 	}
 }
 
+void immure_facts_find_closed(struct immure_facts *f)
+{
+	if (f->uid == 0)
+		return;
+	for (size_t i = 0; i < f->paths_n; i++) {
+		struct immure_fact_path *p = &f->paths[i];
+
+		/* Asked of the kernel, because lists of access are not in the mode; and
+		 * only about what others own, who alone can open it to us. */
+		if (p->real && (p->type == 'f' || p->type == 'd') && p->uid != f->uid &&
+		    (p->mode & 004) == 0)
+			p->closed = faccessat(AT_FDCWD, p->real, R_OK, AT_EACCESS) < 0 &&
+				    faccessat(AT_FDCWD, p->real, X_OK, AT_EACCESS) < 0;
+	}
+}
+
 int32_t immure_facts_list(struct immure_facts *f, const struct immure_strv *dirs,
 			  struct immure_error **err)
 {

@@ -63,33 +63,72 @@ static int open_by_steps(const char *path)
 	return -ENAMETOOLONG;
 }
 
-static int add_rule(const struct immure_init *in, int ruleset, const struct immure_op *op)
+/* Rules come in the order of directories, many from one: it is kept open. */
+struct nearby {
+	int fd;
+	size_t len;
+	char path[PATH_MAX];
+};
+
+static int open_whole(const char *path)
 {
-	/* No links: the tree may be another session's as well, which could put one
-	 * where the plan saw a directory. */
+	int fd = immure_mount_open_host(path);
+
+	return fd == -ENOSYS || fd == -EPERM ? open_by_steps(path) : fd;
+}
+
+/* No links: the tree may be another session's as well, which could put one where the
+ * plan saw a directory. A link at the end is opened as what it is, of no use. */
+static int open_object(struct nearby *n, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	int fd;
+
+	if (!slash || !slash[1] || len == 0 || len >= sizeof(n->path))
+		return open_whole(path);
+	if (n->fd < 0 || n->len != len || memcmp(n->path, path, len) != 0) {
+		immure_close(&n->fd);
+		memcpy(n->path, path, len);
+		n->path[len] = '\0';
+		n->len = len;
+		n->fd = open_whole(n->path);
+		if (n->fd < 0)
+			return n->fd;
+	}
+	fd = openat(n->fd, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int add_rule(const struct immure_init *in, int ruleset, const struct immure_op *op,
+		    struct nearby *n)
+{
 	char buf[PATH_MAX];
 	const char *path = immure_init_place(in, op->dst, buf, sizeof(buf));
-	IMMURE_CLEANUP_FD int fd = immure_mount_open_host(path);
+	IMMURE_CLEANUP_FD int fd = open_object(n, path);
 	uint64_t rights = op->num[0];
 	struct stat st;
+	int r;
 
-	if (fd == -ENOSYS || fd == -EPERM)
-		fd = open_by_steps(path);
 	/* One that is skipped is one right less. */
 	if (fd < 0)
 		return op->flags & IMMURE_OPF_OPTIONAL ? 0 : fd;
+	r = immure_landlock_add_path(ruleset, fd, rights);
+	if (r != -EINVAL)
+		return r;
+	/* A directory's rights on something else. */
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (S_ISLNK(st.st_mode))
 		return op->flags & IMMURE_OPF_OPTIONAL ? 0 : -ELOOP;
-	if (!S_ISDIR(st.st_mode))
-		rights &= IMMURE_LANDLOCK_FS_ON_FILE;
-	return rights ? immure_landlock_add_path(ruleset, fd, rights) : 0;
+	rights &= IMMURE_LANDLOCK_FS_ON_FILE;
+	return rights && !S_ISDIR(st.st_mode) ? immure_landlock_add_path(ruleset, fd, rights) : 0;
 }
 
 static int fill(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset)
 {
 	const struct immure_plan *p = in->plan;
+	struct nearby near = { .fd = -1 };
 	int r = 0;
 
 	for (size_t i = 0; i < p->ops_n && r == 0; i++) {
@@ -103,9 +142,10 @@ static int fill(const struct immure_init *in, struct immure_init_step *step, int
 			*ret_ruleset = immure_landlock_create(op->num[1], op->num[3], op->num[2]);
 			r = *ret_ruleset < 0 ? *ret_ruleset : 0;
 		} else if (op->kind == IMMURE_OP_LANDLOCK_RULE) {
-			r = *ret_ruleset < 0 ? -EINVAL : add_rule(in, *ret_ruleset, op);
+			r = *ret_ruleset < 0 ? -EINVAL : add_rule(in, *ret_ruleset, op, &near);
 		}
 	}
+	immure_close(&near.fd);
 	return r;
 }
 

@@ -32,6 +32,8 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 	r = immure_plan_interest(p, f, &f->arena, &paths, err);
 	if (r == 0)
 		r = immure_facts_examine_own(f, &paths, err);
+	if (r == 0 && immure_plan_wants_listings(p, f))
+		immure_facts_find_closed(f);
 	if (r == 0)
 		r = immure_plan_listings(p, f, &f->arena, &dirs, err);
 	if (r == 0 && dirs.n)

@@ -245,13 +245,22 @@ static const char *check_native(const struct immure_plan *p, const unsigned int 
 	return NULL;
 }
 
+static bool has_open_gap(const struct immure_plan *p)
+{
+	for (size_t i = 0; i < p->gaps_n; i++)
+		if (!p->gaps[i].approved)
+			return true;
+	return false;
+}
+
 /* Without: Landlock is all that there is before files, and the filter beneath
  * closes what it does not look at. */
 static const char *check_bare(const struct immure_plan *p, const unsigned int *seen)
 {
 	const struct immure_op *calls = immure_plan_find(p, IMMURE_OP_SECCOMP);
 
-	if (seen[IMMURE_OP_LANDLOCK] != 1 || seen[IMMURE_OP_SESSION_DIR] != 1 ||
+	/* On a host without Landlock the plan is there to be read: it cannot be started. */
+	if ((seen[IMMURE_OP_LANDLOCK] != 1 && !has_open_gap(p)) || seen[IMMURE_OP_SESSION_DIR] != 1 ||
 	    seen[IMMURE_OP_IDMAP] != 1)
 		return "a stage that is missing or doubled";
 	if (seen[IMMURE_OP_NET_CLOSED] + seen[IMMURE_OP_NET_HOST] != 1)

@@ -196,7 +196,7 @@ int32_t immure_bare_compile(struct immure_compile *b)
 }
 
 /* Named, preferred, or what auto will come to. */
-static bool is_wanted(const struct immure_policy *p, const struct immure_facts *f)
+bool immure_plan_wants_listings(const struct immure_policy *p, const struct immure_facts *f)
 {
 	const char *name = p->backend ? p->backend : "auto";
 
@@ -215,7 +215,7 @@ int32_t immure_plan_listings(const struct immure_policy *p, const struct immure_
 	int32_t r;
 
 	*ret = (struct immure_strv){ 0 };
-	if (!is_wanted(p, f))
+	if (!immure_plan_wants_listings(p, f))
 		return 0;
 	r = immure_compile_points(&b);
 	if (r == 0)

@@ -66,6 +66,8 @@ static const struct mark *mark_of(const struct layout *l, const char *path)
 /* What a point means without mounts; false: nothing. */
 static bool meaning(const struct layout *l, const struct immure_point *pt, unsigned int *ret)
 {
+	const struct immure_fact_path *s;
+
 	/* Links stay what they are on the host, and lead where they lead there. */
 	if (pt->through || (pt->src && pt->kind != IMMURE_POINT_TEXT && strcmp(pt->src, pt->path) != 0))
 		return false;
@@ -85,6 +87,9 @@ static bool meaning(const struct layout *l, const struct immure_point *pt, unsig
 		return true;
 	case IMMURE_POINT_MASK:
 		*ret = 0;
+		s = immure_facts_path(l->b->f, pt->path);
+		if (s && s->closed)
+			return false; /* by its mode, for whoever the command is */
 		return !(pt->rank == IMMURE_RANK_TABLE && strcmp(pt->key, IMMURE_BARE_SOCKETS) == 0);
 	case IMMURE_POINT_TMPFS: /* private areas: what is there is the host's */
 	case IMMURE_POINT_DEV:

@@ -208,6 +208,9 @@ static int32_t sockets(struct immure_compile *b)
 		if (!immure_path_is_normal(path) || strcmp(path, "/") == 0 ||
 		    immure_path_is_under(path, "/proc"))
 			continue;
+		/* Nor does one bound through a descriptor, whose name there is gone. */
+		if (immure_path_is_under(path, "/proc"))
+			continue;
 		s = immure_facts_path(b->f, path);
 		if (!s)
 			r = mask(b, IMMURE_RANK_TABLE, path, true, true, "ipc (always)");

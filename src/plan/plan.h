@@ -172,6 +172,8 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 			     struct immure_arena *a, struct immure_strv *ret,
 			     struct immure_error **err);
 
+/* Whether it wants more than paths: closed ones and listings. */
+bool immure_plan_wants_listings(const struct immure_policy *p, const struct immure_facts *f);
 /* The directories whose entries the planner wants as well; the paths of the other
  * interest must be in the facts. Empty for most backends. */
 int32_t immure_plan_listings(const struct immure_policy *p, const struct immure_facts *f,

@@ -251,6 +251,23 @@ static void versions(void **unused)
 	}
 }
 
+/* What a file's mode denies already needs no rule; what one's own mode denies does. */
+static void closed_by_mode(void **unused)
+{
+	struct host h;
+
+	(void)unused;
+	fresh(&h);
+	(void)host_has(&h, "/opt/data", 'd');
+	host_has(&h, "/opt/data/key", 'f')->closed = true;
+	host_lists(&h, "/opt/data", "f:key", "f:open", NULL);
+	host_must(&h, "dev", BARE, "+files.deny=/opt/data/key", NULL);
+	assert_null(host_at(&h, "/opt/data/key", IMMURE_OP_WITHHELD));
+	assert_null(host_at(&h, "/opt/data/open", IMMURE_OP_LANDLOCK_RULE));
+	grants(&h, "/opt/data/new", READ);
+	host_done(&h);
+}
+
 /* Each loss has a name, and nothing else is a loss. */
 static void gaps_by_name(void **unused)
 {
@@ -336,6 +353,7 @@ int main(void)
 		cmocka_unit_test(protected_in_a_workspace),
 		cmocka_unit_test(too_much_is_refused),
 		cmocka_unit_test(many_rules_are_refused),
+		cmocka_unit_test(closed_by_mode),
 		cmocka_unit_test(versions),
 		cmocka_unit_test(gaps_by_name),
 		cmocka_unit_test(network_of_the_host),
