@@ -558,6 +558,7 @@ typedef struct immure_report immure_report;
 enum {
 	IMMURE_GC_DRY_RUN = 1 << 0, /* say what would be removed, remove nothing */
 	IMMURE_GC_FORCE = 1 << 1,   /* also sessions whose journal cannot be believed */
+	IMMURE_GC_ENDED = 1 << 2,   /* also the records of sessions that ended in order */
 };
 
 struct immure_gc_options {

@@ -17,7 +17,8 @@ int immure_cli_gc(int argc, char **argv)
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
 	options.env = f.policy.env;
-	options.flags = (f.dry_run ? IMMURE_GC_DRY_RUN : 0U) | (f.force ? IMMURE_GC_FORCE : 0U);
+	options.flags = (f.dry_run ? IMMURE_GC_DRY_RUN : 0U) | (f.force ? IMMURE_GC_FORCE : 0U) |
+			(f.ended ? IMMURE_GC_ENDED : 0U);
 	if (f.first < argc) {
 		immure_cli_say("gc: %s: takes options only", argv[f.first]);
 		status = IMMURE_EXIT_FAILED;

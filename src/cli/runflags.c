@@ -28,6 +28,7 @@ enum {
 	OPT_COMMAND,
 	OPT_DRY_RUN,
 	OPT_FORCE,
+	OPT_ENDED,
 	OPT_ACKNOWLEDGE,
 	OPT_STOP_TIME,
 	OPT_SESSION,
@@ -143,6 +144,8 @@ static const struct {
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
 	{ IMMURE_CLI_GC,
 	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
+	{ IMMURE_CLI_GC,
+	  { "ended", 0, NULL, "also the records of sessions that ended in order", NULL, OPT_ENDED } },
 	{ IMMURE_CLI_GC | IMMURE_CLI_RECLAIM,
 	  { "force", 0, NULL, "also where the journal was changed by somebody and cannot tell all",
 	    NULL, OPT_FORCE } },
@@ -343,6 +346,9 @@ static int take_option(void *ctx, int id, const char *value)
 		break;
 	case OPT_DRY_RUN:
 		f->dry_run = true;
+		break;
+	case OPT_ENDED:
+		f->ended = true;
 		break;
 	case OPT_FORCE:
 		f->force = true;

@@ -33,7 +33,7 @@ struct immure_runflags {
 	bool prove;
 	bool trace_time;
 	bool quiet;
-	bool dry_run, force, acknowledge;    /* gc, reclaim */
+	bool dry_run, force, ended, acknowledge; /* gc, reclaim */
 	uint64_t stop_ms;                    /* --stop-time; 0 = not given */
 	int argc;                            /* as given to the command */
 	char **argv;

@@ -71,7 +71,7 @@ int32_t immure_gc(const struct immure_gc_options *options, immure_report **ret, 
 
 	if (r == 0 && !ret)
 		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "ret", "no place for the report");
-	if (r == 0 && (o.flags & ~(uint32_t)(IMMURE_GC_DRY_RUN | IMMURE_GC_FORCE)))
+	if (r == 0 && (o.flags & ~(uint32_t)(IMMURE_GC_DRY_RUN | IMMURE_GC_FORCE | IMMURE_GC_ENDED)))
 		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "flags", "unknown flags");
 	if (r == 0)
 		r = immure_facts_places(o.env, &places, err);
@@ -83,6 +83,7 @@ int32_t immure_gc(const struct immure_gc_options *options, immure_report **ret, 
 			.state_dir = places->state_dir,
 			.dry_run = o.flags & IMMURE_GC_DRY_RUN,
 			.force = o.flags & IMMURE_GC_FORCE,
+			.ended = o.flags & IMMURE_GC_ENDED,
 			.grace_ms = o.grace_ms,
 		};
 

@@ -83,6 +83,11 @@ static bool open_dead(struct run *run, const char *id, struct immure_remains *re
 		return false;
 	if (r == 0)
 		r = immure_remains_open(&e, !run->gc->dry_run, ret);
+	if (r == 0 && !run->gc->ended && immure_remains_sealed(ret)) {
+		run->report->ended++;
+		immure_remains_done(ret);
+		return false;
+	}
 	if (r == 0)
 		return true;
 	immure_entry_done(&e);

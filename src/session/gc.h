@@ -14,6 +14,7 @@ struct immure_gc {
 	const char *state_dir;  /* notes of one-shot runs; NULL = none */
 	bool dry_run;
 	bool force;             /* also entries whose journal cannot be believed */
+	bool ended;             /* also the records of sessions that ended in order */
 	uint32_t grace_ms;      /* how long to wait for what was killed; 0 = 2000 */
 };
 

@@ -91,6 +91,20 @@ void immure_remains_done(struct immure_remains *m)
 	immure_entry_done(&m->entry);
 }
 
+bool immure_remains_sealed(const struct immure_remains *m)
+{
+	struct immure_status status;
+
+	if (m->journal_error != 0 || immure_entry_status(&m->entry, &status) < 0 ||
+	    strcmp(status.state, "SEALED") != 0)
+		return false;
+	for (size_t i = 0; i < m->standing_n; i++)
+		if (m->standing[i].kind != IMMURE_JK_SESSION && m->standing[i].kind != IMMURE_JK_TICKET &&
+		    m->standing[i].kind != IMMURE_JK_OWN_DIR)
+			return false;
+	return true;
+}
+
 /* ---- kill ---- */
 
 static bool is_process(const struct immure_standing *s, struct immure_procid *ret)

@@ -33,6 +33,8 @@ struct immure_remains {
 /* Takes e over. lock: become its keeper; else (dry run) only look. 0, or -EAGAIN when
  * somebody keeps it, -ENOENT when there is no lock: half-made, or gone. */
 int immure_remains_open(struct immure_entry *e, bool lock, struct immure_remains *ret);
+/* It ended in order, and is kept on record for whoever wants to know. */
+bool immure_remains_sealed(const struct immure_remains *m);
 void immure_remains_kill(struct immure_remains *m, uint32_t grace_ms);
 /* True when nothing is left. */
 bool immure_remains_clear(struct immure_remains *m, const struct immure_gc *gc,

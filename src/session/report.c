@@ -85,8 +85,8 @@ void immure_report_text(const struct immure_report *r, struct immure_buf *out)
 		}
 		immure_buf_putc(out, '\n');
 	}
-	immure_buf_printf(out, "%u dead, %u alive; %u %s, %u kept, %u failed in %llu.%03llu ms\n",
-			  r->sessions, r->alive, r->count[IMMURE_FATE_REMOVED],
+	immure_buf_printf(out, "%u dead, %u ended, %u alive; %u %s, %u kept, %u failed in %llu.%03llu ms\n",
+			  r->sessions, r->ended, r->alive, r->count[IMMURE_FATE_REMOVED],
 			  r->dry_run ? "to remove" : "removed", r->count[IMMURE_FATE_KEPT],
 			  r->count[IMMURE_FATE_FAILED], (unsigned long long)(r->wall_us / 1000),
 			  (unsigned long long)(r->wall_us % 1000));
@@ -105,6 +105,7 @@ void immure_report_json(const struct immure_report *r, struct immure_buf *out)
 	immure_jsonw_object(&w, NULL);
 	immure_jsonw_bool(&w, "dry_run", r->dry_run);
 	immure_jsonw_uint(&w, "dead", r->sessions);
+	immure_jsonw_uint(&w, "ended", r->ended);
 	immure_jsonw_uint(&w, "alive", r->alive);
 	for (unsigned int f = 0; f < IMMURE_FATE_MAX; f++)
 		immure_jsonw_uint(&w, immure_fate_name((enum immure_fate)f), r->count[f]);

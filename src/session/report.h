@@ -26,6 +26,7 @@ struct immure_report_item {
 struct immure_report {
 	bool dry_run, failed; /* failed: out of memory, items are missing */
 	uint32_t sessions, alive; /* dead ones cleaned up; living ones left alone */
+	uint32_t ended;           /* ended in order, and only on record: left alone */
 	uint32_t repair_needed;   /* sessions of which something is left */
 	uint32_t count[IMMURE_FATE_MAX];
 	uint64_t wall_us;

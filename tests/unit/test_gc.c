@@ -508,6 +508,43 @@ static void living_ones_are_left_alone(void **ctx)
 	immure_registry_done(&r);
 }
 
+/* The record of one that ended in order is kept, unless it left something. */
+static void ended_in_order(void **ctx)
+{
+	struct immure_status status = { .state = "SEALED" };
+	struct immure_registry r;
+	struct immure_journal j;
+	struct immure_entry e = dead_entry(&r, &j);
+	struct immure_report rep;
+	uint64_t seq;
+
+	(void)ctx;
+	assert_int_equal(immure_journal_intent(&j, IMMURE_JK_SESSION, e.id, NULL, &seq), 0);
+	assert_int_equal(immure_entry_set_status(&e, &status), 0);
+	immure_journal_done(&j);
+	immure_entry_done(&e);
+	run_gc(&rep);
+	assert_int_equal(rep.ended, 1);
+	assert_int_equal(rep.sessions + rep.count[IMMURE_FATE_REMOVED], 0);
+	immure_report_done(&rep);
+	gc.ended = true;
+	run_gc(&rep);
+	assert_int_equal(rep.sessions, 1);
+	immure_report_done(&rep);
+	gc.ended = false;
+	immure_registry_done(&r);
+	e = dead_entry(&r, &j);
+	assert_int_equal(immure_journal_intent(&j, IMMURE_JK_CGROUP, "/sys/fs/cgroup/immure-1-1", NULL, &seq), 0);
+	assert_int_equal(immure_entry_set_status(&e, &status), 0);
+	immure_journal_done(&j);
+	immure_entry_done(&e);
+	run_gc(&rep);
+	assert_int_equal(rep.sessions, 1);
+	assert_int_equal(rep.ended, 0);
+	immure_report_done(&rep);
+	immure_registry_done(&r);
+}
+
 /* A journal that was changed is not obeyed past that point, and not forgotten. */
 static void changed_journal(void **ctx)
 {
@@ -599,6 +636,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(numbers_do_not_fool_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_do_not_fool_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(living_ones_are_left_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(ended_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(changed_journal, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_hundred, setup, teardown),
 	};
