@@ -14,8 +14,6 @@ import stat
 import subprocess
 import time
 
-import pytest
-
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("IMMURE_BUILD", TOP / "build"))
 USER = f"immure-t{os.getpid()}"

@@ -65,6 +65,8 @@ class Client:
         return [int(v) / 1000 for v in self.ask(order).split()]
 
     def end(self):
+        if self.process.returncode is not None:
+            return
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:
@@ -196,10 +198,18 @@ def rounds(clients, count, order):
     for i in range(count + 1):
         for j in range(len(clients)):
             one = clients[(i + j) % len(clients)]
-            values = one.take(order)
+            if one.process.returncode is not None:
+                continue
+            try:
+                values = one.take(order)
+            except Left as why:
+                if one.name in ("direct", "immure"):
+                    sys.exit("bench: network: %s: %s" % (one.name, why))
+                print("  left out from here: %s: %s" % (one.name, why))
+                continue
             if i:  # the first warms up
                 out[one.name] += values
-    return out
+    return {name: values for name, values in out.items() if values}
 
 
 def table(bench, title, unit, samples, value=lambda us: us):
@@ -268,8 +278,9 @@ def names(place, clients):
     for i in range(5 if place.bench.quick else 60):
         for j in range(len(clients)):
             one = clients[(i + j) % len(clients)]
-            out[one.name] += one.take("dns www.example.net")
-    return out
+            if one.process.returncode is None:
+                out[one.name] += one.take("dns www.example.net")
+    return {name: values for name, values in out.items() if values}
 
 
 def network(bench):

@@ -77,10 +77,11 @@ def half(act, answer):
         sender = threading.Thread(target=lambda: (sock.sendall(data),
                                                   sock.shutdown(socket.SHUT_WR)))
         sender.start()
-        got = b""
+        parts = []
         while block := sock.recv(1 << 16):
-            got += block
+            parts.append(block)
         sender.join()
+        got = b"".join(parts)
         answer["got"] = len(got)
         if got != data:
             raise OSError(errno.EIO, "other bytes came back")
