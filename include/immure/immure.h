@@ -226,6 +226,11 @@ IMMURE_API int32_t immure_plan_gap(const immure_plan *plan, uint64_t index,
 IMMURE_API int32_t immure_plan_check(const immure_plan *plan, immure_error **err);
 IMMURE_API int32_t immure_plan_print(const immure_plan *plan, int32_t json, char **ret,
 				     immure_error **err);
+/* What the plan's backend starts from on a platform that is not this one: the
+ * profile of seatbelt, the launch contract (JSON) of vz, wsl2 and remote. A plan
+ * with gaps is rendered as well; it may not be started. UNSUPPORTED for backends
+ * that have no such thing. */
+IMMURE_API int32_t immure_plan_render(const immure_plan *plan, char **ret, immure_error **err);
 /* The sealed form, for another process to apply. Free with free(). */
 IMMURE_API int32_t immure_plan_seal(const immure_plan *plan, void **ret, uint64_t *ret_len,
 				    immure_error **err);

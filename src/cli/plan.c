@@ -20,7 +20,8 @@ static int print_plan(const struct immure_runflags *f, immure_policy *policy,
 
 	if (immure_plan_create(policy, &options, &plan, err) < 0)
 		return IMMURE_EXIT_FAILED;
-	if (immure_plan_print(plan, f->json, &text, err) < 0) {
+	if ((f->render ? immure_plan_render(plan, &text, err)
+		       : immure_plan_print(plan, f->json, &text, err)) < 0) {
 		status = IMMURE_EXIT_FAILED;
 	} else {
 		status = immure_cli_print(text);

@@ -49,6 +49,7 @@ enum {
 	OPT_GRACE,
 	OPT_EXEC,
 	OPT_SIGNAL,
+	OPT_RENDER,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -85,6 +86,9 @@ static const struct {
 	  { "trace-time", 0, NULL, "print where the time went", NULL, OPT_TRACE_TIME } },
 	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE | IMMURE_CLI_WRAP,
 	  { "quiet", 'q', NULL, "print errors only, no notices", NULL, OPT_QUIET } },
+	{ IMMURE_CLI_PLAN,
+	  { "render", 0, NULL, "print what the backend starts from on its own platform", NULL,
+	    OPT_RENDER } },
 	{ IMMURE_CLI_SHELL,
 	  { "command", 'c', "COMMAND", "let the shell run this; further arguments are its $0, $1 ...",
 	    NULL, OPT_COMMAND } },
@@ -337,6 +341,9 @@ static int take_option(void *ctx, int id, const char *value)
 		break;
 	case OPT_VERSION:
 		f->version = value;
+		break;
+	case OPT_RENDER:
+		f->render = true;
 		break;
 	case OPT_COMMAND:
 		f->command = value;

@@ -30,6 +30,7 @@ struct immure_runflags {
 	const char *wrong;                   /* while parsing: what is wrong with a value */
 	uint64_t self_n;                     /* settings at the end that protect this program */
 	bool json;
+	bool render;                         /* --render */
 	bool prove;
 	bool trace_time;
 	bool quiet;

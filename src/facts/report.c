@@ -4,6 +4,7 @@
  * or was not asked (evidence: configured, and the launch then finds out). One
  * "no" leaves the dimension where it was. */
 #include "facts/internal.h"
+#include "facts/report_elsewhere.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -289,7 +290,7 @@ static const char *why_not_built(const struct immure_facts *f, struct immure_are
 				 const char *backend)
 {
 	const char *kvm = f->kvm == IMMURE_YES ? "KVM works" : "no KVM";
-	const char *host = "; needs another operating system";
+	const char *host = "";
 
 	if (strcmp(backend, "oci") == 0)
 		host = host_offers(f, a, program_path(f, "crun") ? "crun" : "runc", "");
@@ -317,6 +318,7 @@ size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 		{ "seatbelt", "sandbox", NULL },
 		{ "vz", "lightweight_vm", NULL },
 		{ "wsl2", "lightweight_vm", NULL },
+		{ "remote", "remote_sandbox", NULL },
 	};
 	const size_t n = sizeof(backends) / sizeof(backends[0]);
 	struct immure_backend_report *r = immure_arena_alloc(a, n * sizeof(*r));
@@ -330,7 +332,7 @@ size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 		r[i].remedy = "";
 		if (backends[i].report)
 			backends[i].report(f, a, &r[i]);
-		else
+		else if (!immure_report_elsewhere(&r[i]))
 			r[i].why = why_not_built(f, a, backends[i].name);
 		local_trust(&r[i]);
 	}

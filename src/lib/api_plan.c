@@ -5,6 +5,7 @@
 #include "facts/facts.h"
 #include "lib/options.h"
 #include "plan/plan.h"
+#include "plan/render.h"
 #include "policy/policy.h"
 
 /* more: IMMURE_FACTS_KEPT, with IMMURE_FACTS_ANEW, or 0. */
@@ -197,6 +198,28 @@ int32_t immure_plan_print(const immure_plan *plan, int32_t json, char **ret, imm
 				   "plan: out of memory");
 	*ret = text;
 	return 0;
+}
+
+int32_t immure_plan_render(const immure_plan *plan, char **ret, immure_error **err)
+{
+	bool known;
+	char *text;
+
+	if (!plan || !ret)
+		return no_plan(err);
+	text = immure_plan_artefact(plan, &known);
+	if (text) {
+		*ret = text;
+		return 0;
+	}
+	if (known)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "plan", "", "plan: out of memory");
+	(void)immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "plan", "backend",
+			  "backend %s: there is nothing to render: immure itself applies its plans",
+			  plan->backend);
+	if (err && *err)
+		immure_error_set_hint(*err, "backend: seatbelt, vz, wsl2 or remote");
+	return -IMMURE_ERR_UNSUPPORTED;
 }
 
 int32_t immure_plan_seal(const immure_plan *plan, void **ret, uint64_t *ret_len,

@@ -7,6 +7,7 @@
 #include "base/path.h"
 #include "kernel/landlock.h"
 #include "kernel/netplumb.h"
+#include "plan/render.h"
 #include "plan/seal.h"
 #include "policy/netrule.h"
 
@@ -285,6 +286,8 @@ const char *immure_plan_check_whole(const struct immure_plan *p)
 	unsigned int seen[IMMURE_OP_MAX] = { 0 };
 	const char *wrong;
 
+	if (immure_elsewhere_is(p->backend)) /* nothing here may apply it */
+		return "for another platform";
 	for (size_t i = 0; i < p->ops_n; i++)
 		seen[p->ops[i].kind]++;
 	for (size_t i = 0; i < sizeof(once); i++)

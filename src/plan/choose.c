@@ -124,7 +124,7 @@ static int32_t choose(struct choice *c, struct immure_plan **ret, struct immure_
 			pass_over(c, prefer->v[i], "not built in this version");
 	}
 	for (size_t i = 0; i < immure_planners_n && r == 0 && !*ret; i++)
-		if (!immure_strv_has(prefer, immure_planners[i].name))
+		if (!immure_planners[i].by_name && !immure_strv_has(prefer, immure_planners[i].name))
 			r = try_one(c, &immure_planners[i], ret, err);
 	if (r < 0 || *ret)
 		return r;

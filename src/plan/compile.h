@@ -191,6 +191,7 @@ int32_t immure_compile_bwrap(struct immure_compile *b);     /* bwrap.c: after al
 struct immure_planner {
 	const char *name;
 	int32_t (*compile)(struct immure_compile *b);
+	bool by_name; /* auto never chooses it */
 };
 extern const struct immure_planner immure_planners[];
 extern const size_t immure_planners_n;

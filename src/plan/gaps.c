@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "plan/compile.h"
+#include "plan/render.h"
 #include "plan/require.h"
 
 void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
@@ -112,6 +113,7 @@ int32_t immure_compile_gaps(struct immure_compile *b)
 	gap_backend(b);
 	if (strcmp(b->report->backend, "native") == 0)
 		gap_facts(b);
+	immure_elsewhere_gaps(b);
 	gap_files(b);
 	immure_compile_network_gaps(b);
 	for (size_t i = 0; i < b->p->secrets_n; i++)

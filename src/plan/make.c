@@ -9,6 +9,7 @@
 
 #include "base/path.h"
 #include "plan/bare.h"
+#include "plan/render.h"
 
 static bool simple(struct immure_compile *b, enum immure_op_kind kind)
 {
@@ -127,9 +128,13 @@ static int32_t by_bubblewrap(struct immure_compile *b)
 }
 
 const struct immure_planner immure_planners[] = {
-	{ "native", compile },
-	{ "bwrap", by_bubblewrap },
-	{ "landlock", compile },
+	{ "native", compile, false },
+	{ "bwrap", by_bubblewrap, false },
+	{ "landlock", compile, false },
+	{ "seatbelt", immure_elsewhere_compile, true },
+	{ "vz", immure_elsewhere_compile, true },
+	{ "wsl2", immure_elsewhere_compile, true },
+	{ "remote", immure_elsewhere_compile, true },
 };
 const size_t immure_planners_n = sizeof(immure_planners) / sizeof(immure_planners[0]);
 

@@ -541,8 +541,8 @@ const struct immure_key immure_keys[] = {
 	{
 		KEY("backend"), .type = IMMURE_KEY_CHOICE, .offset = AT(backend),
 		.names = NAMES("auto", "native", "landlock", "bwrap", "microvm", "firecracker", "oci",
-			       "seatbelt", "vz", "wsl2"),
-		.choices = "auto|native|landlock|bwrap|microvm|firecracker|oci|seatbelt|vz|wsl2",
+			       "seatbelt", "vz", "wsl2", "remote"),
+		.choices = "auto|native|landlock|bwrap|microvm|firecracker|oci|seatbelt|vz|wsl2|remote",
 		.fallback = "auto", .tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "backend", .argument = "NAME",
 		.help = "what enforces the policy",

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/jsonw.h"
+#include "base/parse.h"
 #include "policy/checks.h"
 #include "policy/env.h"
 #include "policy/file.h"
@@ -91,6 +92,22 @@ static bool is_utf8(const char *s)
 	return true;
 }
 
+/* A name stands once in a map. */
+static void drop_variable(struct immure_import *im, const char *value)
+{
+	size_t n = strcspn(value, "=");
+
+	for (size_t i = 0; i < im->values_n; i++) {
+		const char *old = im->values[i].value;
+
+		if (strcmp(im->values[i].key, "environment.set") == 0 && old &&
+		    strncmp(old, value, n) == 0 && old[n] == '=') {
+			immure_import_drop(im, "environment.set", old);
+			return;
+		}
+	}
+}
+
 static void put(struct immure_import *im, const char *key, const char *value, bool limits,
 		bool append, size_t line, const char *from)
 {
@@ -102,6 +119,8 @@ static void put(struct immure_import *im, const char *key, const char *value, bo
 		return;
 	if (!immure_key_appends(k)) /* of two values for one key the later counts, as with them */
 		immure_import_drop(im, key, NULL);
+	if (k->type == IMMURE_KEY_ENV && value)
+		drop_variable(im, value);
 	if (value && !is_utf8(value))
 		r = immure_complain(&c, "not UTF-8");
 	else if (immure_key_appends(k) && im->values_n >= IMMURE_IMPORT_VALUES_MAX)
@@ -184,7 +203,11 @@ static const char *section_of(const char *key, size_t *ret_len)
 
 static void put_scalar(struct immure_buf *out, const struct immure_key *k, const char *value)
 {
-	if (k->type == IMMURE_KEY_BOOL || k->type == IMMURE_KEY_COUNT || k->type == IMMURE_KEY_MILLI)
+	uint64_t n;
+
+	if (k->type == IMMURE_KEY_COUNT && immure_parse_u64(value, &n) == 0) /* "007" is no JSON */
+		immure_buf_printf(out, "%llu", (unsigned long long)n);
+	else if (k->type == IMMURE_KEY_BOOL || k->type == IMMURE_KEY_MILLI)
 		immure_buf_puts(out, value);
 	else
 		immure_json_quote(out, value, strlen(value));
