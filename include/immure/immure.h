@@ -256,6 +256,12 @@ struct immure_wrap_options {
 	const char *program;   /* path of the immure program, absolute; NULL: the installed one */
 	uint32_t flags;        /* IMMURE_WRAP_* */
 	uint32_t reserved;
+	/* A session that was prepared (immure_session_create()), by name or id: the
+	 * command runs in it, its policy counts, and policy must be NULL. */
+	const char *session;
+	/* NAME=value, NULL-terminated: what immure needs of the environment to find the
+	 * session: XDG_RUNTIME_DIR, XDG_STATE_HOME, HOME. May be NULL. */
+	const char *const *where;
 };
 enum {
 	IMMURE_WRAP_QUIET = 1, /* no notices on standard error, errors only */
@@ -265,8 +271,8 @@ enum {
  * how to start an argv. A pure function of its arguments: nothing is opened or
  * started, and it may be called for every command. The policy is carried in the
  * arguments, with its version, and is refused at the start if it came out
- * different. Wrapping what the same call returned changes nothing. Errors:
- * INVALID; UNSUPPORTED for a policy that arguments cannot carry (secrets). */
+ * different. Wrapping what the same call returned changes nothing. With a session
+ * no sandbox is made for each command. Errors: INVALID; UNSUPPORTED for a policy that arguments cannot carry (secrets). */
 IMMURE_API int32_t immure_wrap(const immure_policy *policy,
 			       const struct immure_wrap_options *options, immure_wrapped **ret,
 			       immure_error **err);
@@ -276,7 +282,8 @@ IMMURE_API const char *const *immure_wrapped_argv(const immure_wrapped *wrapped)
 /* NAME=value, NULL-terminated: what must be in the environment of that argv.
  * Nothing has to be, in this version: it would not survive every runner. */
 IMMURE_API const char *const *immure_wrapped_env(const immure_wrapped *wrapped);
-/* Version of the policy with this workspace and environment, as carried. */
+/* Version of the policy with this workspace and environment, as carried; "" for a
+ * session's, which has its own. */
 IMMURE_API const char *immure_wrapped_policy_version(const immure_wrapped *wrapped);
 
 /* ---- running ---- */

@@ -95,7 +95,7 @@ static const struct {
 	{ IMMURE_CLI_WRAP,
 	  { "format", 0, "FORMAT", "how to print: words for a shell, JSON, words that each end in "
 	    "NUL, or a program", "shell|json|nul|script", OPT_FORMAT } },
-	{ IMMURE_CLI_RUN,
+	{ IMMURE_CLI_RUN | IMMURE_CLI_WRAP,
 	  { "session", 0, "SESSION", "run it in this living session, whose policy counts", NULL,
 	    OPT_SESSION } },
 	{ IMMURE_CLI_CREATE,

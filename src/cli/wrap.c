@@ -118,6 +118,64 @@ static int print(const char *format, const immure_wrapped *w)
 	return status;
 }
 
+static int finish(const struct immure_runflags *f, immure_policy *policy,
+		  const struct immure_wrap_options *o, struct immure_error **err)
+{
+	const char *format = f->json ? "json" : f->format ? f->format : "shell";
+	immure_wrapped *w = NULL;
+	int status = IMMURE_EXIT_FAILED;
+
+	if (immure_wrap(policy, o, &w, err) == 0)
+		status = print(format, w);
+	immure_wrapped_free(w);
+	return status;
+}
+
+/* For a session that is there already: what can be given is the command's
+ * directory and environment. */
+static int for_session(const struct immure_runflags *f, struct immure_error **err)
+{
+	static const char *const names[] = { "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME" };
+	const char **env = calloc(f->policy.settings_n + 1, sizeof(*env));
+	char where[3][PATH_MAX + 20], program[PATH_MAX];
+	const char *found[4] = { NULL };
+	struct immure_wrap_options o = {
+		.size = sizeof(o), .argv = (const char *const *)f->argv + f->first, .env = env,
+		.cwd = f->cwd, .program = launcher(program), .session = f->session.session,
+		.where = found,
+	};
+	bool given = f->policy.profile || f->policy.file || f->policy.workspace || f->policy.flags ||
+		     f->quiet;
+	size_t n = 0, at = 0;
+	int status = IMMURE_EXIT_FAILED;
+
+	for (uint64_t i = 0; env && i < f->policy.settings_n; i++) {
+		if (!strcmp(f->policy.settings[i].key, "+environment.set"))
+			env[n++] = f->policy.settings[i].value;
+		else
+			given = true;
+	}
+	for (size_t i = 0; geteuid() && i < 3; i++) { /* root's are at their own places */
+		const char *value = getenv(names[i]);
+
+		if (value && value[0] == '/' &&
+		    snprintf(where[at], sizeof(where[0]), "%s=%s", names[i], value) <
+			    (int)sizeof(where[0])) {
+			found[at] = where[at];
+			at++;
+		}
+	}
+	if (!env)
+		immure_cli_say("out of memory");
+	else if (given)
+		immure_cli_say("wrap: --session: the policy is the session's; only --cwd and --env can "
+			       "be given with it");
+	else
+		status = finish(f, NULL, &o, err);
+	free(env);
+	return status;
+}
+
 static int wrap(const struct immure_runflags *f, struct immure_error **err)
 {
 	static const char *const shell[] = { "/bin/sh", NULL };
@@ -135,9 +193,10 @@ static int wrap(const struct immure_runflags *f, struct immure_error **err)
 		.flags = f->quiet ? IMMURE_WRAP_QUIET : 0,
 	};
 	immure_policy *policy = NULL;
-	immure_wrapped *w = NULL;
 	int status = IMMURE_EXIT_FAILED;
 
+	if (f->session.session)
+		return for_session(f, err);
 	if (f->policy.workspace)
 		o.workspace = realpath(f->policy.workspace, workspace) ? workspace :
 									 f->policy.workspace;
@@ -145,10 +204,8 @@ static int wrap(const struct immure_runflags *f, struct immure_error **err)
 	if (script && o.argv[0][0] == '/' &&
 	    snprintf(set, sizeof(set), "SHELL=%s", o.argv[0]) < (int)sizeof(set))
 		o.env = env;
-	if (immure_runflags_policy(f, &policy, err) == 0 &&
-	    immure_wrap(policy, &o, &w, err) == 0)
-		status = print(format, w);
-	immure_wrapped_free(w);
+	if (immure_runflags_policy(f, &policy, err) == 0)
+		status = finish(f, policy, &o, err);
 	immure_policy_free(policy);
 	return status;
 }

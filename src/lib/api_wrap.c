@@ -42,6 +42,12 @@ static int32_t take_options(const struct immure_wrap_options *options,
 		return wrong(err, "argv", "the command's name is empty");
 	if (o->program && o->program[0] != '/')
 		return wrong(err, "program", "not an absolute path");
+	if (o->session && (!o->session[0] || o->session[0] == '-'))
+		return wrong(err, "session", "not a name or id");
+	if (o->session && (o->workspace || o->base || o->flags))
+		return wrong(err, "session", "it has its workspace and policy already");
+	if (o->where && !o->session)
+		return wrong(err, "where", "there is no session to find");
 	if (o->base && o->base[0] != '/')
 		return wrong(err, "base", "not an absolute path");
 	return 0;
@@ -86,6 +92,42 @@ static void put_prefix(struct immure_wrapped *w, const struct immure_wrap_option
 	put(w, "--");
 }
 
+/* Into the session: a command more, and no sandbox more. */
+static int32_t put_session(struct immure_wrapped *w, const struct immure_wrap_options *o,
+			   immure_error **err)
+{
+	static const char *const found_by[] = { "XDG_RUNTIME_DIR=", "XDG_STATE_HOME=", "HOME=" };
+
+	if (o->where && o->where[0])
+		put(w, "/usr/bin/env");
+	for (size_t i = 0; o->where && o->where[i]; i++) {
+		bool known = false;
+
+		for (size_t k = 0; k < sizeof(found_by) / sizeof(found_by[0]); k++)
+			known |= strncmp(o->where[i], found_by[k], strlen(found_by[k])) == 0;
+		if (!known)
+			return wrong(err, "where", "XDG_RUNTIME_DIR, XDG_STATE_HOME and HOME only");
+		put(w, o->where[i]);
+	}
+	put(w, o->program ? o->program : IMMURE_BINDIR "/immure");
+	put(w, "exec");
+	if (o->cwd) {
+		put(w, "--cwd");
+		put(w, o->cwd);
+	}
+	for (size_t i = 0; o->env && o->env[i]; i++) {
+		const char *eq = strchr(o->env[i], '=');
+
+		if (!eq || eq == o->env[i])
+			return wrong(err, "env", "expected NAME=value");
+		put(w, "--env");
+		put(w, o->env[i]);
+	}
+	put(w, o->session);
+	put(w, "--");
+	return 0;
+}
+
 /* What begins with exactly these words is wrapped already. */
 static bool is_wrapped(const struct immure_strv *prefix, const char *const *argv)
 {
@@ -111,12 +153,18 @@ static int32_t wrap(const immure_policy *policy, const struct immure_wrap_option
 	struct immure_arena a = IMMURE_ARENA_INIT;
 	struct immure_carried carried;
 	size_t from = 0;
-	int32_t r = immure_policy_carry(policy, workspace_of(policy, o, &a), o->env, &a, &carried,
-					err);
+	int32_t r;
 
+	if (o->session) {
+		r = put_session(w, o, err);
+	} else {
+		r = immure_policy_carry(policy, workspace_of(policy, o, &a), o->env, &a, &carried, err);
+		if (r == 0) {
+			memcpy(w->version, carried.version, sizeof(w->version));
+			put_prefix(w, o, &carried);
+		}
+	}
 	if (r == 0) {
-		memcpy(w->version, carried.version, sizeof(w->version));
-		put_prefix(w, o, &carried);
 		if (!w->arena.failed && o->argv && is_wrapped(&w->argv, o->argv))
 			from = w->argv.n;
 		for (size_t i = from; o->argv && o->argv[i]; i++)
@@ -137,8 +185,8 @@ int32_t immure_wrap(const immure_policy *policy, const struct immure_wrap_option
 
 	if (r < 0)
 		return r;
-	if (!policy || !ret)
-		return wrong(err, "policy", "there is none, or no place for the result");
+	if (!policy == !o.session || !ret)
+		return wrong(err, "policy", "one of policy and session is needed, and a place for the result");
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return no_memory(err);

@@ -84,6 +84,22 @@ static int case_wrap(void)
 	CHECK(immure_wrap(policy, NULL, &twice, NULL) == -IMMURE_ERR_INVALID);
 	immure_wrapped_free(once);
 	immure_wrapped_free(NULL);
+	o = (struct immure_wrap_options){ .size = sizeof(o), .argv = argv, .env = env, .cwd = "sub",
+					  .session = "s1", .where = (const char *[]){ "HOME=/h", NULL } };
+	CHECK(immure_wrap(policy, &o, &once, NULL) == -IMMURE_ERR_INVALID);
+	CHECK(immure_wrap(NULL, &o, &once, NULL) == 0);
+	words = immure_wrapped_argv(once);
+	CHECK(strcmp(words[0], "/usr/bin/env") == 0 && strcmp(words[1], "HOME=/h") == 0);
+	CHECK(strcmp(words[3], "exec") == 0 && strcmp(words[5], "sub") == 0);
+	CHECK(strcmp(words[7], "CODE=6") == 0 && strcmp(words[8], "s1") == 0 &&
+	      strcmp(words[9], "--") == 0 && strcmp(words[12], argv[2]) == 0 && !words[13]);
+	CHECK(strcmp(immure_wrapped_policy_version(once), "") == 0);
+	immure_wrapped_free(once);
+	o.session = "-x";
+	CHECK(immure_wrap(NULL, &o, &once, NULL) == -IMMURE_ERR_INVALID);
+	o.session = "s1";
+	o.where = (const char *[]){ "LD_PRELOAD=/x", NULL };
+	CHECK(immure_wrap(NULL, &o, &once, NULL) == -IMMURE_ERR_INVALID);
 	return 0;
 }
 

@@ -159,6 +159,49 @@ def test_programs_in_the_workspace_stay_protected(site):
     assert result.out == b"ran\n" and (site.ws / "bin/immure-full").exists(), result
 
 
+# ---- into a session ----
+
+@pytest.fixture
+def session(site):
+    made = site.call(site.immure, "create", "--deny", str(site.out))
+    assert made.code == 0, made
+    name = made.text.strip()
+    yield name
+    site.call(site.immure, "stop", name)
+    site.call(site.immure, "rm", name)
+
+
+def test_session(site, session):
+    """A process more and no sandbox more: what one leaves in /tmp the next one finds."""
+    prefix = wrap(site, "--session", session)
+    assert bare(site, prefix + [b"sh", b"-c", b"echo one > /tmp/x; pwd"]).out.decode() == f"{site.ws}\n"
+    assert bare(site, prefix + [b"cat", b"/tmp/x"]).out == b"one\n"
+    denied = bare(site, prefix + [b"cat", str(site.out / "ro.txt").encode()])
+    assert denied.code != 0 and denied.out == b"", denied
+    assert bare(site, prefix + [b"sh", b"-c", b"exit 7"]).code == 7
+
+
+def test_session_with_directory_and_environment(site, session):
+    words = wrap(site, "--session", session, "--cwd", str(site.ws / "sub"), "--env", "A=b c", "--",
+                 "sh", "-c", 'pwd; echo "$A"')
+    assert bare(site, ["A=callers", *words]).out.decode() == f"{site.ws}/sub\nb c\n"
+    assert wrap(site, "--session", session, "--", *wrap(site, "--session", session, "--", "x")) == \
+        wrap(site, "--session", session, "--", "x")
+
+
+def test_session_has_its_policy(site, session):
+    for flags in (["--net", "host"], ["--profile", "ci"], ["--set", "files.deny=/x"], ["--no-policy"]):
+        result = site.call(site.immure, "wrap", "--session", session, *flags, "--", "true")
+        assert (result.code, result.out) == (NOTHING_RAN, b"") and b"session's" in result.err, result
+
+
+def test_session_that_is_over(site, session):
+    words = wrap(site, "--session", session, "--", "true")
+    site.call(site.immure, "stop", session)
+    result = bare(site, words)
+    assert result.code == NOTHING_RAN and result.err.count(b"\n") == 1, result
+
+
 # ---- in the place of a shell ----
 
 SAY = 'echo "$SHELL" "$0" "$@"; : > made; : > %s/made'
