@@ -98,7 +98,7 @@ static bool make_key(const struct immure_facts *f, char ret[65])
 
 	if (uname(&u) == 0)
 		immure_buf_printf(&b, "%s %s %s\n", u.release, u.version, u.machine);
-	immure_buf_printf(&b, "%s %u %u\n", IMMURE_VERSION, f->uid, f->gid);
+	immure_buf_printf(&b, "%s %u %u %d\n", IMMURE_VERSION, f->uid, f->gid, f->landlock_abi);
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
 		add_link(&b, links[i]);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)

@@ -33,6 +33,7 @@ static const struct {
 	{ "seccomp", immure_try_seccomp, "a filter loaded and obeyed" },
 	{ "seccomp_notify", immure_try_notify, NULL },
 	{ "clone3", immure_try_clone3, "a child with a pidfd, waited for" },
+	{ "child_pidfd", immure_try_child_pidfd, "a child with its pidfd" },
 	{ "pidfd", immure_try_pidfd, "pidfd_open, pidfd_send_signal" },
 	{ "openat2", immure_try_openat2, "RESOLVE_NO_SYMLINKS" },
 	{ "close_range", immure_try_close_range, "with CLOEXEC" },

@@ -126,10 +126,11 @@ static const struct immure_fact *find_fact(const struct immure_facts *f, const c
  * that was not asked is no reason; the launch itself refuses then. */
 static const char *const native_needs[] = { "userns", "userns_mount", "mount_api", "userns_proc",
 					    "namespaces", "seccomp", "openat2",
-					    "close_range" };
+					    "close_range", "child_pidfd" };
 
 /* The same for backend bwrap: what bubblewrap does is in its own row. */
-static const char *const bwrap_needs[] = { "bwrap", "seccomp", "openat2", "close_range" };
+static const char *const bwrap_needs[] = { "bwrap", "seccomp", "openat2", "close_range",
+					   "child_pidfd", "pidfd" };
 
 static const struct immure_fact *lacks_of(const struct immure_facts *f, const char *const *needs,
 					  size_t n)

@@ -65,6 +65,25 @@ void immure_try_pidfd(const struct immure_facts *f, struct immure_outcome *o)
 	o->ok = IMMURE_YES;
 }
 
+/* A child that comes with its pidfd, by the newer call or the older one: what every
+ * launch starts with. */
+void immure_try_child_pidfd(const struct immure_facts *f, struct immure_outcome *o)
+{
+	int pidfd = -1, status = 0, pid = immure_child_start(&pidfd);
+
+	(void)f;
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0) {
+		errno = -pid;
+		return immure_probe_no(o, "clone");
+	}
+	o->ok = pidfd >= 0 ? IMMURE_YES : IMMURE_NO;
+	o->errnum = pidfd >= 0 ? 0 : EINVAL;
+	o->step = "clone with CLONE_PIDFD";
+	(void)immure_child_wait(pid, &pidfd, 1000, &status); /* it ends by itself */
+}
+
 void immure_try_close_range(const struct immure_facts *f, struct immure_outcome *o)
 {
 	(void)f;

@@ -43,6 +43,16 @@ void immure_probe_no(struct immure_outcome *o, const char *step)
 	o->ok = IMMURE_NO;
 }
 
+/* As init does it; a filter may forbid the older call and not this one. */
+static int make_private(void)
+{
+	struct mount_attr attr = { .propagation = MS_PRIVATE };
+
+	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof(attr)) == 0)
+		return 0;
+	return errno == ENOSYS ? mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) : -1;
+}
+
 bool immure_probe_enter(struct immure_outcome *o, int also)
 {
 	char map[64];
@@ -71,7 +81,7 @@ bool immure_probe_enter(struct immure_outcome *o, int also)
 		immure_probe_no(o, "unshare in the user namespace");
 		return false;
 	}
-	if ((also & CLONE_NEWNS) && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+	if ((also & CLONE_NEWNS) && make_private() < 0) {
 		immure_probe_no(o, "make mounts private");
 		return false;
 	}

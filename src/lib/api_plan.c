@@ -8,6 +8,12 @@
 #include "plan/render.h"
 #include "policy/policy.h"
 
+static bool needs_kept(const struct immure_policy *p)
+{
+	return (p->backend && strcmp(p->backend, "bwrap") == 0) ||
+	       immure_strv_has(&p->prefer, "bwrap");
+}
+
 /* more: IMMURE_FACTS_KEPT, with IMMURE_FACTS_ANEW, or 0. */
 static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o, uint32_t more,
 		    struct immure_facts **ret, struct immure_error **err)
@@ -19,10 +25,9 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 
 	if (o->facts == IMMURE_FACTS_QUICK) {
 		flags |= IMMURE_FACTS_FOR_PLAN;
-		/* Others cannot be planned for without having been looked at. What is kept
-		 * is kept for every policy, so nothing is left out of it. */
-		if (more || (p->backend && strcmp(p->backend, "auto") != 0 &&
-			     strcmp(p->backend, "native") != 0))
+		/* Bubblewrap cannot be planned for without having been looked at. What is
+		 * kept is kept for every policy, so nothing is left out of it. */
+		if (more || needs_kept(p))
 			flags |= IMMURE_FACTS_KEPT;
 		else if (!p->limits.memory && !p->limits.processes && !p->limits.cpus)
 			flags |= IMMURE_FACTS_NO_CGROUP;
@@ -82,7 +87,14 @@ int32_t immure_plan_create(const immure_policy *policy, const struct immure_plan
 	if (!policy || !ret)
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "",
 				   "plan: no policy, or no place for the result");
-	return make(policy, &o, 0, ret, err);
+	r = make(policy, &o, 0, ret, err);
+	/* A refusal is not believed of what was only kept. */
+	if (r < 0 || o.facts != IMMURE_FACTS_QUICK || !needs_kept(policy) ||
+	    immure_plan_startable(*ret, NULL) == 0)
+		return r;
+	immure_plan_destroy(*ret);
+	*ret = NULL;
+	return make(policy, &o, IMMURE_FACTS_KEPT | IMMURE_FACTS_ANEW, ret, err);
 }
 
 /* Stages that are over before anything of the payload runs, and rest on what the

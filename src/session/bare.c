@@ -20,6 +20,27 @@
 
 enum { SWEEPS = 5000 }; /* of a millisecond */
 
+static const char SHARED[] = "/tmp";
+
+/* Whether a directory can be made there: in the last part of the way that exists. */
+static bool can_be_made(const char *path, size_t len)
+{
+	char part[sizeof(((struct immure_bare *)0)->dir)];
+
+	if (len >= sizeof(part))
+		return false;
+	memcpy(part, path, len);
+	for (;;) {
+		part[len] = '\0';
+		if (faccessat(AT_FDCWD, len ? part : "/", W_OK | X_OK, AT_EACCESS) == 0)
+			return true;
+		if (errno != ENOENT || len == 0)
+			return false;
+		while (len > 0 && part[--len] != '/')
+			;
+	}
+}
+
 int32_t immure_bare_name(struct immure_bare *b, const struct immure_plan *plan,
 			 struct immure_error **err)
 {
@@ -32,9 +53,18 @@ int32_t immure_bare_name(struct immure_bare *b, const struct immure_plan *plan,
 	if (!op)
 		return 0;
 	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-	n = snprintf(b->dir, sizeof(b->dir), "%.*s/%d-%llx", (int)(slash - op->dst), op->dst,
-		     (int)getpid(),
-		     (unsigned long long)now.tv_sec * 1000000000U + (unsigned long long)now.tv_nsec);
+	/* Inside another sandbox our own place is often out of reach. What is made in the
+	 * shared one is made at once or not at all, and is ours alone from then on. */
+	if (!can_be_made(op->dst, (size_t)(slash - op->dst)) &&
+	    can_be_made(SHARED, sizeof(SHARED) - 1))
+		n = snprintf(b->dir, sizeof(b->dir), "%s/immure-%d-%llx", SHARED, (int)getpid(),
+			     (unsigned long long)now.tv_sec * 1000000000U +
+				     (unsigned long long)now.tv_nsec);
+	else
+		n = snprintf(b->dir, sizeof(b->dir), "%.*s/%d-%llx", (int)(slash - op->dst), op->dst,
+			     (int)getpid(),
+			     (unsigned long long)now.tv_sec * 1000000000U +
+				     (unsigned long long)now.tv_nsec);
 	if (n >= (int)sizeof(b->dir)) {
 		b->dir[0] = '\0';
 		return immure_fail(err, IMMURE_ERR_LAUNCH, ENAMETOOLONG, "state", op->dst,
@@ -188,7 +218,8 @@ int immure_bare_done(struct immure_bare *b)
 
 	if (r == 0 && b->dir[0]) {
 		*strrchr(b->dir, '/') = '\0';
-		(void)rmdir(b->dir); /* other sessions are in it */
+		if (strcmp(b->dir, SHARED) != 0)
+			(void)rmdir(b->dir); /* other sessions are in it */
 		b->dir[0] = '\0';
 	}
 	free(b->env);

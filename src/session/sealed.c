@@ -536,8 +536,11 @@ void immure_sealed_kill(struct immure_sealed *s)
 	 * init's namespace end, and so is waited for. */
 	int fd = s->child.init_pidfd >= 0 ? s->child.init_pidfd : s->child.pidfd;
 
-	if (fd >= 0) /* ESRCH: it is dead, which is the aim */
-		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	if (fd < 0) /* ESRCH: it is dead, which is the aim */
+		return;
+	/* Without that call: the child is not reaped yet, so its number is its own. */
+	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno == ENOSYS)
+		(void)kill(s->child.pid, SIGKILL);
 }
 
 void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)

@@ -6,9 +6,18 @@
  * read-only in a mount namespace of its own, "userns" refuses new user
  * namespaces, and the name of a newer system call makes it answer
  * ENOSYS, as an older kernel would. The command and what it starts inherit it.
+ *
+ * "mounts": no mount call, old or new, works (EPERM), as in a container.
+ * "caps": user namespaces can be made, and what their capabilities should permit
+ *   cannot be done, as under Ubuntu's AppArmor.
+ * "slave": propagation cannot be changed by mount(2) (EACCES).
+ * "pidfd": no pidfd of any kind. "wait_killable": notifications without that flag.
+ * "landlock=N": Landlock says that its ABI is N. The program stays then, to answer.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/mount.h>
@@ -19,9 +28,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const struct {
@@ -126,6 +137,107 @@ static void without_cgroup(void)
 		die("/sys/fs/cgroup");
 }
 
+static void without_mounts(void)
+{
+	static const int nrs[] = { SYS_mount, SYS_umount2, SYS_pivot_root, SYS_open_tree, SYS_fsopen,
+				   SYS_fsmount, SYS_fsconfig, SYS_move_mount, 442 };
+
+	for (size_t i = 0; i < sizeof(nrs) / sizeof(nrs[0]); i++)
+		emit_errno(nrs[i], EPERM);
+}
+
+/* errno when any of bits is in the low half of an argument */
+static void emit_bits(int nr, unsigned int arg, uint32_t bits, int errnum)
+{
+	emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 4, (uint32_t)nr);
+	emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offsetof(struct seccomp_data, args) + 8 * arg);
+	emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, bits);
+	emit(BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | (uint32_t)errnum);
+	emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr));
+}
+
+static void without_caps(void)
+{
+	without_mounts();
+	emit_errno(SYS_sethostname, EPERM);
+	/* Namespaces that are owned by the new one cannot be made either. */
+	emit_bits(SYS_unshare, 0, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC |
+		  CLONE_NEWUTS | 0x02000000, EPERM);
+}
+
+static void without_pidfd(void)
+{
+	emit_errno(SYS_pidfd_open, ENOSYS);
+	emit_errno(SYS_pidfd_send_signal, ENOSYS);
+	emit_errno(438, ENOSYS);
+	emit_errno(SYS_clone3, ENOSYS);
+	emit_bits(SYS_clone, 0, 0x1000 /* CLONE_PIDFD */, EINVAL);
+}
+
+static int landlock_abi; /* to be pretended, 0 = none */
+
+/* landlock_create_ruleset(..., LANDLOCK_CREATE_RULESET_VERSION) is answered by us. */
+static void pretend_landlock(int abi)
+{
+	landlock_abi = abi;
+	emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 4, 444);
+	emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offsetof(struct seccomp_data, args) + 16);
+	emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 1);
+	emit(BPF_RET | BPF_K, 0, 0, SECCOMP_RET_USER_NOTIF);
+	emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr));
+}
+
+/* The child goes on to the command; the parent answers until it has ended. */
+static void stay_and_answer(struct sock_fprog *prog)
+{
+	int pair[2], back[2], status, listener;
+	pid_t pid;
+
+	if (pipe2(pair, O_CLOEXEC) < 0 || pipe2(back, O_CLOEXEC) < 0)
+		die("pipe");
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (pid == 0) {
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+			die("prctl");
+		listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+					SECCOMP_FILTER_FLAG_NEW_LISTENER, prog);
+		if (listener < 0 || write(pair[1], &listener, sizeof(listener)) < 0)
+			die("listener");
+		close(back[1]);
+		(void)!read(back[0], &status, 1); /* until the parent has its copy */
+		return;
+	}
+	close(pair[1]);
+	close(back[0]);
+	if (read(pair[0], &listener, sizeof(listener)) != sizeof(listener))
+		exit(99);
+	status = (int)syscall(SYS_pidfd_open, pid, 0);
+	listener = (int)syscall(438, status, listener, 0); /* pidfd_getfd */
+	if (listener < 0)
+		die("pidfd_getfd");
+	close(back[1]);
+	for (;;) {
+		struct pollfd p[2] = { { listener, POLLIN, 0 }, { status, POLLIN, 0 } };
+		struct seccomp_notif n = { 0 };
+		struct seccomp_notif_resp r = { 0 };
+
+		if (poll(p, 2, -1) < 0)
+			continue;
+		if (p[1].revents)
+			break;
+		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &n) < 0)
+			continue;
+		r.id = n.id;
+		r.val = landlock_abi;
+		(void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &r);
+	}
+	if (waitpid(pid, &status, 0) < 0)
+		die("wait");
+	exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
 static void without_call(const char *name)
 {
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
@@ -157,13 +269,27 @@ int main(int argc, char **argv)
 			emit_errno(SYS_clone3, ENOSYS);
 			emit_no_userns(SYS_unshare);
 			emit_no_userns(SYS_clone);
+		} else if (strcmp(word, "mounts") == 0) {
+			without_mounts();
+		} else if (strcmp(word, "caps") == 0) {
+			without_caps();
+		} else if (strcmp(word, "slave") == 0) {
+			emit_bits(SYS_mount, 3, MS_SLAVE | MS_PRIVATE | MS_SHARED | MS_UNBINDABLE, EACCES);
+		} else if (strcmp(word, "pidfd") == 0) {
+			without_pidfd();
+		} else if (strcmp(word, "wait_killable") == 0) {
+			emit_bits(SYS_seccomp, 1, 1U << 5, EINVAL);
+		} else if (strncmp(word, "landlock=", 9) == 0) {
+			pretend_landlock(atoi(word + 9));
 		} else {
 			without_call(word);
 		}
 	}
 	emit(BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
 	prog.len = program_n;
-	if (program_n > 5 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) < 0) {
+	if (landlock_abi)
+		stay_and_answer(&prog);
+	else if (program_n > 5 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) < 0) {
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 		    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) < 0)
 			die("seccomp");
