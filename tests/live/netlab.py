@@ -20,6 +20,7 @@ import socket
 import subprocess
 
 import harness
+import netlab_inside
 import netlab_zone as zone
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -196,6 +197,8 @@ class Lab:
                 if libc.mount(os.fsencode(source), os.fsencode(target), None, 0x1000, None):
                     raise OSError(ctypes.get_errno(), f"bind {target}")
             os.chdir(cwd)
+            if place == "world" and not self.root:
+                netlab_inside.keep_capabilities()
             if uid is not None and self.root:
                 os.setgroups([])
                 os.setgid(gid)
@@ -241,6 +244,7 @@ class Lab:
 
     def service(self, name, argv, port, uid=None, gid=None, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("executable", which(argv[0]))
         log = open(self.path / f"{name}.log", "wb")
         with log:
             process = self.popen("world", argv, uid, gid, stdout=log, stderr=log, **options)
@@ -310,7 +314,7 @@ class Lab:
         quiet = {"check": True, "stdin": subprocess.DEVNULL, "capture_output": True}
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.path / "id"],
                        **quiet)
-        made = subprocess.run(["dropbearkey", "-t", "ed25519", "-f", self.path / "hostkey"],
+        made = subprocess.run([which("dropbearkey"), "-t", "ed25519", "-f", self.path / "hostkey"],
                               **quiet)
         public = next(line for line in made.stdout.decode().splitlines()
                       if line.startswith("ssh-ed25519"))

@@ -46,6 +46,11 @@ def user_namespace():
     pathlib.Path("/proc/self/setgroups").write_text("deny")
     pathlib.Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
     pathlib.Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    keep_capabilities()
+
+
+def keep_capabilities():
+    """Those that servers and ip(8) need, over execve too."""
     header = struct.pack("=II", 0x20080522, 0)
     everything = struct.pack("=6I", *[0xffffffff] * 3, *[0x1ff] * 3)
     must(libc.capset(header, everything), "capset")
