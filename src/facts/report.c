@@ -311,8 +311,8 @@ size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 			       struct immure_backend_report *);
 	} backends[] = {
 		{ "native", "sandbox", report_native },
-		{ "landlock", "sandbox", immure_report_landlock },
 		{ "bwrap", "sandbox", report_bwrap },
+		{ "landlock", "sandbox", immure_report_landlock },
 		{ "microvm", "lightweight_vm", NULL },
 		{ "firecracker", "lightweight_vm", NULL },
 		{ "oci", "container", NULL },

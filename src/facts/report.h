@@ -75,6 +75,8 @@ size_t immure_reports(const struct immure_facts *f, struct immure_arena *a,
 /* doctor's output; caller frees, NULL when out of memory. */
 char *immure_facts_text(const struct immure_facts *f);
 char *immure_facts_json(const struct immure_facts *f);
+/* Markdown: what each backend reports on a host that lacks nothing. */
+char *immure_backends_reference(void);
 const char *immure_dimension_name(enum immure_dimension d);
 const char *immure_level_name(enum immure_level l);
 const char *immure_evidence_name(enum immure_evidence e);

@@ -137,7 +137,7 @@ int32_t immure_policy_reference(const char *format, char **ret, immure_error **e
 
 		free(text);
 		if (err)
-			immure_error_set_hint(*err, "formats are markdown, man and keys");
+			immure_error_set_hint(*err, "formats are markdown, man, keys and backends");
 		return r;
 	}
 	return give(text, ret, err);

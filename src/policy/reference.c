@@ -191,6 +191,9 @@ char *immure_policy_reference_text(const char *format, bool *ret_known)
 	} else if (strcmp(format, "keys") == 0) {
 		for (size_t i = 0; i < immure_keys_n; i++)
 			immure_buf_printf(&b, "%s\n", immure_keys[i].path);
+	} else if (strcmp(format, "backends") == 0) {
+		immure_buf_done(&b);
+		return immure_backends_reference();
 	} else {
 		*ret_known = false;
 	}

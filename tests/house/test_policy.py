@@ -185,6 +185,16 @@ def test_profiles(run, full):
     assert run(full, "policy", "profiles").out.split() == PROFILES
 
 
+def test_backends_page_is_current(run, full, root):
+    page = (root / "docs/BACKENDS.md").read_text()
+    made = run(full, "policy", "reference", "backends").out
+    assert page.endswith(made), \
+        "docs/BACKENDS.md: replace everything from '## Reports' on by `immure policy reference backends`"
+    assert "\n## Reports" not in page[:-len(made)]
+    for word in ("native", "bwrap", "landlock", "seatbelt", "microvm", "no_network_guarantee"):
+        assert f"`{word}`" in made
+
+
 def test_reference_page_is_current(run, full, root):
     page = (root / "docs/POLICY.md").read_text()
     made = run(full, "policy", "reference", "markdown").out
