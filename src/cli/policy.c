@@ -145,7 +145,7 @@ static const struct {
 	{ "import", "--from FORMAT FILE", "turn settings of srt, claude, codex or firejail into a policy",
 	  immure_cli_policy_import },
 	{ "schema", "", "print the JSON Schema of policy files", schema },
-	{ "reference", "[FORMAT]", "print the reference of all keys: markdown, man or keys; or of backends", reference },
+	{ "reference", "[FORMAT]", "print a reference: markdown, man, keys or backends", reference },
 };
 enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
 
