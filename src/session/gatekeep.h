@@ -39,6 +39,9 @@ struct immure_gatekeeper {
 	struct immure_wire_done done;
 	uint32_t deaths, recent;
 	uint64_t first_death;
+	uint64_t wants_s;          /* in this second … */
+	uint32_t wants_n;          /* … so many times sockets were asked for */
+	uint32_t whose_ms;         /* spent in looking for culprits */
 	char closed_why[128], failed_why[IMMURE_WIRE_TEXT];
 
 	struct immure_wire_stats stats, total; /* of this worker, of those before */

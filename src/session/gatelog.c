@@ -3,12 +3,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "session/gatekeep.h"
 #include "session/whose.h"
 
 /* So many lines are told; the record has the rest. */
-enum { TOLD_MAX = 10 };
+enum { TOLD_MAX = 10, WHOSE_MS = 100, WHOSE_ALL_MS = 2000 };
 
 static const char *step_name(uint32_t step)
 {
@@ -43,6 +44,30 @@ static const char *rule_to_add(struct immure_arena *a, const char *add)
 	return immure_arena_strndup(a, add + 1, (size_t)(end - add - 1));
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* The command can make this slow, and meanwhile nothing else is done: so much time
+ * it gets, once and altogether, and then nobody is looked for any more. */
+static void look_for(struct immure_gatekeeper *g, const struct immure_wire_denied *d,
+		     struct immure_whose *ret)
+{
+	const struct immure_whose_ends ends = { .source = d->source, .meant = d->meant };
+	uint64_t start = now_ms();
+
+	*ret = (struct immure_whose){ 0 };
+	if (g->whose_ms >= WHOSE_ALL_MS)
+		return;
+	/* A question came over UDP, mostly; where it was TCP, nobody is found. */
+	immure_whose_socket(g->init_pid, g->netns_fd, &ends, d->port == 0, WHOSE_MS, ret);
+	g->whose_ms += (uint32_t)(now_ms() - start);
+}
+
 void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_denied *d)
 {
 	struct immure_denial *k = find(g, d);
@@ -57,9 +82,7 @@ void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_de
 		g->denials_more++;
 		return;
 	}
-	/* A question came over UDP, mostly; where it was TCP, nobody is found. */
-	immure_whose_socket(g->init_pid, g->netns_fd, &d->source, d->step == IMMURE_WIRE_LOOKUP,
-			    &who);
+	look_for(g, d, &who);
 	v.pid = (uint32_t)who.pid;
 	v.exe = immure_arena_strdup(&g->arena, who.exe);
 	v.host = immure_arena_strdup(&g->arena, d->host);

@@ -13,9 +13,15 @@ struct immure_whose {
 	char exe[256]; /* path inside, printable; "" = unknown */
 };
 
-/* init_pid: of the session, as we number it. netns_fd: its network namespace.
- * source: the local end of the socket. */
-void immure_whose_socket(int init_pid, int netns_fd, const struct immure_inet *source, bool udp,
-			 struct immure_whose *ret);
+/* Of a connection or question, as seen inside. */
+struct immure_whose_ends {
+	struct immure_inet source, meant;
+};
+
+/* init_pid: of the session, as we number it. netns_fd: its network namespace. The session
+ * decides how long looking takes (processes, descriptors): after limit_ms it was
+ * nobody. So it is where several UDP sockets may have been it. */
+void immure_whose_socket(int init_pid, int netns_fd, const struct immure_whose_ends *of, bool udp,
+			 uint32_t limit_ms, struct immure_whose *ret);
 
 #endif
