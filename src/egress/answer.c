@@ -3,13 +3,10 @@
 
 #include <string.h>
 
-static enum immure_answer_outcome bounded(struct immure_verdict *v, struct immure_dns_answer *a,
-					  int outcome, const char *name)
+void immure_answer_bounded(struct immure_verdict *v, int outcome, const char *name)
 {
 	const char *why = "out of memory";
 
-	/* A name that is too long stays so; the others may pass later. */
-	a->rcode = outcome == IMMURE_SYNTH_LONG ? IMMURE_DNS_NXDOMAIN : IMMURE_DNS_SERVFAIL;
 	if (outcome == IMMURE_SYNTH_FULL)
 		why = "no room for another name";
 	else if (outcome == IMMURE_SYNTH_LONG)
@@ -17,7 +14,6 @@ static enum immure_answer_outcome bounded(struct immure_verdict *v, struct immur
 	else if (outcome == IMMURE_SYNTH_FAST)
 		why = "too many new names below wildcards";
 	(void)immure_verdict_deny(v, NULL, "%s: %s", name, why);
-	return IMMURE_ANSWER_BOUNDED;
 }
 
 /* The name of one of our addresses. */
@@ -61,8 +57,12 @@ static enum immure_answer_outcome decide(const struct immure_judge *j, struct im
 	if (q->type != IMMURE_DNS_A && !(six && q->type == IMMURE_DNS_AAAA))
 		return IMMURE_ANSWER_GIVEN;
 	r = immure_synth_add(s, q->name, wild, now_ms, &number);
-	if (r != IMMURE_SYNTH_OK)
-		return bounded(v, a, r, q->name);
+	if (r != IMMURE_SYNTH_OK) {
+		/* A name that is too long stays so; the others may pass later. */
+		a->rcode = r == IMMURE_SYNTH_LONG ? IMMURE_DNS_NXDOMAIN : IMMURE_DNS_SERVFAIL;
+		immure_answer_bounded(v, r, q->name);
+		return IMMURE_ANSWER_BOUNDED;
+	}
 	a->type = q->type;
 	immure_synth_address(s, q->type == IMMURE_DNS_A ? IMMURE_HOST_NET4 : IMMURE_HOST_NET6,
 			     number, a->address);

@@ -24,5 +24,8 @@ enum immure_answer_outcome immure_answer(const struct immure_judge *j, struct im
 					 uint64_t now_ms, unsigned char *out, size_t *ret_len,
 					 char ret_name[IMMURE_HOST_NAME_MAX + 1],
 					 struct immure_verdict *ret_verdict);
+/* The denial of a name that rules allow and bounds do not: what immure_synth_add()
+ * returned, in words. */
+void immure_answer_bounded(struct immure_verdict *v, int outcome, const char *name);
 
 #endif

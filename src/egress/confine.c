@@ -40,12 +40,23 @@ static int drop_caps(void)
 	return no_caps_left() == 0 ? 0 : immure_caps_drop_all();
 }
 
+/* What all its connections may hold together. The kernel's buffers are not in it; they
+ * have their own limits. */
+#define MEMORY_MAX (256UL << 20)
+
 static int limit(void)
 {
+#ifndef __SANITIZE_ADDRESS__ /* which maps terabytes */
+	const struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
+#endif
 	const struct rlimit none = { 0, 0 };
 	const struct rlimit file = { IMMURE_WIRE_SHOW_MAX, IMMURE_WIRE_SHOW_MAX };
 	struct rlimit files;
 
+#ifndef __SANITIZE_ADDRESS__
+	if (setrlimit(RLIMIT_AS, &memory) < 0)
+		return -errno;
+#endif
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return -errno;
 	files.rlim_cur = files.rlim_max;

@@ -2,6 +2,7 @@
 /* Slots of connections: where one begins and, whatever happened, ends. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -137,6 +138,35 @@ void immure_conn_close(struct worker *w, struct conn *c, bool reset)
 	w->live--;
 }
 
+/* The reason goes to the command too: it is what whoever reads its output needs. But
+ * not where a name leads: the addresses of a network that it has no part in. */
+static void refuse_proxied(struct conn *c, enum immure_wire_step step,
+			   const struct immure_verdict *v)
+{
+	char why[IMMURE_WIRE_TEXT + sizeof(v->add) + 32];
+	bool hidden = step == IMMURE_WIRE_DIAL && v->add[0];
+	unsigned char unread[4096];
+
+	if (hidden) {
+		char name[IMMURE_ENDPOINT_TEXT];
+
+		(void)snprintf(why, sizeof(why), "%s leads to an address that no rule opens",
+			       immure_endpoint_print(&c->to, name));
+	} else {
+		(void)snprintf(why, sizeof(why), "%s%s%s", v->why, v->add[0] ? "; it takes " : "",
+			       v->add);
+	}
+	if (step == IMMURE_WIRE_DIAL && !hidden)
+		immure_look_reply(c, IMMURE_SOCKS5_HOST, "502 Bad Gateway", why);
+	else
+		immure_look_reply(c, IMMURE_SOCKS5_DENIED, "403 Forbidden", why);
+	/* With bytes unread, closing resets, and the answer may be lost on the way. */
+	(void)shutdown(c->client_fd, SHUT_WR);
+	for (int i = 0; i < 64; i++)
+		if (recv(c->client_fd, unread, sizeof(unread), 0) <= 0)
+			break;
+}
+
 void immure_conn_deny(struct worker *w, struct conn *c, enum immure_wire_step step,
 		      const struct immure_verdict *v)
 {
@@ -144,15 +174,14 @@ void immure_conn_deny(struct worker *w, struct conn *c, enum immure_wire_step st
 	 * has a chance to see it. */
 	if (!c->told)
 		immure_report_denied(w, c, step, v);
-	if ((c->kind == CONN_CONNECT || c->kind == CONN_SOCKS) && c->state != CONN_LOOK &&
-	    c->state != CONN_RELAY) {
-		immure_look_reply(w, c, step == IMMURE_WIRE_DIAL ? IMMURE_SOCKS5_HOST :
-				  IMMURE_SOCKS5_DENIED,
-				  step == IMMURE_WIRE_DIAL ? "502 Bad Gateway" : "403 Forbidden");
+	if (c->kind != CONN_CONNECT && c->kind != CONN_PLAIN && c->kind != CONN_SOCKS) {
+		immure_conn_close(w, c, true);
+	} else if (c->state == CONN_LOOK || c->state == CONN_RELAY) {
+		immure_conn_close(w, c, true);
+	} else {
+		refuse_proxied(c, step, v);
 		immure_conn_close(w, c, false);
-		return;
 	}
-	immure_conn_close(w, c, true);
 }
 
 void immure_conn_due(struct worker *w, struct conn *c, uint64_t due_ms)

@@ -229,7 +229,7 @@ static void connected(struct worker *w, struct conn *c, unsigned int slot)
 	free(c->addrs);
 	c->addrs = NULL;
 	if (c->kind == CONN_CONNECT || c->kind == CONN_SOCKS)
-		immure_look_reply(w, c, IMMURE_SOCKS5_OK, "200 Connection established");
+		immure_look_reply(c, IMMURE_SOCKS5_OK, "200 Connection established", NULL);
 	if (c->look)
 		immure_look_start(w, c);
 	else

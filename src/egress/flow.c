@@ -255,6 +255,15 @@ static bool still_fits(struct worker *w, struct conn *c, struct immure_verdict *
 	return false;
 }
 
+static bool still_to_look(struct worker *w, struct conn *c, struct immure_verdict *v)
+{
+	enum immure_verdict_kind k = immure_judge_connect(&w->judge, &c->to, v);
+
+	if (k == IMMURE_VERDICT_LOOK)
+		c->look = v->look;
+	return k != IMMURE_VERDICT_DENY;
+}
+
 void immure_flow_rejudge(struct worker *w, struct conn *c)
 {
 	enum immure_host_kind kind = c->peer.v6 ? IMMURE_HOST_NET6 : IMMURE_HOST_NET4;
@@ -264,11 +273,12 @@ void immure_flow_rejudge(struct worker *w, struct conn *c)
 	if (c->kind == CONN_PUBLISHED || c->kind == CONN_PROXY || c->state == CONN_PREAMBLE)
 		return;
 	if (c->state != CONN_RELAY) {
-		/* Nothing has passed yet: it is cut where it may not go on, and judged
-		 * again by what it still has to pass. */
-		fits = immure_judge_connect(&w->judge, &c->to, &v) != IMMURE_VERDICT_DENY;
-		if (fits && v.kind == IMMURE_VERDICT_LOOK && !c->look && !c->saw_tls && !c->http)
-			fits = false;
+		/* Nothing has passed yet: it is cut where it may not go on. What is still
+		 * to be looked at is looked at for the new rules; what was, has to fit them. */
+		if (c->look)
+			fits = still_to_look(w, c, &v);
+		else
+			fits = still_fits(w, c, &v);
 		if (fits && c->state == CONN_DIAL)
 			for (unsigned int i = 0; i < CONN_DIALS && fits; i++)
 				fits = c->dial_fd[i] < 0 ||

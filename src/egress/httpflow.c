@@ -13,7 +13,7 @@ struct immure_http_flow {
 	immure_http_flow_judge *judge;
 	void *ctx;
 	enum state state;
-	bool close;
+	bool close, once;
 	uint64_t left;
 	unsigned int digits;
 	uint64_t requests;
@@ -73,7 +73,7 @@ static int put(struct immure_http_flow *f, const void *data, size_t len)
 
 static void after_body(struct immure_http_flow *f)
 {
-	f->state = f->close ? END : HEAD;
+	f->state = f->close || f->once ? END : HEAD;
 	immure_http_reader_init(&f->reader, f->head, sizeof(f->head));
 }
 
@@ -171,6 +171,10 @@ static int step(struct immure_http_flow *f, const unsigned char *data, size_t le
 	int r;
 
 	*ret_used = 1;
+	if (f->state == END && f->once) {
+		*ret_used = len;
+		return 0;
+	}
 	if (f->state == HEAD) {
 		r = immure_http_reader_feed(&f->reader, (const char *)data, len, ret_used);
 		if (r < 0)
@@ -217,6 +221,11 @@ const char *immure_http_flow_why(const struct immure_http_flow *f)
 uint64_t immure_http_flow_requests(const struct immure_http_flow *f)
 {
 	return f->requests;
+}
+
+void immure_http_flow_once(struct immure_http_flow *f)
+{
+	f->once = true;
 }
 
 bool immure_http_flow_in_head(const struct immure_http_flow *f)

@@ -27,6 +27,9 @@ int immure_http_flow_feed(struct immure_http_flow *f, const unsigned char *data,
 const char *immure_http_flow_why(const struct immure_http_flow *f);
 /* Requests whose head was allowed. */
 uint64_t immure_http_flow_requests(const struct immure_http_flow *f);
+/* The first request is all: what comes after it is dropped, not refused. A client that
+ * sends the next one too soon gets its answer, and asks again elsewhere. */
+void immure_http_flow_once(struct immure_http_flow *f);
 /* Whether a head has begun and is not whole. */
 bool immure_http_flow_in_head(const struct immure_http_flow *f);
 /* Asks judge again about the last head that was allowed; 0 when there was none. */

@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "egress/absolute.h"
 #include "egress/worker.h"
 
 enum { FIRST_MAX = 96 * 1024 }; /* held of one client */
@@ -47,20 +48,24 @@ static int keep(struct first *f, const void *data, size_t len)
 
 /* ---- replies of the proxy ---- */
 
-void immure_look_reply(struct worker *w, struct conn *c, int socks, const char *http)
+void immure_look_reply(struct conn *c, int socks, const char *http, const char *why)
 {
-	char text[128];
+	char text[1400];
 	int n;
 
-	(void)w;
 	if (c->kind == CONN_SOCKS && c->first) {
 		immure_socks5_finish(&c->first->socks, socks);
 		(void)send(c->client_fd, c->first->socks.reply, c->first->socks.reply_len,
 			   MSG_NOSIGNAL); /* a fresh socket has room; else the client waits in vain */
 		return;
 	}
-	n = snprintf(text, sizeof(text), "HTTP/1.1 %s\r\n%s\r\n", http,
-		     http[0] == '2' ? "" : "Content-Length: 0\r\nConnection: close\r\n");
+	if (http[0] == '2')
+		n = snprintf(text, sizeof(text), "HTTP/1.1 %s\r\n\r\n", http);
+	else
+		n = snprintf(text, sizeof(text),
+			     "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+			     "Connection: close\r\n\r\nimmure: %s\n",
+			     http, strlen("immure: \n") + strlen(why), why);
 	(void)send(c->client_fd, text, (size_t)n, MSG_NOSIGNAL);
 }
 
@@ -83,6 +88,11 @@ void immure_look_judge(struct worker *w, struct conn *c)
 		break;
 	case IMMURE_VERDICT_ALLOW:
 		break;
+	}
+	if (c->kind != CONN_CAUGHT && c->to.kind == IMMURE_HOST_NAME &&
+	    !immure_names_claim(w, c->to.name, &v)) {
+		immure_conn_deny(w, c, IMMURE_WIRE_LIMIT, &v);
+		return;
 	}
 	immure_dial_resolve(w, c);
 }
@@ -216,25 +226,95 @@ static void feed_socks(struct worker *w, struct conn *c, const unsigned char *da
 	}
 }
 
+static void bad_request(struct worker *w, struct conn *c)
+{
+	const char *why = c->first->http.why;
+
+	immure_look_reply(c, 0, "400 Bad Request", why ? why : "not a request for a proxy");
+	immure_conn_close(w, c, false);
+}
+
+/* What goes to the server instead, judged like any request to it, and as much of the
+ * body as is here. */
+static int forward_head(struct conn *c, const struct immure_http_head *h,
+			const unsigned char *rest, size_t rest_len)
+{
+	char head[sizeof(c->first->head) + IMMURE_ABSOLUTE_MORE];
+	const unsigned char *out;
+	size_t len, n;
+	int r = immure_absolute_rewrite(&c->first->http, h, head, &len);
+
+	if (r == 0)
+		r = immure_http_flow_new(judge_request, c, &c->http);
+	if (r < 0)
+		return r;
+	immure_http_flow_once(c->http);
+	r = immure_http_flow_feed(c->http, (unsigned char *)head, len, &out, &n);
+	if (r == 0)
+		r = keep(c->first, out, n);
+	if (r == 0)
+		r = immure_http_flow_feed(c->http, rest, rest_len, &out, &n);
+	if (r == 0)
+		r = keep(c->first, out, n);
+	if (r == -EPROTO)
+		c->first->http.why = immure_http_flow_why(c->http);
+	return r;
+}
+
+/* GET http://HOST/PATH: no tunnel, one request. */
+static void plain(struct worker *w, struct conn *c, const struct immure_http_head *h,
+		  const unsigned char *rest, size_t rest_len)
+{
+	struct immure_endpoint to = h->host;
+	struct immure_verdict v;
+	int r;
+
+	if (to.port == 0)
+		to.port = 80;
+	c->kind = CONN_PLAIN;
+	c->to = to;
+	if (immure_judge_connect(&w->judge, &to, &v) == IMMURE_VERDICT_DENY ||
+	    immure_judge_http(&w->judge, &to, h, &v) != IMMURE_VERDICT_ALLOW) {
+		immure_conn_deny(w, c, IMMURE_WIRE_CONNECT, &v);
+		return;
+	}
+	if (to.kind == IMMURE_HOST_NAME && !immure_names_claim(w, to.name, &v)) {
+		immure_conn_deny(w, c, IMMURE_WIRE_LIMIT, &v);
+		return;
+	}
+	r = forward_head(c, h, rest, rest_len);
+	if (r == -EPROTO)
+		bad_request(w, c);
+	else if (r < 0)
+		deny(w, c, IMMURE_WIRE_LIMIT, strerror(-r));
+	else
+		immure_dial_resolve(w, c);
+}
+
 static void feed_connect(struct worker *w, struct conn *c, const unsigned char *data, size_t len)
 {
 	struct first *f = c->first;
 	struct immure_endpoint to = { 0 };
+	struct immure_http_head h;
 	size_t used = 0;
 	int r = immure_http_reader_feed(&f->http, (const char *)data, len, &used);
 
 	if (r == 0)
 		return;
-	if (r > 0)
-		r = immure_connect_parse(&f->http, &to);
-	if (r > 0 || (r == 0 && keep(f, data + used, len - used) < 0))
-		r = -EPROTO;
-	if (r < 0) {
-		immure_look_reply(w, c, 0, "400 Bad Request");
-		immure_conn_close(w, c, false);
+	if (r > 0 && immure_http_parse_any(&f->http, &h) == 0 && h.form == IMMURE_HTTP_ABSOLUTE) {
+		plain(w, c, &h, data + used, len - used);
 		return;
 	}
-	to_is_known(w, c, &to);
+	if (r > 0)
+		r = immure_connect_parse(&f->http, &to);
+	if (r == 0 && keep(f, data + used, len - used) < 0) {
+		f->http.why = "too much before the reply";
+		r = -E2BIG;
+	}
+	if (r < 0)
+		bad_request(w, c);
+	else
+		to_is_known(w, c, &to);
 }
 
 static void feed_preamble(struct worker *w, struct conn *c, const unsigned char *data, size_t len)

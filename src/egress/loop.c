@@ -7,7 +7,7 @@
 #include "base/fd.h"
 #include "egress/worker.h"
 
-enum { EVENTS = 256, REFILL_MS = 5, PAUSE_MS = 100 };
+enum { EVENTS = 256, REFILL_MS = 5, PAUSE_MS = 100, WANT_MS = 1000 };
 
 static uint64_t now(void)
 {
@@ -31,9 +31,11 @@ void immure_worker_want(struct worker *w)
 {
 	struct immure_wire m = { .type = IMMURE_WIRE_WANT };
 
-	if (w->wanted)
+	/* A supervisor that could not, or that had enough of it, says nothing. */
+	if (w->wanted && w->now_ms - w->wanted_ms < WANT_MS)
 		return;
 	w->wanted = true;
+	w->wanted_ms = w->now_ms;
 	m.want.n4 = IMMURE_WIRE_SOCKETS_MAX / 2;
 	m.want.n6 = w->net.with_v6 ? IMMURE_WIRE_SOCKETS_MAX / 2 : 0;
 	immure_report(w, &m);

@@ -75,6 +75,28 @@ static bool may_name(struct worker *w)
 	return true;
 }
 
+/* Whoever serves a domain reads the labels that come to be resolved, by whichever way
+ * they were asked for: what a proxy is told counts like what is looked up. */
+bool immure_names_claim(struct worker *w, const char *name, struct immure_verdict *v)
+{
+	struct immure_verdict allowed;
+	size_t wild = 0;
+	uint32_t number;
+	int r;
+
+	if (immure_judge_name(&w->judge, name, &wild, &allowed) != IMMURE_VERDICT_ALLOW || wild == 0 ||
+	    immure_synth_find(w->synth, name, &number))
+		return true; /* a rule's own name, or none: then it is denied as a connection */
+	if (!may_name(w)) {
+		(void)immure_verdict_deny(v, NULL, "%s: no new names at this moment", name);
+		return false;
+	}
+	r = immure_synth_add(w->synth, name, wild, w->now_ms, &number);
+	if (r != IMMURE_SYNTH_OK)
+		immure_answer_bounded(v, r, name);
+	return r == IMMURE_SYNTH_OK;
+}
+
 /* 1: out holds the answer. 0: none is due. -EAGAIN: it waits in p. */
 static int answer(struct worker *w, const struct immure_inet *from, const unsigned char *msg,
 		  size_t len, unsigned char *out, size_t *ret_len, char *name)

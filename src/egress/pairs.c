@@ -99,6 +99,16 @@ static int new_listener(struct worker *w, int *fd, const struct immure_inet *at,
 	return 0;
 }
 
+static bool listener_room(const struct worker *w)
+{
+	if (w->listeners_n < LISTENERS_MAX)
+		return true;
+	for (size_t i = 0; i < w->listeners_n; i++)
+		if (w->listeners[i].fd < 0)
+			return true;
+	return false;
+}
+
 static int listen_on(struct worker *w, const struct immure_inet *a)
 {
 	IMMURE_CLEANUP_FD int fd = -1;
@@ -106,6 +116,8 @@ static int listen_on(struct worker *w, const struct immure_inet *a)
 
 	if (listener_at(w, a))
 		return 0;
+	if (!listener_room(w)) /* before a socket is used up for nothing */
+		return -ENOBUFS;
 	if (!immure_worker_take_spare(w, a->v6, &fd)) {
 		immure_worker_want(w);
 		return -EAGAIN;

@@ -135,7 +135,7 @@ void immure_report_denied(struct worker *w, const struct conn *c, enum immure_wi
 	char buf[IMMURE_ENDPOINT_TEXT];
 
 	m.denied.step = step;
-	m.denied.proxy = c->kind == CONN_CONNECT ? 1 : c->kind == CONN_SOCKS ? 2 : 0;
+	m.denied.proxy = c->kind == CONN_CONNECT || c->kind == CONN_PLAIN ? 1 : c->kind == CONN_SOCKS ? 2 : 0;
 	m.denied.source = c->source;
 	m.denied.meant = c->meant;
 	m.denied.port = c->to.port;

@@ -11,6 +11,7 @@
  *   accept -> judge --allowed--------------------------> RESOLVE -> DIAL -> RELAY
  *                   \--look at what comes first--> LOOK -/
  *   proxy: PREAMBLE -> judge -> RESOLVE -> DIAL -> reply -> (LOOK) -> RELAY
+ *   plain request to the proxy: PREAMBLE -> judge -> RESOLVE -> DIAL -> RELAY
  *   published: SPARE -> DIAL (inside) -> RELAY
  */
 #ifndef IMMURE_EGRESS_WORKER_H
@@ -50,7 +51,8 @@ enum immure_tag {
 
 enum conn_state { CONN_FREE, CONN_PREAMBLE, CONN_LOOK, CONN_SPARE, CONN_RESOLVE, CONN_DIAL,
 		  CONN_RELAY };
-enum conn_kind { CONN_CAUGHT, CONN_PROXY, CONN_CONNECT, CONN_SOCKS, CONN_PUBLISHED };
+/* PROXY: which of the three it is, is not known yet. */
+enum conn_kind { CONN_CAUGHT, CONN_PROXY, CONN_CONNECT, CONN_PLAIN, CONN_SOCKS, CONN_PUBLISHED };
 enum { CONN_DIALS = 4 }; /* at once; side 1 to 4 in a tag, side 0 is the client */
 
 /* What a client said first, while it is looked at. */
@@ -122,7 +124,8 @@ struct worker {
 	uint16_t port4, port6;   /* of the transparent listeners */
 	int spare[2][IMMURE_WIRE_SOCKETS_MAX * 2]; /* IPv4, IPv6 */
 	unsigned int spare_n[2];
-	bool wanted;             /* WANT was sent and not answered */
+	bool wanted;             /* WANT was sent and not answered … */
+	uint64_t wanted_ms;      /* … since then */
 	int publish_fd[IMMURE_EGRESS_PUBLISH_MAX];
 
 	struct listener *listeners;
@@ -203,6 +206,8 @@ uint64_t immure_names_due(const struct worker *w);
 void immure_names_tick(struct worker *w);
 void immure_names_done(struct worker *w);
 int immure_names_init(struct worker *w);
+/* For a name that came otherwise than by a question. false: the denial is in v. */
+bool immure_names_claim(struct worker *w, const char *name, struct immure_verdict *v);
 
 /* flow.c */
 void immure_flow_accept(struct worker *w, int listener_fd, enum conn_kind kind);
@@ -224,8 +229,8 @@ struct conn *immure_conn_of(struct worker *w, uint64_t who);
 void immure_look_start(struct worker *w, struct conn *c);
 void immure_look_read(struct worker *w, struct conn *c);
 void immure_look_judge(struct worker *w, struct conn *c);
-/* The proxy's answer: how the dial went. */
-void immure_look_reply(struct worker *w, struct conn *c, int socks, const char *http);
+/* The proxy's answer: how the dial went, and for HTTP why not (NULL: nothing to say). */
+void immure_look_reply(struct conn *c, int socks, const char *http, const char *why);
 /* dial.c */
 void immure_dial_resolve(struct worker *w, struct conn *c);
 void immure_dial_list(struct worker *w, struct conn *c, const struct immure_inet *l, size_t n);

@@ -21,7 +21,8 @@
 
 /* A worker that a command can make end is a fault; that it ends over and over
  * is an attack, and no more connections are the answer. */
-enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300 };
+enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300,
+       WANTS_A_SECOND = 64 };
 
 enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD };
 
@@ -130,7 +131,14 @@ static void give_sockets(struct immure_gatekeeper *g, const struct immure_wire_w
 	const uint32_t half = IMMURE_WIRE_SOCKETS_MAX / 2;
 	struct immure_wire m = { .type = IMMURE_WIRE_SOCKETS };
 	int fds[IMMURE_WIRE_SOCKETS_MAX], n;
+	uint64_t now = now_s();
 
+	/* Each time is a process: one that cannot have enough waits. */
+	if (now != g->wants_s)
+		g->wants_n = 0;
+	g->wants_s = now;
+	if (++g->wants_n > WANTS_A_SECOND)
+		return;
 	m.sockets.n4 = want->n4 < half ? want->n4 : half;
 	m.sockets.n6 = !g->plumb.with_v6 ? 0 : want->n6 < half ? want->n6 : half;
 	n = immure_gateproc_sockets(g->userns_fd, g->netns_fd, m.sockets.n4, m.sockets.n6, fds);
@@ -155,7 +163,8 @@ static void hear(struct immure_gatekeeper *g, const struct immure_wire *m)
 		g->answered = m->id;
 		break;
 	case IMMURE_WIRE_NAMES: /* the next one's names start there: no address means two */
-		g->config.first_name = m->names.upto;
+		if (m->names.upto > g->config.first_name)
+			g->config.first_name = m->names.upto;
 		break;
 	case IMMURE_WIRE_WANT:
 		give_sockets(g, &m->want);
