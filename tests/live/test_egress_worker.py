@@ -419,7 +419,7 @@ def test_proxies(gate):
     assert "403" in through_connect(gate, "127.0.0.1:7001")["got"]
     assert "200" in through_connect(gate, "secure.example.net:443")["got"]
     assert "web" in gate.probe(tcp(*PROXY, say="GET http://web.example.net/ HTTP/1.1\r\n"
-                                   "Host: web.example.net\r\n\r\n"))[0]["got"]
+                                   "Host: web.example.net\r\n\r\n", expect="web"))[0]["got"]
     assert through_socks(gate, "web.example.net", 80)[:3] == ["0500", "0", "b'HTTP/1.1 200'"]
     assert through_socks(gate, "other.example.net", 80)[1] == "2"
     assert through_socks(gate, "web.example.net\0.x", 80)[1] != "0"
