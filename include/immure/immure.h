@@ -399,6 +399,9 @@ IMMURE_API int32_t immure_session_create(const immure_plan *plan,
  * options only runtime_dir and env count. Errors: NO_SESSION, IO. */
 IMMURE_API int32_t immure_session_open(const char *name, const struct immure_session_options *options,
 				       immure_session **ret, immure_error **err);
+/* A connected socket to it, for a program that speaks docs/PROTOCOL.md itself. */
+IMMURE_API int32_t immure_session_connect(const char *name, const struct immure_session_options *options,
+					  int32_t *ret_fd, immure_error **err);
 /* Valid as long as the handle; "" for a session of immure_session_start(). */
 IMMURE_API const char *immure_session_id(const immure_session *session);
 /* All registered sessions as a JSON array (id, name, state, labels ...). */

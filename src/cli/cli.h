@@ -48,9 +48,11 @@ enum {
 	IMMURE_CLI_SIGNAL = 65536,
 	IMMURE_CLI_COPY = 131072,
 	IMMURE_CLI_RM = 262144,
+	IMMURE_CLI_SERVE = 524288,
+	IMMURE_CLI_MOUNT = 1048576,
 	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
 				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP |
-				 IMMURE_CLI_CREATE,
+				 IMMURE_CLI_CREATE | IMMURE_CLI_SERVE,
 };
 
 struct immure_cli_command {
@@ -93,6 +95,14 @@ int immure_cli_freeze(int argc, char **argv);
 int immure_cli_thaw(int argc, char **argv);
 int immure_cli_stop(int argc, char **argv);
 int immure_cli_rm(int argc, char **argv);
+int immure_cli_serve(int argc, char **argv);
+int immure_cli_net(int argc, char **argv);
+int immure_cli_mount(int argc, char **argv);
+int immure_cli_umount(int argc, char **argv);
+int immure_cli_ls(int argc, char **argv);
+int immure_cli_cat(int argc, char **argv);
+int immure_cli_put(int argc, char **argv);
+int immure_cli_cp(int argc, char **argv);
 int immure_cli_wrap(int argc, char **argv);
 
 /* shell.c: this program in the place of a shell. The name of the shell that it

@@ -7,7 +7,8 @@
 #include "base/jsonw.h"
 #include "cli/session.h"
 
-static int32_t make(struct immure_runflags *f, immure_session **ret, struct immure_error **err)
+int32_t immure_cli_create_session(struct immure_runflags *f, bool with_us, immure_session **ret,
+				  struct immure_error **err)
 {
 	static const char *const nothing[] = { "/bin/true", NULL };
 	char path[IMMURE_CLI_PATH_MAX];
@@ -30,7 +31,9 @@ static int32_t make(struct immure_runflags *f, immure_session **ret, struct immu
 	o.labels = f->session.labels.v;
 	o.life_ms = f->session.life_ms;
 	o.idle_ms = f->session.idle_ms;
-	o.lifetime = o.life_ms || o.idle_ms ? IMMURE_LIFE_LEASED : IMMURE_LIFE_DETACHED;
+	o.lifetime = with_us		      ? IMMURE_LIFE_CALLER
+		     : o.life_ms || o.idle_ms ? IMMURE_LIFE_LEASED
+					      : IMMURE_LIFE_DETACHED;
 	o.flags = (f->session.idle_stops ? IMMURE_SESSION_IDLE_STOPS : 0U) |
 		  (f->session.remove ? IMMURE_SESSION_REMOVE : 0U);
 	if (r == 0)
@@ -58,7 +61,7 @@ int immure_cli_create(int argc, char **argv)
 		immure_runflags_done(&f);
 		return IMMURE_EXIT_FAILED;
 	}
-	if (make(&f, &session, &err) < 0) {
+	if (immure_cli_create_session(&f, false, &session, &err) < 0) {
 		immure_runflags_done(&f);
 		return immure_cli_fail(err);
 	}

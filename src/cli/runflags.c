@@ -50,6 +50,8 @@ enum {
 	OPT_EXEC,
 	OPT_SIGNAL,
 	OPT_RENDER,
+	OPT_STDIO,
+	OPT_RW,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -98,6 +100,11 @@ static const struct {
 	{ IMMURE_CLI_RUN | IMMURE_CLI_WRAP,
 	  { "session", 0, "SESSION", "run it in this living session, whose policy counts", NULL,
 	    OPT_SESSION } },
+	{ IMMURE_CLI_MOUNT,
+	  { "rw", 0, NULL, "writable inside; read-only otherwise", NULL, OPT_RW } },
+	{ IMMURE_CLI_SERVE,
+	  { "stdio", 0, NULL, "speak over standard input and output, one JSON object a line", NULL,
+	    OPT_STDIO } },
 	{ IMMURE_CLI_CREATE,
 	  { "name", 0, "NAME", "a name for the session", NULL, OPT_NAME } },
 	{ IMMURE_CLI_CREATE,
@@ -144,7 +151,7 @@ static const struct {
 		  IMMURE_CLI_WRAP | IMMURE_CLI_GC | IMMURE_CLI_JOURNAL | IMMURE_CLI_RECLAIM |
 		  IMMURE_CLI_CREATE | IMMURE_CLI_EXEC | IMMURE_CLI_PS | IMMURE_CLI_ASK |
 		  IMMURE_CLI_STATS | IMMURE_CLI_LOGS | IMMURE_CLI_STOP | IMMURE_CLI_SIGNAL |
-		  IMMURE_CLI_COPY | IMMURE_CLI_RM,
+		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
 	{ IMMURE_CLI_GC,
 	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
@@ -291,6 +298,8 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_FOLLOW: s->follow = true; return 0;
 	case OPT_GRACE: s->has_grace = true; return take_time(f, value, &s->grace_ms);
 	case OPT_EXEC: return take_exec(f, value);
+	case OPT_RW: s->writable = true; return 0;
+	case OPT_STDIO: s->stdio = true; return 0;
 	case OPT_SIGNAL: s->user_signal = value; return 0;
 	default: return 1;
 	}

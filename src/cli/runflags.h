@@ -14,7 +14,7 @@ struct immure_sessionflags {
 	const char *name, *key, *capture, *user_signal;
 	struct immure_strv labels, env;
 	uint64_t life_ms, idle_ms, timeout_ms, grace_ms, exec;
-	bool idle_stops, remove, tty, detach, all, follow, has_grace, has_exec;
+	bool idle_stops, remove, tty, detach, all, follow, stdio, writable, has_grace, has_exec;
 };
 
 struct immure_runflags {

@@ -58,6 +58,21 @@ int immure_cli_print_json(char *text)
 
 enum { VALUES = 512 };
 
+static void put_list(struct immure_buf *b, const struct immure_jsonr *r, const struct immure_jsonr_value *v)
+{
+	for (const struct immure_jsonr_value *e = immure_jsonr_first(r, v); e; e = immure_jsonr_after(r, v, e)) {
+		const struct immure_jsonr_value *m = e->type == IMMURE_JSON_OBJECT ? immure_jsonr_first(r, e) : e;
+
+		for (; m; m = e == m ? NULL : immure_jsonr_after(r, e, m)) {
+			immure_buf_putc(b, ' ');
+			if (m->type == IMMURE_JSON_STRING)
+				immure_buf_put_printable(b, m->text, m->len);
+		}
+		if (e->type == IMMURE_JSON_OBJECT && e->next < v->next)
+			immure_buf_putc(b, ',');
+	}
+}
+
 static void put_line(struct immure_buf *b, const struct immure_jsonr *r, const struct immure_jsonr_value *v,
 		     const char *within)
 {
@@ -67,11 +82,14 @@ static void put_line(struct immure_buf *b, const struct immure_jsonr *r, const s
 			put_line(b, r, e, v->key ? v->key : "");
 		return;
 	}
-	if (v->type == IMMURE_JSON_ARRAY || v->type == IMMURE_JSON_NULL ||
-	    (v->type == IMMURE_JSON_STRING && !v->len))
+	if (v->type == IMMURE_JSON_NULL || (v->type == IMMURE_JSON_STRING && !v->len) ||
+	    (v->type == IMMURE_JSON_ARRAY && !v->size))
 		return;
-	immure_buf_printf(b, "%s%s%s: ", within, within[0] ? "." : "", v->key ? v->key : "");
-	if (v->type == IMMURE_JSON_STRING)
+	immure_buf_printf(b, "%s%s%s:%s", within, within[0] ? "." : "", v->key ? v->key : "",
+			  v->type == IMMURE_JSON_ARRAY ? "" : " ");
+	if (v->type == IMMURE_JSON_ARRAY)
+		put_list(b, r, v);
+	else if (v->type == IMMURE_JSON_STRING)
 		immure_buf_put_printable(b, v->text, v->len);
 	else if (v->type == IMMURE_JSON_BOOL)
 		immure_buf_puts(b, v->integer ? "yes" : "no");

@@ -18,6 +18,9 @@ int immure_cli_exec_in(immure_session *session, const struct immure_runflags *fl
 		       const char *const *argv);
 /* Follows a process until its end: output to ours, our signals and (tty) input to it. */
 int immure_cli_follow(immure_session *session, immure_process *process, bool tty);
+/* Makes a session as the flags say (create.c). with_us: it ends with this process. */
+int32_t immure_cli_create_session(struct immure_runflags *flags, bool with_us, immure_session **ret,
+				  struct immure_error **err);
 /* What is kept of an exec's output. */
 int immure_cli_print_output(immure_session *session, uint64_t exec, bool json);
 /* Each approved downgrade is one line, before the start (run.c). */

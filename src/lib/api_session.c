@@ -210,18 +210,15 @@ static int32_t connect_entry(const struct immure_entry *e, int *ret_fd, struct i
 	return 0;
 }
 
-int32_t immure_session_open(const char *name, const struct immure_session_options *options,
-			    immure_session **ret, immure_error **err)
+int32_t immure_session_connect(const char *name, const struct immure_session_options *options,
+			       int32_t *ret_fd, immure_error **err)
 {
 	struct immure_session_options o;
 	struct immure_registry registry = IMMURE_REGISTRY_INIT;
 	struct immure_entry entry = IMMURE_ENTRY_INIT;
 	struct immure_arena arena = IMMURE_ARENA_INIT;
-	struct immure_session *s = calloc(1, sizeof(*s));
 	const char *runtime = NULL;
-	int fd = -1;
-	int32_t r = s ? session_options(&o, options, err)
-		      : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "session", "", "out of memory");
+	int32_t r = session_options(&o, options, err);
 
 	if (r == 0)
 		runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
@@ -233,7 +230,21 @@ int32_t immure_session_open(const char *name, const struct immure_session_option
 	if (r == 0)
 		r = immure_entry_find(&registry, name, &entry, err);
 	if (r == 0)
-		r = connect_entry(&entry, &fd, err);
+		r = connect_entry(&entry, ret_fd, err);
+	immure_entry_done(&entry);
+	immure_registry_done(&registry);
+	immure_arena_done(&arena);
+	return r;
+}
+
+int32_t immure_session_open(const char *name, const struct immure_session_options *options,
+			    immure_session **ret, immure_error **err)
+{
+	struct immure_session *s = calloc(1, sizeof(*s));
+	int fd = -1;
+	int32_t r = s ? immure_session_connect(name, options, &fd, err)
+		      : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "session", "", "out of memory");
+
 	if (r == 0) {
 		s->kind = IMMURE_SESSION_SERVED;
 		s->owner = getpid();
@@ -241,9 +252,6 @@ int32_t immure_session_open(const char *name, const struct immure_session_option
 		r = immure_link_new(&fd, &s->link, err);
 	}
 	immure_close(&fd);
-	immure_entry_done(&entry);
-	immure_registry_done(&registry);
-	immure_arena_done(&arena);
 	if (r < 0) {
 		free(s);
 		return r;

@@ -45,6 +45,9 @@ static const struct {
 	[IMMURE_REQ_DETACH] = { detach, " " },
 	[IMMURE_REQ_LANE] = { immure_life_lane, " " },
 	[IMMURE_REQ_ROOT] = { root, " " },
+	[IMMURE_REQ_MOUNT] = { immure_attach_mount, " source target mode " },
+	[IMMURE_REQ_UNMOUNT] = { immure_attach_unmount, " target " },
+	[IMMURE_REQ_NET] = { immure_net_rules, " allow deny replace " },
 	[IMMURE_REQ_STOP] = { stop, " grace_ms remove " },
 };
 
@@ -201,26 +204,6 @@ static int32_t parse(struct immure_ask *a, char *text, size_t len)
 	return 0;
 }
 
-/* {"id":N,"op":"..","params":{"fd":0}}: the whole request, with more room, is in a
- * file in memory. Reading one of those never waits. */
-static int32_t take_params(struct immure_ask *a, char **ret_text)
-{
-	const struct immure_jsonr_value *v = immure_jsonr_get(&a->json, a->root, "params");
-	size_t len = 0;
-	int fd, r;
-
-	if (!v)
-		return 0;
-	if (immure_arg_fd(a, v, &fd) < 0)
-		return -IMMURE_ERR_INVALID;
-	if (fcntl(fd, 1034 /* F_GET_SEALS */) < 0)
-		return immure_ask_fail(a, IMMURE_ERR_INVALID, errno, "params", "params is a memfd");
-	r = lseek(fd, 0, SEEK_SET) < 0 ? -errno : immure_read_all(fd, IMMURE_SERVE_PARAMS, ret_text, &len);
-	if (r < 0)
-		return immure_ask_fail(a, IMMURE_ERR_INVALID, -r, "params", "params: %s", strerror(-r));
-	return parse(a, *ret_text, len);
-}
-
 static int32_t head(struct immure_ask *a)
 {
 	const char *op = NULL;
@@ -239,6 +222,27 @@ static int32_t head(struct immure_ask *a)
 	if (!a->c->hello && a->what != IMMURE_REQ_HELLO)
 		return immure_fail(&a->err, IMMURE_ERR_STATE, 0, "protocol", "op", "hello comes first");
 	return 0;
+}
+
+/* {"id":N,"op":"..","params":{"fd":0}}: the whole request, with more room, is in a
+ * file in memory. Reading one of those never waits. */
+static int32_t take_params(struct immure_ask *a, char **ret_text)
+{
+	const struct immure_jsonr_value *v = immure_jsonr_get(&a->json, a->root, "params");
+	size_t len = 0;
+	int fd, r;
+
+	if (!v)
+		return 0;
+	if (immure_arg_fd(a, v, &fd) < 0)
+		return -IMMURE_ERR_INVALID;
+	if (fcntl(fd, 1034 /* F_GET_SEALS */) < 0)
+		return immure_ask_fail(a, IMMURE_ERR_INVALID, errno, "params", "params is a memfd");
+	r = lseek(fd, 0, SEEK_SET) < 0 ? -errno : immure_read_all(fd, IMMURE_SERVE_PARAMS, ret_text, &len);
+	if (r < 0)
+		return immure_ask_fail(a, IMMURE_ERR_INVALID, -r, "params", "params: %s", strerror(-r));
+	r = parse(a, *ret_text, len);
+	return r < 0 ? r : head(a); /* what counts is in there, the id as well */
 }
 
 static int32_t permit(struct immure_ask *a, bool *ret_done)

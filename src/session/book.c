@@ -13,6 +13,22 @@
 #include "base/fd.h"
 #include "session/serve.h"
 
+/* From here on nothing is made in the world that is not written down first. */
+static int32_t open_journal(struct immure_server *s, struct immure_error **err)
+{
+	int r = immure_journal_create(s->entry.dir_fd, &s->journal);
+
+	if (r == 0)
+		r = immure_journal_intent(&s->journal, IMMURE_JK_SESSION, s->entry.id, NULL,
+					  &s->session_seq);
+	if (r == 0)
+		r = immure_journal_result(&s->journal, IMMURE_JK_SESSION, s->session_seq, 0,
+					  s->meta.plan_hash);
+	s->sealed.journal = &s->journal;
+	return r == 0 ? 0 : immure_fail(err, IMMURE_ERR_IO, -r, "journal", "",
+					"the journal cannot be written: %s", strerror(-r));
+}
+
 int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, struct immure_error **err)
 {
 	struct immure_meta *m = &s->meta;
@@ -24,7 +40,8 @@ int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, str
 	(void)snprintf(m->plan_hash, sizeof(m->plan_hash), "%s", immure_plan_hash_of(s->plan));
 	(void)snprintf(m->backend, sizeof(m->backend), "%s", s->plan->backend);
 	(void)snprintf(m->profile, sizeof(m->profile), "%s", s->plan->profile);
-	return immure_entry_create(&s->registry, m, s->plan_data, s->plan_len, &s->entry, err);
+	r = immure_entry_create(&s->registry, m, s->plan_data, s->plan_len, &s->entry, err);
+	return r < 0 ? r : open_journal(s, err);
 }
 
 void immure_book_status(struct immure_server *s, const char *note)
@@ -40,6 +57,8 @@ void immure_book_status(struct immure_server *s, const char *note)
 	if (s->sealed.child.pid > 0)
 		(void)immure_procid_of(s->sealed.child.pid, &st.init, NULL); /* gone: it has none */
 	(void)immure_entry_set_status(&s->entry, &st); /* a full disk must not end the session */
+	if (s->journal.fd >= 0) /* as above */
+		(void)immure_journal_note(&s->journal, IMMURE_JK_STATE, st.state, note[0] ? note : NULL);
 }
 
 int32_t immure_book_listen(struct immure_server *s, struct immure_error **err)
@@ -49,7 +68,8 @@ int32_t immure_book_listen(struct immure_server *s, struct immure_error **err)
 	int r;
 
 	(void)immure_entry_socket(&s->entry, at.sun_path, sizeof(at.sun_path));
-	r = fd < 0 ? -errno : 0;
+	r = fd < 0 ? -errno : immure_journal_intent(&s->journal, IMMURE_JK_SOCKET, "control", NULL,
+						    &s->socket_seq);
 	if (r == 0 && (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 512) < 0))
 		r = -errno;
 	if (r == 0) {
@@ -57,14 +77,18 @@ int32_t immure_book_listen(struct immure_server *s, struct immure_error **err)
 						     .ready = immure_client_accept };
 		r = immure_server_watch(s, &s->listener, EPOLLIN);
 	}
+	if (s->socket_seq && r == 0)
+		r = immure_journal_result(&s->journal, IMMURE_JK_SOCKET, s->socket_seq, 0, NULL);
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, -r, "session", "control",
 				   "cannot listen on the control socket: %s", strerror(-r));
 	return 0;
 }
 
+/* The end, as far as it goes: what could not be undone stays on record for gc. */
 void immure_book_end(struct immure_server *s)
 {
+	bool keep = !s->remove && s->meta.lifetime != IMMURE_LIFETIME_CALLER && !s->exit_status;
 	char left[4096];
 
 	immure_server_unwatch(s, &s->listener);
@@ -72,23 +96,45 @@ void immure_book_end(struct immure_server *s)
 		immure_registry_done(&s->registry);
 		return;
 	}
-	(void)unlinkat(s->entry.dir_fd, "control", 0); /* never made: as good */
+	if (unlinkat(s->entry.dir_fd, "control", 0) == 0 && s->socket_seq)
+		(void)immure_journal_gone(&s->journal, IMMURE_JK_SOCKET, s->socket_seq, NULL); /* gc looks */
 	immure_server_state(s, IMMURE_STATE_SEALED, s->over_memory ? "limits.memory" : "");
-	if (s->remove || s->meta.lifetime == IMMURE_LIFETIME_CALLER || s->exit_status)
-		if (immure_entry_remove(&s->registry, &s->entry, left, sizeof(left)) < 0)
-			s->exit_status = 1;
+	if (!s->repair)
+		(void)immure_journal_gone(&s->journal, IMMURE_JK_SESSION, s->session_seq, NULL); /* as above */
+	immure_journal_done(&s->journal);
+	if (!keep && !s->repair &&
+	    immure_entry_remove(&s->registry, &s->entry, left, sizeof(left)) < 0)
+		s->exit_status = 1;
 	immure_entry_done(&s->entry);
 	immure_registry_done(&s->registry);
 }
 
-void immure_book_exec_asked(struct immure_server *s, struct immure_task *t)
+int immure_book_exec_asked(struct immure_server *s, struct immure_task *t)
 {
-	(void)s;
-	(void)t;
+	return t->key ? immure_journal_intent(&s->journal, IMMURE_JK_EXEC, t->key, NULL, &t->journal) : 0;
+}
+
+void immure_book_exec_started(struct immure_server *s, struct immure_task *t, int errnum)
+{
+	char text[64];
+
+	if (!t->journal)
+		return;
+	(void)snprintf(text, sizeof(text), "pid=%d exec=%llu", t->pid, (unsigned long long)t->id);
+	/* Not written: after a crash it may have run, which is what an intent says. */
+	(void)immure_journal_result(&s->journal, IMMURE_JK_EXEC, t->journal, errnum,
+				    errnum ? NULL : text);
+	if (errnum)
+		t->journal = 0;
 }
 
 void immure_book_exec_ended(struct immure_server *s, struct immure_task *t)
 {
-	(void)s;
-	(void)t;
+	char text[64];
+
+	if (!t->journal)
+		return;
+	(void)snprintf(text, sizeof(text), "status=%d", t->end.status);
+	(void)immure_journal_gone(&s->journal, IMMURE_JK_EXEC, t->journal, text); /* as above */
+	t->journal = 0;
 }

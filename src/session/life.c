@@ -438,6 +438,7 @@ int32_t immure_life_inspect(struct immure_ask *a)
 	immure_jsonw_uint(&w, "clients", s->clients_n);
 	immure_jsonw_uint(&w, "execs_running", running(s));
 	immure_jsonw_str(&w, "freezer", s->sealed.cgroup.v2 && s->sealed.cgroup.n ? "cgroup" : "signals");
+	immure_attach_json(&w, s);
 	immure_jsonw_object(&w, "labels");
 	for (uint32_t i = 0; i < m->labels_n; i++)
 		immure_jsonw_str(&w, m->labels[i].key, m->labels[i].value);

@@ -10,6 +10,8 @@
  *   task.c     commands: starting, ends, what is kept of them
  *   stream.c   their output: rings, frames, back-pressure
  *   life.c     leases, freezing, statistics, limits
+ *   attach.c   files and directories of the host, added to a living session
+ *   net.c      rules of its network
  *   book.c     directory, status and journal
  */
 #ifndef IMMURE_SESSION_SERVE_H
@@ -23,6 +25,7 @@
 #include "base/jsonr.h"
 #include "base/jsonw.h"
 #include "base/sha256.h"
+#include "session/journal.h"
 #include "session/registry.h"
 #include "session/ring.h"
 #include "session/sealed.h"
@@ -135,6 +138,7 @@ struct immure_server {
 	bool suspended; /* FROZEN because it was idle: the next exec wakes it */
 	bool init_ready, init_gone, over_memory;
 	bool remove;    /* the session's directory goes with the session */
+	bool repair;    /* something of it is left: its record stays for gc */
 	int exit_status;
 
 	int epoll_fd;
@@ -144,6 +148,7 @@ struct immure_server {
 	struct immure_task *tasks;
 	size_t alive;
 	uint64_t next_task;
+	struct immure_attached *attached;
 	struct immure_lane lanes[IMMURE_INIT_LANES];
 	int next_lane;
 	int handle[IMMURE_HANDLE_MAX];
@@ -163,6 +168,8 @@ struct immure_server {
 
 	struct immure_registry registry;
 	struct immure_entry entry;
+	struct immure_journal journal;
+	uint64_t session_seq, socket_seq;
 	struct immure_meta meta;
 	struct immure_error *failure; /* why it could not be made */
 
@@ -274,14 +281,25 @@ void immure_life_measured(struct immure_server *s, const struct immure_init_repl
 int immure_life_order(struct immure_server *s, const struct immure_init_order *o, const int *fds,
 		      size_t n);
 
+/* ---- attach.c ---- */
+int32_t immure_attach_mount(struct immure_ask *a);
+int32_t immure_attach_unmount(struct immure_ask *a);
+void immure_attach_json(struct immure_jsonw *w, const struct immure_server *s);
+void immure_attach_done(struct immure_server *s);
+
+/* ---- net.c ---- */
+int32_t immure_net_rules(struct immure_ask *a);
+
 /* ---- book.c ---- */
 int32_t immure_book_create(struct immure_server *s, const char *runtime_dir,
 			     struct immure_error **err);
 void immure_book_status(struct immure_server *s, const char *note);
 int32_t immure_book_listen(struct immure_server *s, struct immure_error **err);
 void immure_book_end(struct immure_server *s);
-/* A command with a key: known before it is started, its end after it. */
-void immure_book_exec_asked(struct immure_server *s, struct immure_task *t);
+/* A command with a key: written down before it is started (or it is not: -errno), and
+ * what came of it. errnum 0: it runs. */
+int immure_book_exec_asked(struct immure_server *s, struct immure_task *t);
+void immure_book_exec_started(struct immure_server *s, struct immure_task *t, int errnum);
 void immure_book_exec_ended(struct immure_server *s, struct immure_task *t);
 
 struct immure_serve_options {

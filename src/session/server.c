@@ -455,12 +455,17 @@ static void tear_down(struct immure_server *s)
 		immure_watch_collect(s->plan, &s->sealed.since,
 				     s->plan->state_dir[0] ? s->plan->state_dir : NULL, result);
 	immure_result_free(result);
-	if (immure_sealed_done(&s->sealed, left, sizeof(left)) < 0)
+	if (immure_sealed_done(&s->sealed, left, sizeof(left)) < 0) {
+		if (s->journal.fd >= 0) /* as gc will find by itself */
+			(void)immure_journal_note(&s->journal, IMMURE_JK_REPAIR, left, NULL);
+		s->repair = true;
 		s->exit_status = 1;
+	}
 	immure_book_end(s);
 	while (s->clients)
 		immure_client_drop(s, s->clients), immure_client_bury(s);
 	immure_task_done_all(s);
+	immure_attach_done(s);
 	for (int i = 0; i < IMMURE_HANDLE_MAX; i++)
 		immure_close(&s->handle[i]);
 	for (int i = 0; i < IMMURE_INIT_LANES; i++)
@@ -486,6 +491,7 @@ int immure_session_serve(const struct immure_serve_options *o)
 	s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
 	s->registry = (struct immure_registry)IMMURE_REGISTRY_INIT;
 	s->entry = (struct immure_entry)IMMURE_ENTRY_INIT;
+	s->journal = (struct immure_journal)IMMURE_JOURNAL_INIT;
 	for (int i = 0; i < IMMURE_HANDLE_MAX; i++)
 		s->handle[i] = -1;
 	for (int i = 0; i < IMMURE_INIT_LANES; i++)

@@ -219,15 +219,17 @@ static int32_t start_task(struct immure_ask *a, struct immure_task_args *args)
 	t = task_new(s, args);
 	if (!t)
 		return immure_ask_fail(a, IMMURE_ERR_NOMEM, ENOMEM, "", "out of memory");
-	e = launch(s, t, args);
+	e = immure_book_exec_asked(s, t);
+	if (e == 0)
+		e = launch(s, t, args);
 	if (e == 0 && args->follow)
 		e = follow(a->c, t, true);
 	if (e < 0) {
+		immure_book_exec_started(s, t, -e);
 		task_free(s, t);
 		return immure_ask_fail(a, e == -E2BIG ? IMMURE_ERR_INVALID : IMMURE_ERR_LAUNCH, -e, "",
 				       "%s: %s", args->spec.argv[0], strerror(-e));
 	}
-	immure_book_exec_asked(s, t);
 	t->owner = a->c;
 	t->owner_request = a->id;
 	s->alive++;
@@ -273,6 +275,7 @@ static void denied(struct immure_server *s, struct immure_task *t, const struct 
 		immure_answer_error(s, t->owner, t->owner_request, err);
 	immure_error_free(err);
 	s->alive--;
+	immure_book_exec_started(s, t, r->errnum);
 	task_free(s, t);
 }
 
@@ -284,6 +287,7 @@ static void started(struct immure_server *s, struct immure_task *t, const struct
 	t->started = true;
 	t->pid = r->pid;
 	t->started_ms = immure_now_ms();
+	immure_book_exec_started(s, t, 0);
 	if (t->pty && fd) {
 		t->in.fd = fcntl(*fd, F_DUPFD_CLOEXEC, 10);
 		(void)fcntl(*fd, F_SETFL, O_RDWR | O_NONBLOCK); /* a blocking one would only be slower */
