@@ -154,7 +154,8 @@ def test_each_call_fails_once(site):
         cgroups = leaves_left()
         if cgroups:
             wrong.append(f"{what}: left {cgroups}")
-        left = names_left(site) - names
+        # What was found out about the host is kept on purpose.
+        left = names_left(site) - names - {"run/immure", "run/immure/facts.cache"}
         if left:
             wrong.append(f"{what}: left {left}")
             site.rebuild()
