@@ -51,6 +51,7 @@ if [ "${1-}" != --check ]; then
 	need libcmocka-dev 'unit tests' no pkg-config --exists cmocka
 	need python3-jsonschema 'tests of the published policy schema' no python_with jsonschema
 	need python3-pytest 'tests of the built program' no python_with pytest
+	need python3-pip 'tests of the Python binding: installing it' no /usr/bin/python3 -m pip --version
 	need bubblewrap 'tests of backend bwrap' no command -v bwrap
 	need crun 'tests of immure inside a container' no command -v crun
 	# The lab of tests/live: its servers come without services of their own.

@@ -280,7 +280,7 @@ int32_t immure_session_next(immure_session *session, struct immure_event *ret, i
 	if (!l->first)
 		r = immure_link_lane_read(l, false, err);
 	if (r == 0 && !l->first)
-		r = immure_link_read(l, false, err);
+		r = immure_link_read_event(l, err);
 	if (r < 0 || !l->first)
 		return r;
 	e = l->first;

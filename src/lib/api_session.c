@@ -155,6 +155,11 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 	int32_t r = s ? session_options(&o, options, err)
 		      : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "session", "", "out of memory");
 
+	if (s) { /* a refusal frees it: nothing in it may be anybody's descriptor 0 */
+		s->kind = IMMURE_SESSION_SERVED;
+		s->owner = getpid();
+		s->control_fd = s->pid = -1;
+	}
 	if (r == 0)
 		r = immure_plan_startable(plan, err);
 	if (r == 0)
@@ -170,12 +175,8 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 			r = immure_fail(err, IMMURE_ERR_LAUNCH, -plan_fd, "session", "", "memfd: %s",
 					strerror(-plan_fd));
 	}
-	if (r == 0) {
-		s->kind = IMMURE_SESSION_SERVED;
-		s->owner = getpid();
-		s->control_fd = -1;
+	if (r == 0)
 		r = connect_server(&o, plan_fd, s, err);
-	}
 	if (r == 0)
 		r = ask_create(s->link, &o, runtime, err);
 	free(sealed);

@@ -328,11 +328,11 @@ static bool take_event(struct immure_link *l, const struct immure_jsonr_value *r
 	return event[0] != '\0';
 }
 
-int32_t immure_link_read(struct immure_link *l, bool wait, struct immure_error **err)
+static int32_t read_messages(struct immure_link *l, bool wait, bool until_event, struct immure_error **err)
 {
 	int32_t r = 1;
 
-	while (r == 1 && !l->ended) {
+	while (r == 1 && !l->ended && !(until_event && l->first)) {
 		struct immure_error *e = NULL;
 
 		r = receive(l, wait, NULL, &e);
@@ -349,6 +349,16 @@ int32_t immure_link_read(struct immure_link *l, bool wait, struct immure_error *
 		immure_error_free(e);
 	}
 	return 0;
+}
+
+int32_t immure_link_read(struct immure_link *l, bool wait, struct immure_error **err)
+{
+	return read_messages(l, wait, false, err);
+}
+
+int32_t immure_link_read_event(struct immure_link *l, struct immure_error **err)
+{
+	return read_messages(l, false, true, err);
 }
 
 void immure_link_begin(struct immure_link *l, struct immure_link_ask *ask, const char *op)

@@ -93,6 +93,9 @@ int32_t immure_link_request(struct immure_link *l, struct immure_link_ask *ask,
 			    const struct immure_jsonr_value **ret, int *ret_fd, struct immure_error **err);
 /* Reads what is there, at least one message when wait is set. 0, or a code. */
 int32_t immure_link_read(struct immure_link *l, bool wait, struct immure_error **err);
+/* Until an event is queued, or nothing is there: whoever takes events one by one
+ * loses none of them to the bound of the queue. */
+int32_t immure_link_read_event(struct immure_link *l, struct immure_error **err);
 int32_t immure_link_signal_all(struct immure_link *l, int signo, struct immure_error **err);
 /* A lane, when there is one to be had; false = use the server. */
 bool immure_link_lane(struct immure_link *l);

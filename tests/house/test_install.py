@@ -82,10 +82,8 @@ def test_wrap_names_the_launcher(tree, prefix, run):
     assert run(program, "wrap", "--no-policy").out.startswith("%s run " % program)
 
 
-@pytest.mark.parametrize("static", [False, True])
-def test_a_program_links_against_it(tree, build, prefix, run, tmp_path, static):
-    source = tmp_path / "program.c"
-    source.write_text(PROGRAM)
+def compile_installed(tree, build, prefix, run, source, program, static):
+    """With the flags of the installed pkg-config file; the library's path."""
     pc = find(tree, "libimmure.pc").parent
     env = dict(os.environ, PKG_CONFIG_PATH=str(pc), PKG_CONFIG_SYSROOT_DIR=str(tree))
     flags = run("pkg-config", *(["--static"] if static else []), "--cflags", "--libs", "libimmure",
@@ -100,11 +98,32 @@ def test_a_program_links_against_it(tree, build, prefix, run, tmp_path, static):
     sanitize = option(build, "b_sanitize")
     if sanitize != "none":
         words.append("-fsanitize=" + sanitize)
-    r = run("cc", "-o", tmp_path / "program", source, *words)
+    r = run("cc", "-o", program, source, *words)
     assert r.status == 0, r
+    return library
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_program_links_against_it(tree, build, prefix, run, tmp_path, static):
+    source = tmp_path / "program.c"
+    source.write_text(PROGRAM)
+    library = compile_installed(tree, build, prefix, run, source, tmp_path / "program", static)
     r = run(tmp_path / "program", env=dict(os.environ, LD_LIBRARY_PATH=str(library.parent)))
     assert r.status == 0, r
     assert "strict" in r.out
+
+
+def test_examples_build_against_it(tree, root, build, prefix, run, tmp_path):
+    """With nothing of this tree, and the program from where it was installed."""
+    os.chmod(tmp_path, 0o755)
+    for source in sorted((root / "examples").glob("*.c")):
+        if source.stem != "primes":
+            library = compile_installed(tree, build, prefix, run, source, tmp_path / source.stem,
+                                        False)
+    env = dict(os.environ, LD_LIBRARY_PATH=str(library.parent),
+               IMMURE_PROGRAM=str(below(tree, prefix, "bin/immure")))
+    r = run(tmp_path / "session", env=env, cwd=tmp_path)
+    assert r.status == 0 and "written by one command" in r.out, r
 
 
 def test_only_the_api_is_exported(tree, root, run):

@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: Apache-2.0
+"""python_cases.py WORKSPACE CASE: a host program of the Python binding. After every
+case the process must be as it was: descriptors, children."""
+import asyncio
+import contextlib
+import gc
+import io
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+
+import immure
+from immure import aio
+
+WORKSPACE = sys.argv[1]
+
+
+def policy(**kw):
+    return immure.Policy.load(profile="strict", workspace=WORKSPACE, discover=False, **kw)
+
+
+@contextlib.contextmanager
+def raises(kind):
+    class Caught:
+        error = None
+    try:
+        yield Caught
+    except kind as e:
+        Caught.error = e
+    else:
+        raise AssertionError("%s was not raised" % kind.__name__)
+
+
+def sh(script):
+    return ["/bin/sh", "-c", script]
+
+
+@contextlib.contextmanager
+def session(**kw):
+    with policy() as p, immure.Plan.create(p, ["true"]) as plan, \
+            immure.Session.create(plan, **kw) as s:
+        yield s
+
+
+# ---- policy, facts, plan ----
+
+
+def case_policy():
+    with policy(settings={"limits.memory": "64M",
+                          "files.deny": ["/etc/hostname", "/etc/hosts"]}) as p:
+        assert p.version.startswith("policy-")
+        shown = p.show()
+        assert "64" in shown and "/etc/hosts" in shown and "python" in shown
+        assert isinstance(p.as_dict(), dict)
+    assert p.closed
+    with raises(immure.StateError):
+        p.version
+    with raises(immure.PolicyError) as caught:
+        immure.Policy.load(settings={"limits.memory": "much"}, discover=False)
+    assert caught.error.code is immure.ErrorCode.POLICY and caught.error.subject
+    with raises(immure.PolicyError):
+        immure.Policy.parse('{"nonsense": 1}', "x.json")
+    assert immure.Policy.parse("{}", "x.json").version
+    assert "strict" in immure.profiles() and "$schema" in immure.schema()
+    assert any(f.key == "network.mode" and "none" in f.choices for f in immure.flags())
+    again = pickle.loads(pickle.dumps(caught.error))
+    assert (type(again), again.code, again.subject, str(again)) == (
+        immure.PolicyError, caught.error.code, caught.error.subject, str(caught.error))
+
+
+def case_import():
+    got = immure.import_policy("srt", '{"network": {"allowedDomains": ["example.org"]}}')
+    assert "example.org" in got.policy
+    immure.Policy.parse(got.policy, "imported.json").close()
+    assert all(isinstance(n.kind, immure.NoteKind) and n.why for n in got.notes)
+    with raises(immure.InvalidArgument):
+        immure.import_policy("nonsense", "{}")
+
+
+def case_facts():
+    with immure.Facts.probe() as facts:
+        assert "native" in facts.report()
+        assert isinstance(facts.as_dict(), dict)
+
+
+def case_plan():
+    with policy() as p, immure.Plan.create(p, sh("exit 0")) as plan:
+        assert plan.gaps == []
+        plan.check()
+        sealed = plan.seal()
+        with immure.Plan.open(sealed) as copy:
+            assert copy.hash == plan.hash and len(plan.hash) == 64
+        with raises(immure.Error):
+            immure.Plan.open(sealed[:-1])
+        assert isinstance(plan.as_dict(), dict) and "/bin/sh" in plan.print()
+    with policy(settings={"backend": "microvm"}) as p, immure.Plan.create(p, ["true"]) as plan:
+        assert plan.gaps and not plan.gaps[0].approved and plan.gaps[0].what
+        with raises(immure.GapError):
+            plan.check()
+        with raises(immure.GapError):
+            immure.run(plan)
+        with raises(immure.GapError):
+            immure.Session.create(plan)
+
+
+def case_wrap():
+    with policy() as p:
+        w = immure.wrap(p, sh("exit $CODE"), env={"CODE": "6"}, program="/p")
+        assert w.argv[0] == "/p" and w.argv[-1] == "exit $CODE" and w.env == {}
+        assert immure.wrap(p, w.argv, env={"CODE": "6"}, program="/p").argv == w.argv
+        assert w.policy_version.startswith("policy-")
+
+
+# ---- one command ----
+
+
+def case_run():
+    with policy() as p:
+        done = immure.run(sh("cat; echo err >&2; exit 7"), p, input="in\n", capture_output=True,
+                          text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (7, "in\n", "err\n")
+        assert done.result.outcome is immure.Outcome.EXITED and done.result.code == 7
+        assert done.result.verdict is immure.Verdict.NONE and done.result.notices == []
+        assert done.result.as_dict() and done.result.proof is None
+        assert immure.run(sh("kill -TERM $$"), p).returncode == 128 + signal.SIGTERM
+        with raises(immure.NotFound) as caught:
+            immure.run(["no-such-program"], p)
+        assert "no-such-program" in str(caught.error)
+        with raises(immure.NotExecutable):
+            immure.run(["/etc/passwd"], p)
+        with raises(immure.CommandFailed) as failed:
+            immure.run(sh("exit 9"), p, check=True)
+        assert failed.error.returncode == 9
+        big = b"x" * 3000000
+        assert immure.run(["cat"], p, input=big, capture_output=True).stdout == big
+        # Input that nobody reads, and output that somebody in the background holds open.
+        assert immure.run(["true"], p, input=big, capture_output=True).returncode == 0
+        with raises(TypeError):
+            immure.run("echo", p)
+        with raises(immure.LaunchError) as launch:
+            immure.run(["true"], p, programs=immure.Programs("/no/such/immure"))
+        assert launch.error.errno == 2
+
+
+def case_run_times_out():
+    with policy() as p:
+        with raises(immure.TimeoutExpired):
+            immure.run(["sleep", "60"], p, timeout=0.3)
+        limited = policy(settings={"limits.wall_time": "300ms"})
+        done = immure.run(["sleep", "60"], limited)
+        assert (done.returncode, done.result.verdict) == (124, immure.Verdict.TIMEOUT)
+        limited.close()
+
+
+def case_run_by_steps():
+    with policy() as p, immure.Plan.create(p, sh("echo; exec sleep 60")) as plan:
+        with immure.Run.start(plan, stdin=immure.DEVNULL, stdout=immure.PIPE,
+                              stderr=immure.STDOUT) as r:
+            assert r.stdout.read(1) == b"\n"
+            assert r.step() is None and r.fileno() >= 0
+            with raises(immure.TimeoutExpired):
+                r.wait(0.05)
+            with raises(immure.InvalidArgument):
+                r.signal(0)
+            r.signal(signal.SIGTERM)
+            result = r.wait()
+            assert (result.outcome, result.code) == (immure.Outcome.SIGNALED, signal.SIGTERM)
+            assert r.wait() is result
+        # Closing one that runs ends everything in it.
+        with immure.Run.start(plan, stdout=immure.PIPE) as r:
+            out = os.fdopen(os.dup(r.stdout.fileno()), "rb")
+            assert out.read(1) == b"\n"
+        assert out.read() == b""
+        out.close()
+
+
+def case_prove():
+    with policy() as p:
+        done = immure.run(["true"], p, prove=True)
+        assert done.result.proof.holds and done.result.proof.points >= 45
+        assert done.result.proof.record and done.result.proof.text
+
+
+# ---- sessions ----
+
+
+def case_session():
+    with session(name="py%d" % os.getpid(), labels={"for": "tests"}) as s:
+        assert s.run(sh("echo kept > /tmp/file; exit 3")).returncode == 3
+        done = s.run(sh("cat /tmp/file; cat; echo err >&2"), input="in", capture_output=True,
+                     text=True, check=True)
+        assert (done.stdout, done.stderr) == ("kept\nin", "err\n")
+        assert s.run(sh("kill -KILL $$")).returncode == 128 + signal.SIGKILL
+        assert s.run(["sleep", "60"], timeout=0.2).returncode == 124
+        assert s.run(sh("echo $A"), env={"A": "b"}, capture_output=True).stdout == b"b\n"
+        with raises(immure.CommandFailed):
+            s.run(["false"], check=True)
+        big = bytes(range(256)) * 8192
+        assert s.run(["cat"], input=big, capture_output=True).stdout == big
+        for found in (immure.NotFound, "no-such-command"), (immure.NotExecutable, "/etc/passwd"):
+            with raises(found[0]):  # over the lane, and by way of the supervisor
+                s.run([found[1]])
+            with raises(found[0]):
+                s.exec([found[1]])
+        with raises(immure.PolicyError):
+            s.exec(["true"], env={"LD_PRELOAD": "/x"})
+        # What goes on in the background does not delay the end.
+        began = time.monotonic()
+        assert s.run(sh("echo a; sleep 30 & exit 0"), capture_output=True).stdout == b"a\n"
+        assert time.monotonic() - began < 10
+        assert s.inspect()["labels"] == {"for": "tests"}
+        assert s.stats()["state"] == "RUNNING"
+        assert [e["session"] for e in immure.Session.list() if e["name"] == "py%d" % os.getpid()
+                ] == [s.id]
+        with immure.Session.open("py%d" % os.getpid()) as other:
+            assert other.id == s.id and other.run(["true"]).returncode == 0
+        with s.open_file("/tmp/file") as f:
+            assert f.read() == b"kept\n"
+        with raises(immure.InputOutputError) as caught:
+            s.open_file("/tmp/none")
+        assert caught.error.errno == 2
+        with raises(immure.StateError):  # it was not made twice
+            with policy() as p, immure.Plan.create(p, ["true"]) as plan:
+                immure.Session.create(plan, name="py%d" % os.getpid())
+    with raises(immure.NoSession):
+        immure.Session.open("py%d" % os.getpid())
+    with raises(immure.StateError):
+        s.run(["true"])
+
+
+def case_streams():
+    with session() as s:
+        p = s.exec(sh("printf out; printf err >&2; exit 5"))
+        got = {1: b"", 2: b""}
+        for output in p:
+            assert output.cursor == len(got[output.stream]) and len(output.sha256) == 64
+            got[output.stream] += output.data
+        assert got == {1: b"out", 2: b"err"}
+        ended = p.wait()
+        assert (ended.returncode, ended.stdout_bytes, ended.stderr_bytes) == (5, 3, 3)
+        assert p.poll() == ended and p.id > 0 and not p.has_terminal
+        # All of it, in order, however slow the reader.
+        size = 0
+        p = s.exec(["head", "-c", "20000000", "/dev/zero"])
+        for i, output in enumerate(p):
+            assert (output.lost, output.cursor) == (0, size)
+            size += len(output.data)
+            if i < 3:
+                time.sleep(0.1)
+        assert size == 20000000
+        # Nobody reads: the end is seen all the same, and what was dropped is told.
+        p = s.exec(["head", "-c", "20000000", "/dev/zero"])
+        assert p.wait().stdout_bytes == 20000000
+        rest = list(p)
+        assert rest[0].cursor + sum(len(o.data) for o in rest) >= 4000000
+        assert sum(o.lost + len(o.data) for o in rest) == 20000000
+        # Input.
+        p = s.exec(["cat"], stdin=immure.EVENTS)
+        p.write(b"one ")
+        p.write(b"two", eof=True)
+        assert b"".join(o.data for o in p) == b"one two"
+        # A terminal.
+        p = s.exec(sh("stty size; read x; echo got $x; exit 4"), pty=(33, 77))
+        assert p.has_terminal
+        p.write(b"line\n")
+        assert b"33 77" in (text := b"".join(o.data for o in p)) and b"got line" in text
+        assert p.wait().returncode == 4
+        # Signals, and what attach replays.
+        p = s.exec(["sleep", "60"], capture="content")
+        with raises(immure.TimeoutExpired):
+            p.wait(0.05)
+        p.signal(signal.SIGINT)
+        assert p.wait().returncode == 128 + signal.SIGINT
+        first = s.exec(sh("echo once"), key="k", capture="content")
+        first.wait()
+        again = s.exec(sh("echo once"), key="k", capture="content")
+        assert (again.id, again.wait()) == (first.id, first.wait())
+        again = s.attach(first.id)
+        assert b"".join(o.data for o in again) == b"once\n"
+
+
+def case_session_life():
+    with session(lifetime=immure.Lifetime.DETACHED) as s:
+        name = s.id
+    with immure.Session.open(name) as s:
+        p = s.exec(["sleep", "60"])
+        s.freeze()
+        assert s.inspect()["state"] == "FROZEN"
+        s.thaw()
+        s.kill(signal.SIGKILL)
+        assert p.wait().returncode == 137
+        s.stop(remove=True)
+        assert s.ended
+        with raises(immure.Error):
+            s.run(["true"])
+    with raises(immure.NoSession):
+        immure.Session.open(name)
+    # The end of the session is the end of what waits for it.
+    with session() as s:
+        p = s.exec(["sleep", "60"])
+        threading.Timer(0.1, lambda: immure.Session.open(s.id).stop(0.1)).start()
+        assert p.wait().returncode in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+
+
+def case_threads():
+    with session() as s:
+        said, lock = [], threading.Lock()
+
+        def work(i):
+            for n in range(5):
+                try:
+                    if n % 2:
+                        p = s.exec(sh("echo %d; exit %d" % (i, i)))
+                        got = (b"".join(o.data for o in p), p.wait().returncode)
+                    else:
+                        done = s.run(sh("echo %d; exit %d" % (i, i)), capture_output=True)
+                        got = (done.stdout, done.returncode)
+                    assert got == (b"%d\n" % i, i), got
+                except BaseException as e:
+                    with lock:
+                        said.append(repr(e))
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(60)
+            assert not t.is_alive(), "a thread hangs"
+        assert said == []
+
+
+def case_fork():
+    with session() as s, policy() as p, immure.Plan.create(p, sh("exit 6")) as plan:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                with raises(immure.StateError):
+                    s.run(["true"])
+                s.close()  # ends nothing: it is the parent's
+                status = 0 if immure.run(plan).returncode == 6 else 2
+            os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert s.run(sh("exit 8")).returncode == 8
+
+
+def case_dropped():
+    """Objects that nobody closes are freed when nobody has them."""
+    p = policy()
+    s = immure.Session.create(immure.Plan.create(p, ["true"]))
+    s.exec(["sleep", "60"])
+    r = immure.Run.start(immure.Plan.create(p, ["sleep", "60"]))
+    del p, s, r
+    gc.collect()
+
+
+def case_ledger():
+    report = immure.gc(dry_run=True)
+    assert report.left == 0 and isinstance(report.record, dict) and report.text
+    with raises(immure.InvalidArgument):
+        immure.reclaim("not a ticket")
+    with raises(immure.NoSession):
+        immure.journal("none%d" % os.getpid())
+
+
+# ---- asyncio ----
+
+
+def case_aio_run():
+    async def main():
+        with policy() as p:
+            done = await aio.run(sh("cat; echo err >&2; exit 5"), p, input="in", text=True,
+                                 capture_output=True)
+            assert (done.returncode, done.stdout, done.stderr) == (5, "in", "err\n")
+            many = await asyncio.gather(*[aio.run(sh("exit %d" % i), p) for i in range(4)])
+            assert [d.returncode for d in many] == [0, 1, 2, 3]
+            with raises(immure.NotFound):
+                await aio.run(["no-such-program"], p)
+            with raises(asyncio.TimeoutError):
+                await asyncio.wait_for(aio.run(["sleep", "60"], p), 0.3)
+    asyncio.run(main())
+
+
+def case_aio_session():
+    async def stream(s, i):
+        p = await s.exec(sh("for i in 1 2 3; do echo $i; sleep 0.01; done; exit %d" % i))
+        out = b"".join([o.data async for o in p])
+        return out, (await p.wait()).returncode
+
+    async def main():
+        with policy() as pol, immure.Plan.create(pol, ["true"]) as plan:
+            async with aio.Session.create(plan) as s:
+                assert await asyncio.gather(*[stream(s, i) for i in range(6)]) == [
+                    (b"1\n2\n3\n", i) for i in range(6)]
+                big = b"x" * 2000000
+                assert (await s.run(["cat"], input=big, capture_output=True)).stdout == big
+                # The loop goes on while commands run.
+                ticks, sleeper = 0, asyncio.ensure_future(s.run(["sleep", "0.3"]))
+                while not sleeper.done():
+                    ticks += 1
+                    await asyncio.sleep(0.01)
+                assert ticks > 5 and sleeper.result().returncode == 0
+                # A slow reader loses nothing, and does not hold up others.
+                p = await s.exec(["head", "-c", "12000000", "/dev/zero"])
+                size = 0
+                async for output in p:
+                    assert output.lost == 0
+                    size += len(output.data)
+                    if size < 200000:
+                        assert (await s.run(["true"])).returncode == 0
+                assert size == 12000000
+                p = await s.exec(["cat"], stdin=immure.EVENTS)
+                await p.write(b"y" * 100000, eof=True)
+                assert sum([len(o.data) async for o in p]) == 100000
+                with raises(immure.NotFound):
+                    await s.exec(["no-such-command"])
+                # Who is cancelled leaves nothing running.
+                with raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(s.run(["sleep", "60"]), 0.3)
+                p = await s.exec(["sleep", "60"])
+                await p.signal(signal.SIGTERM)
+                assert (await p.wait()).returncode == 128 + signal.SIGTERM
+                for _ in range(200):
+                    if (await s.stats())["execs_running"] == 0:
+                        break
+                    await asyncio.sleep(0.05)
+                else:
+                    raise AssertionError("a command of a cancelled call still runs")
+                async with aio.Session.open(s.id) as other:
+                    ending = asyncio.ensure_future(other.wait_ended())
+                    waiting = asyncio.ensure_future((await other.exec(["sleep", "60"])).wait())
+                    await s.stop(0.1)
+                    await asyncio.wait_for(ending, 10)
+                    assert (await waiting).returncode in (137, 143)
+    asyncio.run(main())
+
+
+# ---- as it was ----
+
+
+def descriptors():
+    return {fd: os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd")
+            if os.path.exists("/proc/self/fd/" + fd)}
+
+
+def main():
+    sys.stdout, told = io.StringIO(), sys.stdout
+    immure.api_version()
+    before = descriptors()
+    globals()["case_" + sys.argv[2]]()
+    gc.collect()
+    sys.stdout = told
+    assert set(descriptors()) == set(before), (before, descriptors())
+    with raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+if __name__ == "__main__":
+    main()
