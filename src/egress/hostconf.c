@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 
@@ -189,6 +190,56 @@ int immure_hostconf_read(struct immure_hostconf *h)
 	immure_hostconf_resolvers(h, resolv ? resolv : "", len);
 	r = read_one("/etc/hosts", &hosts, &len);
 	return r < 0 ? r : immure_hostconf_hosts(h, hosts ? hosts : "", len);
+}
+
+static int read_copy(int fd, char **ret, size_t *ret_len)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	size_t at = 0;
+	char *text;
+
+	if (size < 0)
+		return -errno;
+	if (size > IMMURE_HOSTS_FILE_MAX)
+		return -EFBIG;
+	text = malloc((size_t)size + 1);
+	if (!text)
+		return -ENOMEM;
+	while (at < (size_t)size) {
+		ssize_t n = pread(fd, text + at, (size_t)size - at, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		at += (size_t)n;
+	}
+	*ret = text;
+	*ret_len = at;
+	return 0;
+}
+
+int immure_hostconf_replace(struct immure_hostconf *h, int resolv_fd, int hosts_fd)
+{
+	IMMURE_CLEANUP_FREE char *resolv = NULL;
+	IMMURE_CLEANUP_FREE char *hosts = NULL;
+	struct immure_hostconf next = { 0 };
+	size_t resolv_len = 0, hosts_len = 0;
+	int r = read_copy(resolv_fd, &resolv, &resolv_len);
+
+	if (r == 0)
+		r = read_copy(hosts_fd, &hosts, &hosts_len);
+	if (r < 0)
+		return r;
+	immure_hostconf_resolvers(&next, resolv, resolv_len);
+	r = immure_hostconf_hosts(&next, hosts, hosts_len);
+	if (r < 0) {
+		immure_hostconf_done(&next);
+		return r;
+	}
+	immure_hostconf_done(h);
+	*h = next;
+	return 0;
 }
 
 void immure_hostconf_done(struct immure_hostconf *h)

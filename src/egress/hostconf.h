@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How this host resolves names: its resolvers and its own list of hosts. Read once,
- * before the gatekeeper closes itself in. What only the C library knows (nsswitch
+/* How this host resolves names: its resolvers and its own list of hosts. Read
+ * before the gatekeeper closes itself in; copies of them are handed to it when they change. What only the C library knows (nsswitch
  * modules, search lists) has no part in it: names arrive here whole. */
 #ifndef IMMURE_EGRESS_HOSTCONF_H
 #define IMMURE_EGRESS_HOSTCONF_H
@@ -33,6 +33,8 @@ void immure_hostconf_resolvers(struct immure_hostconf *h, const char *text, size
 int immure_hostconf_hosts(struct immure_hostconf *h, const char *text, size_t len);
 /* Both files in /etc; a missing one is an empty one. -errno. */
 int immure_hostconf_read(struct immure_hostconf *h);
+/* From copies of them. What cannot be read changes nothing. -errno. */
+int immure_hostconf_replace(struct immure_hostconf *h, int resolv_fd, int hosts_fd);
 void immure_hostconf_done(struct immure_hostconf *h);
 /* Addresses of a name in normal form; how many of them. */
 size_t immure_hostconf_find(const struct immure_hostconf *h, const char *name,

@@ -85,6 +85,10 @@ static void request(struct worker *w, const struct immure_wire *m, int *fds)
 	case IMMURE_WIRE_SOCKETS:
 		take_sockets(w, &m->sockets, fds);
 		break;
+	case IMMURE_WIRE_HOSTCONF:
+		/* Without memory for it: the old ones are better than none. */
+		(void)immure_hostconf_replace(&w->host, fds[0], fds[1]);
+		break;
 	case IMMURE_WIRE_ASK:
 		immure_report_stats(w, m->id);
 		break;

@@ -26,6 +26,7 @@ static bool body_of(uint32_t type, bool to_worker, size_t *ret_len)
 	case IMMURE_WIRE_POLICY:
 	case IMMURE_WIRE_ASK:
 	case IMMURE_WIRE_SHOW:
+	case IMMURE_WIRE_HOSTCONF:
 		*ret_len = 0;
 		return true;
 	case IMMURE_WIRE_SOCKETS:
@@ -103,6 +104,9 @@ static bool content_ok(const struct immure_wire *m, size_t *ret_fds)
 	case IMMURE_WIRE_POLICY:
 	case IMMURE_WIRE_SHOW:
 		*ret_fds = 1;
+		return true;
+	case IMMURE_WIRE_HOSTCONF:
+		*ret_fds = 2;
 		return true;
 	case IMMURE_WIRE_SOCKETS:
 		*ret_fds = (size_t)m->sockets.n4 + m->sockets.n6;

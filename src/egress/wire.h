@@ -14,6 +14,7 @@
  *                                        <- STATS
  *   SHOW     a memfd to write to         ->
  *                                        <- DONE     value: bytes written
+ *   HOSTCONF two memfds: resolv.conf, hosts ->       any time; no answer
  *                                        <- NAMES, DENIED, WANT   any time
  *
  * Requests (POLICY, ASK, SHOW) carry a number that the answer repeats; answers
@@ -56,6 +57,7 @@ enum immure_wire_type {
 	IMMURE_WIRE_SOCKETS,
 	IMMURE_WIRE_ASK,
 	IMMURE_WIRE_SHOW,
+	IMMURE_WIRE_HOSTCONF,
 	IMMURE_WIRE_READY = 32,
 	IMMURE_WIRE_DONE,
 	IMMURE_WIRE_DENIED,

@@ -34,6 +34,7 @@ struct immure_gatekeeper {
 	struct immure_gate_rules rules;
 	struct immure_egress_config config; /* its rules are those of `rules` */
 	int wire_fd, pidfd;
+	int hostwatch_fd; /* -1 = not (yet) watched */
 	pid_t pid;
 	uint32_t last_id, answered;
 	struct immure_wire_done done;

@@ -17,6 +17,7 @@
 #include "base/jsonw.h"
 #include "session/gatekeep.h"
 #include "session/gateproc.h"
+#include "session/hostwatch.h"
 #include "session/whose.h"
 
 /* A worker that a command can make end is a fault; that it ends over and over
@@ -24,7 +25,7 @@
 enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300,
        WANTS_A_SECOND = 64 };
 
-enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD };
+enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD, TAG_HOST };
 
 static uint64_t now_s(void)
 {
@@ -58,6 +59,7 @@ static void close_for_good(struct immure_gatekeeper *g, const char *why)
 	unwatch(g->epoll_fd, g->activate_fd);
 	immure_close(&g->activate_fd);
 	immure_close(&g->wire_fd);
+	immure_close(&g->hostwatch_fd);
 	immure_gateproc_end(&g->pid, &g->pidfd);
 	immure_netplumb_done(&g->plumb);
 	for (uint32_t i = 0; i < g->config.publish_n; i++)
@@ -100,12 +102,36 @@ static void worker_ended(struct immure_gatekeeper *g)
 		close_for_good(g, "the listeners cannot be watched");
 }
 
+/* Only sessions that use their network take one of the user's inotify instances. */
+static void watch_host(struct immure_gatekeeper *g)
+{
+	if (g->hostwatch_fd >= 0 || immure_hostwatch_open(&g->hostwatch_fd) < 0)
+		return; /* without: names are resolved as at the start */
+	if (!watch(g->epoll_fd, g->hostwatch_fd, TAG_HOST))
+		immure_close(&g->hostwatch_fd);
+}
+
+static void host_changed(struct immure_gatekeeper *g)
+{
+	struct immure_wire m = { .type = IMMURE_WIRE_HOSTCONF };
+	int fds[2];
+
+	if (!immure_hostwatch_changed(g->hostwatch_fd) || g->state != IMMURE_GATE_RUNNING ||
+	    immure_hostwatch_take(fds) < 0)
+		return;
+	(void)immure_wire_send(g->wire_fd, &m, fds, 2); /* lost: the next change brings it */
+	immure_close(&fds[0]);
+	immure_close(&fds[1]);
+}
+
 static void start_worker(struct immure_gatekeeper *g)
 {
 	IMMURE_CLEANUP_FD int config_fd = -1;
 	int r;
 
 	unwatch(g->epoll_fd, g->activate_fd);
+	/* From before it reads the files itself; a worker that is started anew reads anew. */
+	watch_host(g);
 	r = immure_egress_config_seal(&g->config, &config_fd);
 	if (r == 0)
 		r = immure_gateproc_worker(g->program_fd, &g->pid, &g->pidfd, &g->wire_fd);
@@ -224,15 +250,17 @@ static bool wait_answer(struct immure_gatekeeper *g, uint32_t id, int timeout_ms
 
 void immure_gatekeeper_step(struct immure_gatekeeper *g)
 {
-	struct epoll_event e[3];
+	struct epoll_event e[4];
 	int n;
 
 	if (!g || g->epoll_fd < 0)
 		return;
-	n = epoll_wait(g->epoll_fd, e, 3, 0);
+	n = epoll_wait(g->epoll_fd, e, 4, 0);
 	for (int i = 0; i < n; i++) {
 		if (e[i].data.u64 == TAG_ACTIVATE && g->state == IMMURE_GATE_IDLE)
 			start_worker(g);
+		else if (e[i].data.u64 == TAG_HOST && g->hostwatch_fd >= 0)
+			host_changed(g);
 		else if (g->state != IMMURE_GATE_RUNNING)
 			continue; /* of a worker whose end was dealt with just before */
 		else if (e[i].data.u64 == TAG_WIRE && !hear_all(g))
@@ -432,6 +460,7 @@ int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *progra
 	if (!g)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "network", "", "out of memory");
 	g->epoll_fd = g->activate_fd = g->program_fd = g->wire_fd = g->pidfd = -1;
+	g->hostwatch_fd = -1;
 	g->userns_fd = g->netns_fd = -1;
 	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
 		g->plumb.fd[i] = -1;

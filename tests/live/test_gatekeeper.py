@@ -127,6 +127,39 @@ def test_it_starts_when_it_is_needed(net):
         process.stderr.close()
 
 
+@pytest.mark.parametrize("name", ["hosts", "resolv.conf"])
+def test_the_hosts_files_may_change_meanwhile(net, name):
+    """A name that leads nowhere until the host's file says something else."""
+    path = net.lab.path / name
+    before = path.read_text()
+    if name == "hosts":
+        after, host = before + "45.90.1.10 fresh.example.net\n", "fresh.example.net"
+    else:
+        after, host = before, "web.example.net"
+        path.write_text("nameserver 45.90.9.9\n")  # it never answers
+    script = ("import socket\n"
+              "def ask():\n"
+              "  s = socket.create_connection(('198.18.0.1', 3128), 5); s.settimeout(20)\n"
+              f"  s.sendall(b'CONNECT {host}:80 HTTP/1.1\\r\\nHost: {host}:80\\r\\n\\r\\n')\n"
+              "  print(s.recv(100)[9:12].decode(), flush=True)\n"
+              "ask(); input(); ask()\n")
+    try:
+        process = net.spawn(net.immure, "run", *allow(host + ":80"), "--", "/usr/bin/python3", "-c",
+                            script, stdin=-1)
+        assert process.stdout.readline() == b"502\n"
+        path.write_text(after)
+        time.sleep(0.3)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"200\n"
+    finally:
+        path.write_text(before)
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()
+        process.stderr.close()
+
+
 def gone(pid):
     with contextlib.suppress(OSError):  # a zombie is for whoever inherited it to reap
         return confinement(pid)["State"].startswith("Z")
