@@ -41,7 +41,7 @@ enum {
 	IMMURE_SERVE_CLIENTS = 128,
 	IMMURE_SERVE_FOLLOWS = 64,      /* streams that one client follows */
 	IMMURE_SERVE_TASKS = 512,       /* alive */
-	IMMURE_SERVE_KEPT = 256,        /* finished, remembered */
+	IMMURE_SERVE_KEPT = 64,         /* finished, remembered */
 	IMMURE_SERVE_HELD = 16 << 20,   /* bytes of output kept of finished ones together */
 	IMMURE_SERVE_FRAME = 24 << 10,  /* bytes of output in one frame */
 	IMMURE_SERVE_READ = 32 << 10,

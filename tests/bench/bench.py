@@ -12,6 +12,8 @@ workloads   whole programs, sealed in against plain, timed inside
 memory      private memory of everything that is not the command
 teardown    kill -9 of the supervisor until the last process inside is gone
 many        a hundred at once: start and end
+sessions    a command in a living session, by the library and by the command line,
+            over plain spawn; making sessions; memory of idle ones; many callers
 network     egress by name: start, connect, bulk and lookups, beside pasta,
             slirp4netns and sandbox-runtime, in namespaces of the bench's own
 
@@ -35,11 +37,12 @@ import time
 
 import net
 import rivals
+import sessions
 import work
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ["launch", "stages", "parent", "operations", "workloads", "memory", "teardown", "many",
-         "network"]
+         "sessions", "network"]
 
 
 class Who:
@@ -227,6 +230,9 @@ class Bench:
     def many(self):
         work.many(self)
 
+    def sessions(self):
+        sessions.sessions(self)
+
     def network(self):
         net.network(self)
 
@@ -295,6 +301,8 @@ def build(options, scratch, workspace):
     library = directory / "src/lib"
     if (library / "libimmure.so").exists():
         cc("-o", scratch / "parent", here / "parent.c", "-I", ROOT / "include", "-L", library,
+           "-limmure", "-Wl,-rpath," + str(library))
+        cc("-o", scratch / "session", here / "session.c", "-I", ROOT / "include", "-L", library,
            "-limmure", "-Wl,-rpath," + str(library))
     return programs
 
