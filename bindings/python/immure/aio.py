@@ -300,6 +300,9 @@ class Session:
     async def detach(self) -> None:
         await self._watch.off(self._inner.detach)
 
+    async def ticket(self, valid: Optional[float] = None) -> str:
+        return await self._watch.off(self._inner.ticket, valid)
+
     async def request(self, op: str, **arguments: Any) -> Dict[str, Any]:
         return await self._watch.off(lambda: self._inner.request(op, **arguments))
 

@@ -31,10 +31,11 @@ class Report:
             library().immure_report_free(pointer)
 
 
-def gc(*, dry_run: bool = False, force: bool = False, grace: Optional[float] = None,
-       env: Optional[Mapping[str, str]] = None) -> Report:
-    """Finds and removes what sessions left whose supervisor is dead."""
-    o = _native.immure_gc_options(flags=(1 if dry_run else 0) | (2 if force else 0),
+def gc(*, dry_run: bool = False, force: bool = False, ended: bool = False,
+       grace: Optional[float] = None, env: Optional[Mapping[str, str]] = None) -> Report:
+    """Finds and removes what sessions left whose supervisor is dead; ended: and the records
+    of those that ended in order."""
+    o = _native.immure_gc_options(flags=(1 if dry_run else 0) | (2 if force else 0) | (4 if ended else 0),
                                   grace_ms=_native.milliseconds(grace),
                                   env=_native.environment(env))
     return Report._take(made("immure_gc", ctypes.byref(o)))

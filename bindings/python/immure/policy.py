@@ -256,6 +256,10 @@ class Plan(_native.Handle):
     def as_dict(self) -> Dict[str, Any]:
         return json.loads(self.print(json=True))
 
+    def render(self) -> str:
+        """What a backend of another platform starts from: a profile, or a launch contract."""
+        return string_of("immure_plan_render", self._pointer)
+
 
 # ---- wrapping ----
 
@@ -267,16 +271,20 @@ class Wrapped:
     policy_version: str
 
 
-def wrap(policy: Policy, argv: Optional[Sequence[PathLike]] = None, *,
+def wrap(policy: Optional[Policy], argv: Optional[Sequence[PathLike]] = None, *,
          env: Optional[Mapping[str, str]] = None, workspace: Optional[PathLike] = None,
          base: Optional[PathLike] = None, cwd: Optional[PathLike] = None,
-         program: Optional[PathLike] = None, quiet: bool = False) -> Wrapped:
-    """Arguments that run a command under this policy, for what can only start an argv."""
+         program: Optional[PathLike] = None, quiet: bool = False, session: Optional[str] = None,
+         where: Optional[Mapping[str, str]] = None) -> Wrapped:
+    """Arguments that run a command under this policy, for what can only start an argv.
+    With a session (name or id; policy None) the command runs in that one; where: what is
+    needed of the environment to find it."""
     o = _native.immure_wrap_options(
         argv=_native.words(argv), env=None if env is None else _native.environment(env),
         workspace=encode(workspace), base=encode(base), cwd=encode(cwd), program=encode(program),
-        flags=int(quiet))
-    pointer = made("immure_wrap", policy._pointer, ctypes.byref(o))
+        flags=int(quiet), session=encode(session),
+        where=None if where is None else _native.environment(where))
+    pointer = made("immure_wrap", policy._pointer if policy else None, ctypes.byref(o))
 
     def listed(words_: Any) -> List[str]:
         found: List[str] = []

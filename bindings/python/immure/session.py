@@ -9,6 +9,7 @@ import enum
 import json
 import os
 import select
+import socket
 import threading
 import time
 from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
@@ -203,6 +204,14 @@ class Session:
         return cls(Channel(made("immure_session_open", encode(name), ctypes.byref(o))))
 
     @staticmethod
+    def connect(name: str, *, runtime_dir: Optional[PathLike] = None,
+                env: Optional[Mapping[str, str]] = None) -> socket.socket:
+        """For a program that speaks the protocol itself (docs/PROTOCOL.md)."""
+        o, ret = session_options(runtime_dir=runtime_dir, env=env), ctypes.c_int32(-1)
+        call("immure_session_connect", encode(name), ctypes.byref(o), ctypes.byref(ret))
+        return socket.socket(fileno=ret.value)
+
+    @staticmethod
     def list(*, runtime_dir: Optional[PathLike] = None,
              env: Optional[Mapping[str, str]] = None) -> "List[Dict[str, Any]]":
         o = session_options(runtime_dir=runtime_dir, env=env)
@@ -286,6 +295,13 @@ class Session:
     def detach(self) -> None:
         """One of Lifetime.CALLER goes on without us."""
         self._channel.call("immure_session_detach", self._channel._pointer)
+
+    def ticket(self, valid: Optional[float] = None) -> str:
+        """The right and the duty to clean up, for whoever takes over: acknowledge() keeps
+        the session alive without us, reclaim() ends it. valid: seconds until it is void."""
+        with self._channel.lock:
+            return string_of("immure_session_ticket", self._channel._pointer,
+                             _native.milliseconds(valid))
 
     def request(self, op: str, **arguments: Any) -> Dict[str, Any]:
         """Any request of the protocol: inspect, stats, execs, limits, lease ..."""
