@@ -283,6 +283,15 @@ def cgroup_mounts(controllers):
             yield left.split()[4]
 
 
+def is_session_of(base, place, name):
+    """A registered session, or a name of one, whose plan is about our sites."""
+    if place.endswith("/names"):
+        name = os.readlink(os.path.join(place, name))
+    with contextlib.suppress(OSError):
+        return os.fsencode(base) in pathlib.Path("/run/immure/sessions", name, "plan").read_bytes()
+    return False
+
+
 def host_state(base):
     mounts = set()
     for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
@@ -291,6 +300,8 @@ def host_state(base):
     for place in ("/run/immure/sessions", "/run/immure/names", "/tmp", "/dev/shm", "/var/tmp"):
         with contextlib.suppress(OSError):
             for name in os.listdir(place):
+                if place.startswith("/run/immure/") and not is_session_of(base, place, name):
+                    continue  # of somebody else on this machine
                 if place.startswith("/run/immure/") or name.startswith(".immure"):
                     files.add(os.path.join(place, name))
     sites = {p.name for p in base.iterdir()}
