@@ -154,8 +154,7 @@ def test_denied_in_variant(name, variant, site):
 
 # ---- without namespaces ------------------------------------------------------
 
-BARE = ("--backend", "landlock", "--downgrade", "process_visibility", "--downgrade",
-        "file_metadata", "--downgrade", "file_create")
+BARE = (*harness.BARE, "--downgrade", "file_create")
 
 
 OUTSIDE = ("--deny", "{deny}", "--deny", "{priv}/secret.txt")

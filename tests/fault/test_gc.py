@@ -14,8 +14,7 @@ import pytest
 import harness
 from test_kills import descendants_of
 
-BARE = ["--backend", "landlock", "--downgrade", "process_visibility", "--downgrade",
-        "file_metadata"]
+BARE = list(harness.BARE)
 
 
 def gc(site, *flags):

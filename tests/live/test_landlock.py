@@ -13,8 +13,7 @@ import pytest
 
 import harness
 
-BARE = ["--backend", "landlock", "--downgrade", "process_visibility", "--downgrade",
-        "file_metadata"]
+BARE = list(harness.BARE)
 CREATE = [*BARE, "--downgrade", "file_create"]
 
 pytestmark = pytest.mark.modes("root", "user")
