@@ -92,7 +92,7 @@ static int dial(struct worker *w, struct conn *c, unsigned int slot, const struc
 		return fd;
 	r = connect_to(fd, a);
 	if (r == 0 || r == -EINPROGRESS)
-		r = immure_worker_watch(w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+		r = immure_worker_watch(w, fd, EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET,
 					IMMURE_TAG(IMMURE_TAG_CONN, 1 + slot, c->life, c->index));
 	if (r < 0) {
 		immure_close(&fd);
@@ -219,7 +219,7 @@ void immure_dial_spare(struct worker *w, struct conn *c)
 
 /* ---- how it went ---- */
 
-static void connected(struct worker *w, struct conn *c, unsigned int slot)
+static void connected(struct worker *w, struct conn *c, unsigned int slot, uint32_t events)
 {
 	for (unsigned int i = 0; i < CONN_DIALS; i++)
 		if (i != slot)
@@ -233,10 +233,10 @@ static void connected(struct worker *w, struct conn *c, unsigned int slot)
 	if (c->look)
 		immure_look_start(w, c);
 	else
-		immure_relaying_start(w, c);
+		immure_relaying_start(w, c, events);
 }
 
-void immure_dial_event(struct worker *w, struct conn *c, unsigned int slot)
+void immure_dial_event(struct worker *w, struct conn *c, unsigned int slot, uint32_t events)
 {
 	int error = 0;
 	socklen_t len = sizeof(error);
@@ -245,6 +245,11 @@ void immure_dial_event(struct worker *w, struct conn *c, unsigned int slot)
 
 	if (c->dial_fd[slot] < 0)
 		return;
+	/* Writable and no error: what is under way is neither. */
+	if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == EPOLLOUT) {
+		connected(w, c, slot, events);
+		return;
+	}
 	if (getsockopt(c->dial_fd[slot], SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
 	if (error) {
@@ -255,7 +260,7 @@ void immure_dial_event(struct worker *w, struct conn *c, unsigned int slot)
 	/* Without a peer it is still under way: something else woke us. */
 	if (getpeername(c->dial_fd[slot], (struct sockaddr *)&sa, &sa_len) < 0)
 		return;
-	connected(w, c, slot);
+	connected(w, c, slot, events);
 }
 
 void immure_dial_due(struct worker *w, struct conn *c)

@@ -142,7 +142,7 @@ void immure_flow_event(struct worker *w, struct conn *c, unsigned int side, uint
 		break;
 	case CONN_DIAL:
 		if (side > 0)
-			immure_dial_event(w, c, side - 1);
+			immure_dial_event(w, c, side - 1, events);
 		break;
 	case CONN_RELAY:
 		immure_relaying_pump(w, c, side == 0 ? events : 0, side == 0 ? 0 : events);

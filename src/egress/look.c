@@ -115,7 +115,7 @@ static void go_on(struct worker *w, struct conn *c)
 {
 	c->look = 0;
 	if (c->side)
-		immure_relaying_start(w, c);
+		immure_relaying_start(w, c, EPOLLIN | EPOLLRDHUP); /* what came was not heard */
 	else
 		immure_dial_resolve(w, c);
 }
@@ -351,7 +351,7 @@ void immure_look_start(struct worker *w, struct conn *c)
 	c->state = proxy ? CONN_PREAMBLE : CONN_LOOK;
 	immure_conn_due(w, c, w->now_ms + w->config.limits.first_ms);
 	if (!c->watched && immure_worker_watch(w, c->client_fd,
-					       EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+					       EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET,
 					       IMMURE_TAG(IMMURE_TAG_CONN, 0, c->life, c->index)) < 0) {
 		deny(w, c, IMMURE_WIRE_LIMIT, "out of memory");
 		return;

@@ -174,6 +174,14 @@ static ssize_t fill_splice(struct immure_stream *s, int from, size_t most)
 	return n;
 }
 
+/* What comes from now on is told anew, so asking once more would only say "nothing". An
+ * end that was told is not told again: then it is asked for. */
+static void read_short(struct immure_stream *s, size_t n, size_t most)
+{
+	if (n && n < (most < BUFFER ? most : BUFFER) && !s->ending)
+		s->readable = false;
+}
+
 static ssize_t fill_copy(struct immure_pipes *p, struct immure_stream *s, int from, int to,
 			 size_t most)
 {
@@ -185,6 +193,7 @@ static ssize_t fill_copy(struct immure_pipes *p, struct immure_stream *s, int fr
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
+	read_short(s, (size_t)n, most);
 	if (n == BUFFER)
 		s->bulk = true;
 	if (n == 0)
@@ -213,6 +222,7 @@ static ssize_t fill_filtered(struct immure_pipes *p, struct immure_stream *s, in
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n < 0 ? -errno : 0;
+	read_short(s, (size_t)n, most);
 	r = s->filter(s->filter_ctx, p->buffer, (size_t)n, &out, &len);
 	if (r == 0 && len)
 		r = hold(s, out, len);
@@ -247,9 +257,10 @@ static void abandon(struct immure_twoway *t, struct immure_pipes *p, struct immu
 		t->error = -error;
 }
 
-static void pass_end(struct immure_stream *s, int to)
+static void pass_end(struct immure_stream *s, int to, bool last)
 {
-	if (!s->failed)
+	/* After the last one it is closed, which says the same. */
+	if (!s->failed && !last)
 		(void)shutdown(to, SHUT_WR); /* ENOTCONN: reading will tell the same */
 	s->shut = true;
 }
@@ -282,7 +293,8 @@ static bool move(struct immure_twoway *t, struct immure_pipes *p, int side, size
 			}
 		}
 		if (s->ended) {
-			pass_end(s, to);
+			/* Not the far side: that socket may be used again. */
+			pass_end(s, to, side == 1 && t->from[0].shut);
 			*moved = true;
 			break;
 		}
@@ -323,12 +335,18 @@ void immure_twoway_init(struct immure_twoway *t, int *a_fd, int *b_fd, uint32_t 
 	t->last_ms = now_ms;
 	for (int i = 0; i < 2; i++) {
 		t->from[i].pipe[0] = t->from[i].pipe[1] = -1;
-		t->from[i].readable = t->from[i].writable = true;
+		t->from[i].readable = t->from[i].writable = t->from[i].ending = true;
 		/* The programs at both ends decided already what to send together;
 		 * waiting once more would only delay it. Unix sockets have no such
 		 * option and no such wait. */
 		(void)setsockopt(t->fd[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	}
+}
+
+void immure_twoway_fresh(struct immure_twoway *t, int side, bool readable)
+{
+	t->from[side].readable = readable;
+	t->from[side].ending = false;
 }
 
 void immure_twoway_prefill(struct immure_twoway *t, int from, unsigned char *data, size_t len)
@@ -347,7 +365,7 @@ void immure_twoway_prefill(struct immure_twoway *t, int from, unsigned char *dat
 int immure_twoway_watch(const struct immure_twoway *t, int epoll_fd, uint64_t data_a,
 			uint64_t data_b)
 {
-	struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
+	struct epoll_event e = { .events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET };
 
 	e.data.u64 = data_a;
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, t->fd[0], &e) < 0)
@@ -359,8 +377,11 @@ int immure_twoway_watch(const struct immure_twoway *t, int epoll_fd, uint64_t da
 static void heard(struct immure_twoway *t, int side, uint32_t events)
 {
 	/* An error shows itself to whoever reads or writes. */
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		t->from[side].readable = true;
+	/* Reading stops before an urgent byte, too, without being through. */
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+		t->from[side].ending = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		t->from[!side].writable = true;
 }

@@ -48,6 +48,7 @@ struct immure_stream {
 	void *filter_ctx;
 	uint64_t bytes;           /* delivered */
 	bool readable, writable;  /* not yet told otherwise */
+	bool ending;              /* its end may be there and told already: read until nothing is */
 	bool ended;               /* nothing more is read */
 	bool failed;              /* … because of an error */
 	bool shut;                /* the end was passed on */
@@ -69,7 +70,7 @@ struct immure_twoway {
 enum immure_twoway_state {
 	IMMURE_TWOWAY_WAIT,   /* for the next event */
 	IMMURE_TWOWAY_AGAIN,  /* the allowance is used up: call again without an event */
-	IMMURE_TWOWAY_DONE,   /* both ends were passed on: close */
+	IMMURE_TWOWAY_DONE,   /* both sides have ended: close, which says so to the first */
 	IMMURE_TWOWAY_BROKEN, /* close with reset */
 };
 
@@ -79,6 +80,9 @@ void immure_twoway_init(struct immure_twoway *t, int *a_fd, int *b_fd, uint32_t 
 /* Before the first pump: what side `from` has already sent. data is malloc'd and
  * taken. */
 void immure_twoway_prefill(struct immure_twoway *t, int from, unsigned char *data, size_t len);
+/* Before the first pump: every event of that side since it was put in the epoll set comes to
+ * pump. Then what a read leaves unfilled shows that there is no more for now. */
+void immure_twoway_fresh(struct immure_twoway *t, int side, bool readable);
 /* Adds both to the epoll set; data for each is the caller's. 0 or -errno. */
 int immure_twoway_watch(const struct immure_twoway *t, int epoll_fd, uint64_t data_a,
 			uint64_t data_b);

@@ -28,7 +28,7 @@ static int filter(void *ctx, const unsigned char *data, size_t len, const unsign
 	return r < 0 ? -ECONNABORTED : 0;
 }
 
-void immure_relaying_start(struct worker *w, struct conn *c)
+void immure_relaying_start(struct worker *w, struct conn *c, uint32_t far_events)
 {
 	int far = immure_take_fd(&c->dial_fd[c->side - 1]);
 	struct first *f = c->first;
@@ -37,11 +37,14 @@ void immure_relaying_start(struct worker *w, struct conn *c)
 	c->state = CONN_RELAY;
 	c->due_ms = UINT64_MAX;
 	if (!c->watched &&
-	    immure_worker_watch(w, c->two.fd[0], EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+	    immure_worker_watch(w, c->two.fd[0], EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET,
 				IMMURE_TAG(IMMURE_TAG_CONN, 0, c->life, c->index)) < 0) {
 		immure_conn_close(w, c, true);
 		return;
 	}
+	if (!c->watched)
+		immure_twoway_fresh(&c->two, 0, true);
+	immure_twoway_fresh(&c->two, 1, false);
 	c->watched = true;
 	if (f) {
 		immure_twoway_prefill(&c->two, 0, f->raw, f->len);
@@ -55,7 +58,7 @@ void immure_relaying_start(struct worker *w, struct conn *c)
 	}
 	if (immure_twoway_due(&c->two) < w->next_due)
 		w->next_due = immure_twoway_due(&c->two);
-	immure_relaying_pump(w, c, 0, 0);
+	immure_relaying_pump(w, c, 0, far_events);
 }
 
 static void be_ready(struct worker *w, struct conn *c)

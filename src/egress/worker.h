@@ -234,11 +234,12 @@ void immure_look_reply(struct conn *c, int socks, const char *http, const char *
 /* dial.c */
 void immure_dial_resolve(struct worker *w, struct conn *c);
 void immure_dial_list(struct worker *w, struct conn *c, const struct immure_inet *l, size_t n);
-void immure_dial_event(struct worker *w, struct conn *c, unsigned int slot);
+void immure_dial_event(struct worker *w, struct conn *c, unsigned int slot, uint32_t events);
 void immure_dial_due(struct worker *w, struct conn *c);
 void immure_dial_spare(struct worker *w, struct conn *c);
 /* relaying.c */
-void immure_relaying_start(struct worker *w, struct conn *c);
+/* far_events: what epoll said of the side that was dialled. */
+void immure_relaying_start(struct worker *w, struct conn *c, uint32_t far_events);
 void immure_relaying_pump(struct worker *w, struct conn *c, uint32_t client, uint32_t far);
 uint64_t immure_relaying_due(const struct conn *c);
 

@@ -75,6 +75,10 @@ static void rig_start(struct rig *g, bool tcp, unsigned int pipes)
 	immure_twoway_init(&g->t, &one[1], &two[1], 30000, g->now_ms);
 	assert_int_equal(one[1], -1);
 	assert_int_equal(immure_twoway_watch(&g->t, g->epoll_fd, 0, 1), 0);
+	if (tcp) { /* no event is lost here */
+		immure_twoway_fresh(&g->t, 0, false);
+		immure_twoway_fresh(&g->t, 1, true);
+	}
 	g->state = IMMURE_TWOWAY_WAIT;
 }
 
@@ -202,6 +206,7 @@ static void all_arrives(bool tcp, unsigned int pipes, size_t up, size_t down, si
 			break;
 	}
 	assert_int_equal(g.state, IMMURE_TWOWAY_DONE);
+	immure_twoway_close(&g.t, &g.p, false); /* the last end is passed on by this */
 	while (!a.end_seen || !b.end_seen) { /* what is still on its way over TCP */
 		struct pollfd last = { .fd = g.end[a.end_seen ? 0 : 1], .events = POLLIN };
 
@@ -254,6 +259,7 @@ static void one_side_may_end_first(void **unused)
 		assert_int_equal(take(g.end[0], b, sizeof(b)), 6);
 		immure_close(&g.end[1]);
 		UNTIL(&g, g.state == IMMURE_TWOWAY_DONE);
+		immure_twoway_close(&g.t, &g.p, false);
 		assert_int_equal(take(g.end[0], b, sizeof(b)), 0);
 		rig_stop(&g);
 	}
@@ -395,6 +401,30 @@ static void the_allowance_is_kept(void **unused)
 	rig_stop(&g);
 }
 
+/* A read that leaves room shows that nothing more is there: but not before an end
+ * that was told together with the bytes, nor before an urgent byte. */
+static void short_reads_hide_nothing(void **state)
+{
+	struct rig g;
+	char b[8];
+
+	(void)state;
+	rig_start(&g, true, 4);
+	assert_int_equal(send(g.end[0], "ab", 2, 0), 2);
+	assert_int_equal(shutdown(g.end[0], SHUT_WR), 0);
+	UNTIL(&g, g.t.from[0].shut);
+	assert_int_equal(take(g.end[1], b, sizeof(b)), 2);
+	assert_int_equal(take(g.end[1], b, sizeof(b)), 0);
+	rig_stop(&g);
+
+	rig_start(&g, true, 4);
+	assert_int_equal(send(g.end[0], "a", 1, 0), 1);
+	assert_int_equal(send(g.end[0], "!", 1, MSG_OOB), 1);
+	assert_int_equal(send(g.end[0], "bcd", 3, 0), 3);
+	UNTIL(&g, g.t.from[0].bytes == 4);
+	rig_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +436,7 @@ int main(void)
 		cmocka_unit_test(a_pipe_with_bytes_is_not_reused),
 		cmocka_unit_test(only_bytes_put_off_the_end),
 		cmocka_unit_test(the_allowance_is_kept),
+		cmocka_unit_test(short_reads_hide_nothing),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
