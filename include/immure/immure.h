@@ -538,6 +538,36 @@ IMMURE_API int32_t immure_session_request(immure_session *session, const char *o
 IMMURE_API int32_t immure_session_open_file(immure_session *session, const char *path, int32_t flags,
 					    uint32_t mode, int32_t *ret_fd, immure_error **err);
 
+/* Files of the session, by absolute paths inside. The last name of a path is never
+ * followed; what leads there is, as inside. Errors: IO with errno, INVALID. */
+enum {
+	IMMURE_FILE_REGULAR = 1,
+	IMMURE_FILE_DIRECTORY = 2,
+	IMMURE_FILE_LINK = 3,
+	IMMURE_FILE_OTHER = 4,
+};
+struct immure_file_info {
+	uint64_t size;
+	uint32_t type;       /* IMMURE_FILE_* */
+	uint32_t mode;       /* permission bits */
+	uint64_t bytes;
+	int64_t modified_ms; /* since 1970 */
+};
+IMMURE_API int32_t immure_session_stat_file(immure_session *session, const char *path,
+					    struct immure_file_info *ret, immure_error **err);
+/* A JSON array of {name, type, bytes, mode, modified_ms}, in no order. Names that are
+ * not UTF-8 are told as well as JSON can. */
+IMMURE_API int32_t immure_session_list_files(immure_session *session, const char *path,
+					     char **ret_json, immure_error **err);
+/* A file, a link, or an empty directory. */
+IMMURE_API int32_t immure_session_remove_file(immure_session *session, const char *path,
+					      immure_error **err);
+/* Replaces what is there, as rename(2). */
+IMMURE_API int32_t immure_session_rename_file(immure_session *session, const char *from,
+					      const char *to, immure_error **err);
+IMMURE_API int32_t immure_session_make_directory(immure_session *session, const char *path,
+						 uint32_t mode, immure_error **err);
+
 /* The calling process becomes the server of a session until it ends, and returns
  * its exit status: what `immure supervise --session` is. Both descriptors are
  * taken. egress: path of immure-egress; NULL: the installed one. detach != 0: goes

@@ -499,7 +499,7 @@ int32_t immure_session_open_file(immure_session *session, const char *path, int3
 				 int32_t *ret_fd, immure_error **err)
 {
 	struct immure_open_how how = {
-		.flags = (uint64_t)(uint32_t)(flags | O_CLOEXEC | O_NOCTTY),
+		.flags = (uint64_t)(uint32_t)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY)),
 		.mode = flags & O_CREAT ? mode : 0,
 		.resolve = IMMURE_RESOLVE_IN_ROOT | IMMURE_RESOLVE_NO_MAGICLINKS,
 	};

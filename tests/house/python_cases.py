@@ -290,6 +290,42 @@ def case_streams():
         assert b"".join(o.data for o in again) == b"once\n"
 
 
+def case_files():
+    with session() as s:
+        s.make_directory("/tmp/t")  # the workspace may lie in /tmp as well
+        with s.open_file("/tmp/t/f", "w") as f:
+            f.write("12345")
+        info = s.stat("/tmp/t/f")
+        assert (info.type, info.bytes, info.mode & 0o600) == (immure.FileType.REGULAR, 5, 0o600)
+        assert abs(info.modified - time.time()) < 600
+        s.make_directory("/tmp/t/d")
+        assert s.stat("/tmp/t/d").type is immure.FileType.DIRECTORY
+        assert s.stat("/").type is immure.FileType.DIRECTORY
+        s.rename_file("/tmp/t/f", "/tmp/t/d/g")
+        # Links that were planted inside lead nowhere: to what is there inside, at most.
+        s.run(sh("ln -s /etc/passwd /tmp/t/link; ln -s ../../../../.. /tmp/t/up; mkfifo /tmp/t/pipe"),
+              check=True)
+        assert s.stat("/tmp/t/link").type is immure.FileType.LINK
+        assert s.stat("/tmp/t/pipe").type is immure.FileType.OTHER
+        assert {e["name"]: e["type"] for e in s.list_files("/tmp/t/d")} == {"g": "file"}
+        assert {e["name"]: e["type"] for e in s.list_files("/tmp/t/up/tmp/t")} == {
+            "d": "directory", "link": "link", "up": "link", "pipe": "other"}
+        for wrong in lambda: s.remove_file("/tmp/t/d"), lambda: s.stat("/tmp/t/none"):
+            with raises(immure.InputOutputError):
+                wrong()
+        for wrong in "/tmp/t/..", "/tmp/t/d/", ".", "":
+            with raises(immure.InvalidArgument):
+                s.remove_file(wrong)
+        with raises(immure.InputOutputError):  # what is not there inside
+            s.make_directory("/root/not-there/immure-test")
+        with raises(immure.InputOutputError):  # what is read-only inside is so from here as well
+            s.make_directory("/usr/immure-test")
+        for gone in "/tmp/t/link", "/tmp/t/up", "/tmp/t/pipe", "/tmp/t/d/g", "/tmp/t/d":
+            s.remove_file(gone)
+        assert s.list_files("/tmp/t") == []
+        assert os.path.exists("/etc/passwd")
+
+
 def case_session_life():
     with session(lifetime=immure.Lifetime.DETACHED) as s:
         name = s.id

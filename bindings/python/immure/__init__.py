@@ -24,7 +24,7 @@ from .ledger import Report, acknowledge, gc, journal, reclaim
 from .policy import (Facts, Flag, Gap, Imported, ImportNote, NoteKind, Plan, Policy, Setting,
                      Wrapped, check, flags, import_policy, profiles, reference, schema, trust, wrap)
 from .running import (CommandFailed, Completed, Outcome, Programs, Proof, Result, Run, Verdict, run)
-from .session import Lifetime, Process, Session, Target
+from .session import FileInfo, FileType, Lifetime, Process, Session, Target
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,8 @@ def api_version() -> "tuple[int, int, int]":
 
 
 __all__ = [
-    "CommandFailed", "Completed", "DEVNULL", "EVENTS", "Error", "ErrorCode", "Exit", "Facts", "Flag",
+    "CommandFailed", "Completed", "DEVNULL", "EVENTS", "Error", "ErrorCode", "Exit", "Facts", "FileInfo",
+    "FileType", "Flag",
     "Gap", "GapError", "INHERIT", "ImportNote", "Imported", "InputOutputError", "InvalidArgument",
     "LaunchError", "Lifetime", "Limits", "NoSession", "NotExecutable", "NotFound", "NoteKind",
     "OutOfMemory", "Outcome", "Output", "PIPE", "Plan", "Policy", "PolicyError", "Process",

@@ -8,8 +8,8 @@ import ctypes.util
 import functools
 import os
 import weakref
-from ctypes import (POINTER, Structure, c_char, c_char_p, c_int32, c_uint16, c_uint32, c_uint64,
-                    c_void_p)
+from ctypes import (POINTER, Structure, c_char, c_char_p, c_int32, c_int64, c_uint16, c_uint32,
+                    c_uint64, c_void_p)
 from typing import Any, Iterable, Mapping, Optional, Union
 
 from . import errors
@@ -99,6 +99,11 @@ class immure_event(Sized):
                 ("reserved", c_char * 7)]
 
 
+class immure_file_info(Sized):
+    _fields_ = [("size", c_uint64), ("type", c_uint32), ("mode", c_uint32), ("bytes", c_uint64),
+                ("modified_ms", c_int64)]
+
+
 class immure_gc_options(Sized):
     _fields_ = [("size", c_uint64), ("flags", c_uint32), ("grace_ms", c_uint32), ("env", Words)]
 
@@ -110,6 +115,7 @@ class immure_reclaim_options(Sized):
 STRUCTS = [immure_setting, immure_policy_options, immure_flag, immure_import_note,
            immure_plan_options, immure_gap_info, immure_wrap_options, immure_run_options,
            immure_session_options, immure_exec_options, immure_exit, immure_event,
+           immure_file_info,
            immure_gc_options, immure_reclaim_options]
 
 # One letter a type: v nothing, i int32, u uint32, U uint64, s string, p pointer, w words,
@@ -144,6 +150,9 @@ PROTOTYPES = {
     "immure_session_freeze": "ipp", "immure_session_thaw": "ipp", "immure_session_detach": "ipp",
     "immure_session_ticket": "ipUpp",
     "immure_session_request": "ipsspp", "immure_session_open_file": "ipsiupp",
+    "immure_session_stat_file": "ipspp", "immure_session_list_files": "ipspp",
+    "immure_session_remove_file": "ipsp", "immure_session_rename_file": "ipssp",
+    "immure_session_make_directory": "ipsup",
     "immure_session_serve_fds": "iiisi",
     "immure_result_free": "vp", "immure_result_outcome": "ip", "immure_result_code": "ip",
     "immure_result_verdict": "ip", "immure_result_exit_status": "ip",

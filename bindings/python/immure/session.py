@@ -12,6 +12,7 @@ import select
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 from . import _native, errors
@@ -32,6 +33,21 @@ class Target(enum.IntEnum):
     PROCESS = 0
     GROUP = 1
     TREE = 2
+
+
+class FileType(enum.IntEnum):
+    REGULAR = 1
+    DIRECTORY = 2
+    LINK = 3
+    OTHER = 4
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    type: FileType
+    mode: int
+    bytes: int
+    modified: float
 
 
 class Waiter:
@@ -327,6 +343,30 @@ class Session:
                                flags, 0o666, ctypes.byref(ret))
             return ret.value
         return open(path, mode, opener=opener, **options)
+
+    def stat(self, path: PathLike) -> FileInfo:
+        """The last name is not followed."""
+        info = _native.immure_file_info()
+        self._channel.call("immure_session_stat_file", self._channel._pointer, encode(path),
+                           ctypes.byref(info))
+        return FileInfo(FileType(info.type), info.mode, info.bytes, info.modified_ms / 1000)
+
+    def list_files(self, path: PathLike) -> "List[Dict[str, Any]]":
+        with self._channel.lock:
+            return json.loads(string_of("immure_session_list_files", self._channel._pointer,
+                                        encode(path)))
+
+    def remove_file(self, path: PathLike) -> None:
+        """A file, a link, or an empty directory."""
+        self._channel.call("immure_session_remove_file", self._channel._pointer, encode(path))
+
+    def rename_file(self, old: PathLike, new: PathLike) -> None:
+        self._channel.call("immure_session_rename_file", self._channel._pointer, encode(old),
+                           encode(new))
+
+    def make_directory(self, path: PathLike, mode: int = 0o755) -> None:
+        self._channel.call("immure_session_make_directory", self._channel._pointer, encode(path),
+                           mode)
 
     def stop(self, grace: float = 2.0, *, remove: bool = False) -> None:
         """SIGTERM to all, SIGKILL after grace seconds; returns when all is cleaned up."""
