@@ -524,8 +524,15 @@ IMMURE_API int32_t immure_session_remove(const char *name, const struct immure_s
 /* Nobody inside runs between the two. */
 IMMURE_API int32_t immure_session_freeze(immure_session *session, immure_error **err);
 IMMURE_API int32_t immure_session_thaw(immure_session *session, immure_error **err);
-/* A session of IMMURE_LIFE_CALLER goes on without its maker. */
+/* A session of IMMURE_LIFE_CALLER goes on without its maker. Its supervisor stays a
+ * child of the program that made it, which may wait for it like for any other. */
 IMMURE_API int32_t immure_session_detach(immure_session *session, immure_error **err);
+/* A ticket for it, freed with immure_string_free(): the right and the duty to clean up
+ * (immure_reclaim), for whoever takes over. A session of IMMURE_LIFE_CALLER goes on
+ * without its maker once the ticket is acknowledged (immure_acknowledge); valid_ms: void
+ * when that was not done in time, 0 = 10 minutes. An older ticket is withdrawn. */
+IMMURE_API int32_t immure_session_ticket(immure_session *session, uint64_t valid_ms, char **ret,
+					 immure_error **err);
 /* Any request of docs/PROTOCOL.md: op, its arguments as a JSON object (NULL: none).
  * *ret_json: the answer, without "id" and "ok". For inspect, stats, execs, limits,
  * lease and what has no call of its own. */

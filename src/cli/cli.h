@@ -37,6 +37,7 @@ enum {
 	IMMURE_CLI_GC = 1 << 24,
 	IMMURE_CLI_JOURNAL = 1 << 25,
 	IMMURE_CLI_RECLAIM = 1 << 26,
+	IMMURE_CLI_DETACH = 1 << 27,
 	IMMURE_CLI_CREATE = 256,
 	IMMURE_CLI_EXEC = 512,
 	IMMURE_CLI_ATTACH = 1024,
@@ -80,6 +81,7 @@ int immure_cli_help(int argc, char **argv);
 int immure_cli_gc(int argc, char **argv);
 int immure_cli_journal(int argc, char **argv);
 int immure_cli_reclaim(int argc, char **argv);
+int immure_cli_detach(int argc, char **argv);
 int immure_cli_supervise(int argc, char **argv);
 int immure_cli_init(int argc, char **argv);
 int immure_cli_create(int argc, char **argv);

@@ -62,6 +62,11 @@ static const struct immure_cli_command commands[] = {
 	  "Print what a session has done and was about to do",
 	  "Each act is recorded before it is begun and when it has ended. What has been begun and\n"
 	  "not undone is standing: that is what gc looks for when the session is dead.", false },
+	{ "detach", FULL_ONLY(immure_cli_detach), IMMURE_CLI_DETACH, "[OPTION]... SESSION",
+	  "Let go of a session, and print a ticket for whoever takes it over",
+	  "The ticket is the right and the duty to clean up. It is acknowledged with 'immure\n"
+	  "reclaim --acknowledge TICKET' and used, once, with 'immure reclaim TICKET'; not\n"
+	  "acknowledged in time it is void. A new ticket withdraws the one before.", false },
 	{ "reclaim", FULL_ONLY(immure_cli_reclaim), IMMURE_CLI_RECLAIM, "[OPTION]... TICKET",
 	  "End the session that a ticket is for, and clean up after it",
 	  "A ticket can be used once. Prints what became of each resource; the exit status is 1\n"

@@ -31,6 +31,7 @@ enum {
 	OPT_ENDED,
 	OPT_ACKNOWLEDGE,
 	OPT_STOP_TIME,
+	OPT_VALID,
 	OPT_SESSION,
 	OPT_NAME,
 	OPT_LABEL,
@@ -148,7 +149,7 @@ static const struct {
 	{ IMMURE_CLI_SIGNAL,
 	  { "signal", 's', "SIGNAL", "which (default: TERM, of kill: KILL)", NULL, OPT_SIGNAL } },
 	{ IMMURE_CLI_PROVE | IMMURE_CLI_PLAN | IMMURE_CLI_DOCTOR | IMMURE_CLI_POLICY |
-		  IMMURE_CLI_WRAP | IMMURE_CLI_GC | IMMURE_CLI_JOURNAL | IMMURE_CLI_RECLAIM |
+		  IMMURE_CLI_WRAP | IMMURE_CLI_GC | IMMURE_CLI_JOURNAL | IMMURE_CLI_RECLAIM | IMMURE_CLI_DETACH |
 		  IMMURE_CLI_CREATE | IMMURE_CLI_EXEC | IMMURE_CLI_PS | IMMURE_CLI_ASK |
 		  IMMURE_CLI_STATS | IMMURE_CLI_LOGS | IMMURE_CLI_STOP | IMMURE_CLI_SIGNAL |
 		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT,
@@ -163,6 +164,9 @@ static const struct {
 	{ IMMURE_CLI_RECLAIM,
 	  { "acknowledge", 0, NULL, "only say that the ticket has arrived; the session lives on", NULL,
 	    OPT_ACKNOWLEDGE } },
+	{ IMMURE_CLI_DETACH,
+	  { "valid", 0, "TIME", "void unless acknowledged within this time (default: 10m)", NULL,
+	    OPT_VALID } },
 	{ IMMURE_CLI_RECLAIM,
 	  { "stop-time", 0, "TIME", "let the session end by itself for so long (default: 10s)", NULL,
 	    OPT_STOP_TIME } },
@@ -372,6 +376,9 @@ static int take_option(void *ctx, int id, const char *value)
 	case OPT_ACKNOWLEDGE:
 		f->acknowledge = true;
 		break;
+	case OPT_VALID:
+		f->wrong = "--valid: expected a time such as 10m";
+		return immure_parse_duration(value, &f->valid_ms);
 	case OPT_STOP_TIME:
 		f->wrong = "--stop-time: expected a time such as 10s";
 		return immure_parse_duration(value, &f->stop_ms);

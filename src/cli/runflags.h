@@ -35,6 +35,7 @@ struct immure_runflags {
 	bool trace_time;
 	bool quiet;
 	bool dry_run, force, ended, acknowledge; /* gc, reclaim */
+	uint64_t valid_ms;                   /* --valid; 0 = not given */
 	uint64_t stop_ms;                    /* --stop-time; 0 = not given */
 	int argc;                            /* as given to the command */
 	char **argv;

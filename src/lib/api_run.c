@@ -193,8 +193,10 @@ void immure_session_free(immure_session *session)
 	/* The end of its control descriptor ends the supervisor and, with it,
 	 * the session. */
 	immure_close(&session->control_fd);
-	if (session->owner == getpid())
+	if (session->owner == getpid() && !session->let_go)
 		reap(session);
+	else if (session->owner == getpid() && session->pid > 0)
+		(void)waitpid(session->pid, NULL, WNOHANG); /* it may go on: the child is the program's */
 	free(session);
 }
 

@@ -435,7 +435,35 @@ int32_t immure_session_thaw(immure_session *session, immure_error **err)
 
 int32_t immure_session_detach(immure_session *session, immure_error **err)
 {
-	return plain_request(session, "detach", err);
+	int32_t r = plain_request(session, "detach", err);
+
+	if (r == 0)
+		session->let_go = true;
+	return r;
+}
+
+int32_t immure_session_ticket(immure_session *session, uint64_t valid_ms, char **ret, immure_error **err)
+{
+	const struct immure_jsonr_value *root;
+	struct immure_link_ask ask;
+	const char *text;
+	int32_t r = usable(session, err);
+
+	if (r == 0 && !ret)
+		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "ret", "no place for the ticket");
+	if (r < 0)
+		return r;
+	immure_link_begin(session->link, &ask, "detach");
+	immure_jsonw_bool(&ask.w, "ticket", true);
+	if (valid_ms)
+		immure_jsonw_uint(&ask.w, "valid_ms", valid_ms);
+	r = immure_link_request(session->link, &ask, &root, NULL, err);
+	if (r < 0)
+		return r;
+	session->let_go = true;
+	text = immure_link_string(session->link, root, "ticket");
+	*ret = text ? strdup(text) : NULL;
+	return *ret ? 0 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "detach", "", "out of memory");
 }
 
 int32_t immure_session_kill(immure_session *session, int32_t signo, immure_error **err)

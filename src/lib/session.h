@@ -23,6 +23,7 @@ struct immure_session {
 	pid_t owner; /* after a fork the copy in the child is not usable */
 	int control_fd; /* one shot only, else -1 */
 	bool finished;
+	bool let_go; /* it may outlive this handle: freeing does not wait for it */
 	struct immure_link *link;
 	struct immure_link_event *taken_event; /* whose data the caller may still look at */
 };

@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "session/handover.h"
 #include "session/serve.h"
 
 static int32_t hello(struct immure_ask *a);
 static int32_t create(struct immure_ask *a);
 static int32_t stop(struct immure_ask *a);
-static int32_t detach(struct immure_ask *a);
 static int32_t root(struct immure_ask *a);
 
 /* keys: those that the request may have besides "id", "op" and "params". */
@@ -42,7 +42,7 @@ static const struct {
 	[IMMURE_REQ_THAW] = { immure_life_thaw, " " },
 	[IMMURE_REQ_LIMITS] = { immure_life_limits, " memory processes cpus " },
 	[IMMURE_REQ_LEASE] = { immure_life_lease, " idle_ms life_ms on_idle " },
-	[IMMURE_REQ_DETACH] = { detach, " " },
+	[IMMURE_REQ_DETACH] = { immure_handover_detach, " ticket valid_ms " },
 	[IMMURE_REQ_LANE] = { immure_life_lane, " " },
 	[IMMURE_REQ_ROOT] = { root, " " },
 	[IMMURE_REQ_MOUNT] = { immure_attach_mount, " source target mode " },
@@ -335,15 +335,6 @@ static int32_t stop(struct immure_ask *a)
 	a->s->remove = gone;
 	immure_answer_ok(a->s, a->c, a->id); /* the end of the connection says the rest */
 	immure_server_stop(a->s, grace, "stop");
-	return 0;
-}
-
-static int32_t detach(struct immure_ask *a)
-{
-	if (a->s->meta.lifetime == IMMURE_LIFETIME_CALLER)
-		a->s->meta.lifetime = a->s->life_end_ms ? IMMURE_LIFETIME_LEASED : IMMURE_LIFETIME_DETACHED;
-	(void)immure_entry_set_meta(&a->s->entry, &a->s->meta); /* what others read; ours stands */
-	immure_answer_ok(a->s, a->c, a->id);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "session/handover.h"
 #include "session/serve.h"
 
 static void flush(struct immure_server *s, struct immure_client *c)
@@ -196,7 +197,7 @@ void immure_client_drop(struct immure_server *s, struct immure_client *c)
 		s->measurer = NULL;
 	immure_life_lane_gone(s, c);
 	immure_task_client_gone(s, c);
-	if (c->boss && s->meta.lifetime == IMMURE_LIFETIME_CALLER)
+	if (c->boss && s->meta.lifetime == IMMURE_LIFETIME_CALLER && !immure_handover_goes_on(s))
 		immure_server_stop(s, 0, "the program that made it has ended");
 }
 

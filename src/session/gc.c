@@ -194,35 +194,63 @@ static int stop_supervisor(struct immure_entry *e, uint32_t stop_ms)
 	return alive == 1 ? (r < 0 ? r : -EBUSY) : 0;
 }
 
+/* What was standing and is not any more: its supervisor has seen to that. */
+static void tell_removed(const char *id, const struct immure_standing *before, size_t n,
+			 const struct immure_remains *after, struct immure_report *report)
+{
+	static const char *const kinds[IMMURE_JK_MAX] = {
+		[IMMURE_JK_INIT] = "process", [IMMURE_JK_PROCESS] = "process",
+		[IMMURE_JK_CGROUP] = "cgroup", [IMMURE_JK_FILE] = "file",
+		[IMMURE_JK_DIR] = "directory", [IMMURE_JK_NETNS] = "netns",
+	};
+
+	for (size_t i = 0; i < n; i++) {
+		bool still = false;
+
+		for (size_t k = 0; after && k < after->standing_n; k++)
+			still |= after->standing[k].seq == before[i].seq;
+		if (!still && kinds[before[i].kind])
+			immure_report_add(report, id, kinds[before[i].kind],
+					  before[i].kind == IMMURE_JK_INIT ? "init" : before[i].subject,
+					  IMMURE_FATE_REMOVED, "by its supervisor");
+	}
+}
+
 int32_t immure_gc_session(const struct immure_gc *gc, struct immure_registry *r,
 			  struct immure_entry *e, uint32_t stop_ms, struct immure_report *report,
 			  struct immure_error **err)
 {
+	struct immure_standing *before = NULL;
 	struct immure_remains m;
 	char id[IMMURE_ID_LEN + 1];
 	uint64_t begun = now_us();
+	size_t before_n = 0;
 	int k;
 
 	memcpy(id, e->id, sizeof(id));
+	(void)immure_journal_standing(e->dir_fd, &before, &before_n); /* only to tell */
 	report->dry_run = gc->dry_run;
 	k = immure_entry_alive(e) == 1 && e->lock_fd < 0 ? stop_supervisor(e, stop_ms) : 0;
-	if (k < 0)
+	if (k < 0) {
+		immure_standing_free(before, before_n);
 		return immure_fail(err, IMMURE_ERR_STATE, k, "gc", id,
 				   "%s: its supervisor does not end: %s", id, strerror(-k));
+	}
 	k = immure_remains_open(e, true, &m);
+	if (k == 0 || k == -ENOENT)
+		tell_removed(id, before, before_n, k == 0 ? &m : NULL, report);
+	immure_standing_free(before, before_n);
 	if (k == -ENOENT) { /* its supervisor has cleaned up, or somebody else just did */
 		immure_report_add(report, id, "session", id, IMMURE_FATE_REMOVED, "by its supervisor");
-		report->sessions++;
-		report->wall_us = now_us() - begun;
-		return 0;
-	}
-	if (k < 0)
+	} else if (k < 0) {
 		return immure_fail(err, IMMURE_ERR_STATE, k, "gc", id, "%s: %s", id,
 				   k == -EAGAIN ? "somebody else is cleaning it up" : strerror(-k));
+	} else {
+		immure_remains_kill(&m, gc->grace_ms);
+		(void)immure_remains_clear(&m, gc, r, report); /* in the report */
+		immure_remains_done(&m);
+	}
 	report->sessions++;
-	immure_remains_kill(&m, gc->grace_ms);
-	(void)immure_remains_clear(&m, gc, r, report); /* in the report */
-	immure_remains_done(&m);
 	report->wall_us = now_us() - begun;
 	return 0;
 }

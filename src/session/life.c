@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/fdmsg.h"
 #include "kernel/mount.h"
+#include "session/handover.h"
 #include "session/serve.h"
 
 static uint64_t mono_ns(void)
@@ -157,6 +158,7 @@ void immure_life_arm(struct immure_server *s)
 	uint64_t now = immure_server_ms(), next = sooner(s->life_end_ms, s->kill_at_ms);
 	struct itimerspec when = { 0 };
 
+	next = sooner(next, s->handover_ms);
 	if (s->idle_ms && s->state == IMMURE_STATE_RUNNING) {
 		uint64_t idle = running(s) ? 0 : idle_for(s);
 
@@ -196,6 +198,8 @@ void immure_life_tick(struct immure_server *s)
 		s->life_end_ms = 0;
 		immure_server_stop(s, 2000, "its time was up (--max-life)");
 	}
+	if (s->handover_ms && now >= s->handover_ms)
+		immure_handover_tick(s);
 	if (s->idle_ms && s->state == IMMURE_STATE_RUNNING && !running(s) && idle_for(s) >= s->idle_ms) {
 		if (s->idle_stops)
 			immure_server_stop(s, 2000, "it was idle (--idle-timeout)");

@@ -162,6 +162,7 @@ struct immure_server {
 	uint64_t life_end_ms, idle_ms, active_ms; /* CLOCK_BOOTTIME */
 	bool idle_stops;
 	uint64_t kill_at_ms, armed_ms;
+	uint64_t handover_ms; /* its maker has gone, its ticket is not acknowledged yet */
 	uint64_t frozen_at_ns;
 	uint32_t notes_running; /* what init said, when there is no shared page */
 	uint64_t bytes_in, bytes_out;

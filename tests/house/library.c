@@ -245,6 +245,60 @@ static int case_not_found(void)
 	return 0;
 }
 
+/* Its maker gone, a session goes on while its ticket may be acknowledged, and after that
+ * when it was. A ticket cleans up once. */
+static int case_handover(void)
+{
+	struct immure_session_options o = { .size = sizeof(o), .supervisor = options.supervisor,
+					    .env = (const char *const *)environ };
+	struct immure_reclaim_options ro = { .size = sizeof(ro), .env = (const char *const *)environ };
+
+	for (int taken = 0; taken < 2; taken++) {
+		immure_session *s = NULL, *other = NULL;
+		immure_report *report = NULL;
+		char *ticket = NULL, *text = NULL, id[64];
+		immure_plan *plan = NULL;
+		int32_t r;
+
+		CHECK(plan_for("true", &plan) == 0);
+		CHECK(immure_session_create(plan, &o, &s, NULL) == 0);
+		snprintf(id, sizeof(id), "%s", immure_session_id(s));
+		CHECK(immure_session_ticket(s, 60000, &ticket, NULL) == 0); /* withdrawn by the next */
+		immure_string_free(ticket);
+		CHECK(immure_session_ticket(s, 400, &ticket, NULL) == 0);
+		if (taken)
+			CHECK(immure_acknowledge(ticket, o.env, NULL) == 0);
+		immure_session_free(s);
+		CHECK(immure_session_open(id, &o, &other, NULL) == 0);
+		immure_session_free(other);
+		usleep(1500000);
+		r = immure_session_open(id, &o, &other, NULL);
+		CHECK(taken ? r == 0 : r < 0);
+		if (taken) {
+			immure_session_free(other);
+			CHECK(immure_journal_print(id, o.env, 1, &text, NULL) == 0);
+			CHECK(strstr(text, "\"kind\":\"detach\""));
+			immure_string_free(text);
+		}
+		r = immure_reclaim(ticket, &ro, &report, NULL);
+		CHECK(taken ? r == 0 : r == -IMMURE_ERR_NO_SESSION);
+		if (taken) {
+			CHECK(immure_report_count(report, IMMURE_REMOVED) >= 2);
+			CHECK(immure_report_count(report, IMMURE_LEFT) == 0);
+			CHECK(immure_report_print(report, 0, &text, NULL) == 0);
+			CHECK(strstr(text, "init: by its supervisor"));
+			immure_string_free(text);
+			immure_report_free(report);
+			CHECK(immure_reclaim(ticket, &ro, &report, NULL) == -IMMURE_ERR_NO_SESSION);
+		}
+		CHECK(immure_acknowledge(ticket, o.env, NULL) == -IMMURE_ERR_NO_SESSION);
+		immure_string_free(ticket);
+		immure_plan_free(plan);
+		CHECK(wait(NULL) > 0); /* the supervisor was a child of ours */
+	}
+	return 0;
+}
+
 static int case_seal(void)
 {
 	immure_plan *plan = NULL, *copy = NULL;
@@ -318,7 +372,7 @@ static const struct {
 	{ "run", case_run }, { "signal", case_signal }, { "free", case_free }, { "two", case_two },
 	{ "prove", case_prove }, { "no_supervisor", case_no_supervisor },
 	{ "not_found", case_not_found }, { "seal", case_seal }, { "gap", case_gap },
-	{ "sizes", case_sizes },
+	{ "sizes", case_sizes }, { "handover", case_handover },
 };
 
 static int open_descriptors(void)
