@@ -83,10 +83,75 @@ def test_killed_client_takes_its_command_along(site):
     with Session(site) as s:
         mark = site.ws / "mark"
         process = site.spawn(site.immure, "exec", s.id, "--", "/bin/sh", "-c",
-                             "setsid sh -c 'echo $$ > mark; exec sleep 97' & sleep 98")
+                             "setsid sh -c 'echo $$ > mark; exec sleep 97' & sleep 98",
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         assert harness.until(lambda: mark.exists() and mark.read_text(), 10)
         process.kill()
-        process.communicate()
+        process.wait()
+        assert harness.until(lambda: s.json("stats")["processes"] == 0, 5)
+
+
+# A program that uses the library: each line on stdin is a command for /bin/sh, run over a
+# lane with our own streams; its exit status is a line on stdout.
+LANE = """
+import ctypes, os, sys
+c = ctypes
+class Options(c.Structure):
+    _fields_ = [("size", c.c_uint64), ("name", c.c_char_p), ("labels", c.c_void_p), ("lifetime", c.c_uint32),
+                ("flags", c.c_uint32), ("life", c.c_uint64), ("idle", c.c_uint64), ("supervisor", c.c_char_p),
+                ("runtime", c.c_char_p), ("env", c.c_void_p)]
+class Exec(c.Structure):
+    _fields_ = [("size", c.c_uint64), ("argv", c.c_void_p), ("env", c.c_void_p), ("cwd", c.c_char_p),
+                ("fd", c.c_int32 * 3), ("flags", c.c_uint32), ("rest", c.c_uint64 * 13)]
+class Exit(c.Structure):
+    _fields_ = [("size", c.c_uint64), ("code", c.c_int32), ("signo", c.c_int32), ("timed_out", c.c_int32),
+                ("over_memory", c.c_int32), ("failed", c.c_int32), ("errnum", c.c_int32), ("rest", c.c_uint64 * 6)]
+lib = c.CDLL(sys.argv[1])
+o = Options(size=c.sizeof(Options), runtime=sys.argv[2].encode())
+s, p = c.c_void_p(), c.c_void_p()
+assert lib.immure_session_open(sys.argv[3].encode(), c.byref(o), c.byref(s), None) == 0
+for line in sys.stdin:
+    argv = (c.c_char_p * 4)(b"/bin/sh", b"-c", line.strip().encode(), None)
+    e = Exec(size=112, argv=c.cast(argv, c.c_void_p), fd=(-1, 1, 2))
+    assert lib.immure_session_exec(s, c.byref(e), c.byref(p), None) == 0
+    assert lib.immure_process_id(p) == 0, "not over a lane"
+    x = Exit(size=c.sizeof(Exit))
+    assert lib.immure_process_wait(p, -1, c.byref(x), None) == 1
+    print(x.code, x.signo, x.failed, flush=True)
+    lib.immure_process_free(p)
+"""
+
+
+def over_lane(site, s, **popen):
+    library = next(harness.BUILD.glob("src/lib/libimmure.so*"))
+    copy = site.path / "libimmure.so"
+    copy.write_bytes(library.read_bytes())
+    return site.spawn("/usr/bin/python3", "-c", LANE, copy, runtime(site), s.id, stdin=subprocess.PIPE,
+                      stderr=subprocess.DEVNULL, **popen)
+
+
+def test_lane(site):
+    with Session(site, "--idle-timeout", "300ms") as s:
+        process = over_lane(site, s)
+
+        def ask(line):
+            process.stdin.write(line.encode() + b"\n")
+            process.stdin.flush()
+            return process.stdout.readline()
+
+        assert ask("exit 4") == b"4 0 0\n"
+        assert ask("kill -9 $$") == b"-1 9 0\n"
+        assert ask("echo out") == b"out\n" and process.stdout.readline() == b"0 0 0\n"
+        # A request over the lane wakes a suspended session: the server is not asked.
+        assert harness.until(lambda: s.json("inspect")["state"] == "FROZEN", 5)
+        assert ask("exit 6") == b"6 0 0\n"
+        assert s.json("stats")["execs_started"] == 4
+        # What runs over a lane ends with it, what left its group too.
+        process.stdin.write(b"setsid sh -c 'echo x > mark; sleep 89' & sleep 88\n")
+        process.stdin.flush()
+        assert harness.until((site.ws / "mark").exists, 10)
+        process.kill()
+        process.wait()
         assert harness.until(lambda: s.json("stats")["processes"] == 0, 5)
 
 
