@@ -8,7 +8,7 @@ import pytest
 
 from test_python import sanitized
 
-PYTHON = ["run", "session", "stream"]
+PYTHON = ["run", "session", "stream", "reclaim"]
 
 
 @pytest.fixture
@@ -70,6 +70,20 @@ def test_stream_py(example):
     assert sorted(r.out.splitlines()) == [
         "first ended with 5", "first stderr 0 b'two\\n'", "first stdout 0 b'one\\n'",
         "second ended with 0", "second stdout 0 b'three\\n'"]
+
+
+def test_reclaim(example):
+    r = example("reclaim")
+    assert (r.status, r.err) == (0, "")
+    assert r.out.splitlines() == ["handed over", "removed: yes, left: 0",
+                                  "a second time: no such ticket"]
+
+
+def test_reclaim_py(example):
+    r = example("reclaim.py")
+    assert (r.status, r.err) == (0, "")
+    assert r.out.splitlines()[:2] == ["handed over", "removed: yes left: 0"]
+    assert "ticket is not valid" in r.out.splitlines()[2]
 
 
 @pytest.mark.parametrize("script", ["job.sh"])
