@@ -345,8 +345,15 @@ def case_session_life():
     # The end of the session is the end of what waits for it.
     with session() as s:
         p = s.exec(["sleep", "60"])
-        threading.Timer(0.1, lambda: immure.Session.open(s.id).stop(0.1)).start()
+
+        def end():
+            time.sleep(0.1)
+            with immure.Session.open(s.id) as other:
+                other.stop(0.1)
+        ender = threading.Thread(target=end)
+        ender.start()
         assert p.wait().returncode in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+        ender.join()
 
 
 def case_threads():
