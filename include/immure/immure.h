@@ -601,6 +601,70 @@ IMMURE_API int32_t immure_result_proof(const immure_result *result, int32_t json
 IMMURE_API void immure_result_proof_counts(const immure_result *result, uint64_t *ret_points,
 					   uint64_t *ret_short);
 
+/* ---- pools: sessions that are sealed in already and wait ---- */
+
+/* A pool keeps `pool_size` sessions of one plan ready. Its holder is a process of its
+ * own, registered as a session is. A handle is a connection to it and belongs to one
+ * thread at a time; any number of programs of the same user (or root) may have one.
+ * Each acquired session is the caller's alone, and is destroyed when it is released:
+ * nobody ever gets what somebody else has used. */
+
+typedef struct immure_pool immure_pool;
+
+struct immure_pool_options {
+	uint64_t size;
+	const char *name;          /* NULL: none (only the handle reaches it); as of a session */
+	uint32_t lifetime;         /* IMMURE_LIFE_CALLER or IMMURE_LIFE_DETACHED */
+	uint32_t pool_size;        /* kept ready; 0 = 1 */
+	uint32_t pool_max;         /* alive at a time, those in use too; 0 = 16, or pool_size */
+	uint32_t reserved;         /* 0 */
+	uint64_t idle_ms;          /* one above pool_size that nobody took is ended; 0 = 30000 */
+	uint64_t check_ms;         /* between two looks at each that waits; 0 = 5000 */
+	const char *supervisor;    /* as in immure_session_options */
+	const char *runtime_dir;
+	const char *const *env;
+};
+/* With a plan: starts a pool and returns when it is filled. Without: connects to the
+ * living pool of that name; sizes and times are not looked at. Errors: as
+ * immure_session_create(); INVALID for sizes; NO_SESSION. */
+IMMURE_API int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_options *options,
+				    immure_pool **ret, immure_error **err);
+
+struct immure_acquire_options {
+	uint64_t size;
+	/* The caller's own plan; may be NULL. Its policy version and workspace must be the
+	 * pool's, for a living session cannot be given others: else POLICY, and nothing is
+	 * acquired. */
+	const immure_plan *plan;
+	const char *workspace;     /* must be the pool's or below it, else POLICY; NULL: any */
+	const char *owner;         /* who it is for, as the pool lists it; may be NULL */
+	uint64_t wait_ms;          /* when all are in use; 0 = refuse at once with STATE */
+};
+/* A session that runs commands at once. options may be NULL. It has IMMURE_LIFE_CALLER.
+ * Errors: STATE (full, or ending), POLICY, LAUNCH (none could be made). */
+IMMURE_API int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_options *options,
+				       immure_session **ret, immure_error **err);
+/* The session and all in it is destroyed, off the caller's path; frees the handle. So
+ * does immure_session_free(), and the end of the caller. NULL is fine. */
+IMMURE_API void immure_pool_release(immure_pool *pool, immure_session *session);
+/* Makes sessions until `target` wait (at most pool_max), and returns how many it made;
+ * those above pool_size go after idle_ms. */
+IMMURE_API int32_t immure_pool_warm(immure_pool *pool, uint32_t target, immure_error **err);
+/* As JSON: warm, idle, in_use, hits, misses, evictions, created, failed, and how long
+ * the pool took to answer acquire (acquire_us: up_to microseconds, count). */
+IMMURE_API int32_t immure_pool_stats(immure_pool *pool, char **ret_json, immure_error **err);
+/* Its sessions as JSON: session, state, for_ms, and whose it is. */
+IMMURE_API int32_t immure_pool_list(immure_pool *pool, char **ret_json, immure_error **err);
+/* Ends the pool and what waits in it, and returns when that is gone. Sessions in use go
+ * on until they are released, unless force is set. The handle is still to be freed. */
+IMMURE_API int32_t immure_pool_stop(immure_pool *pool, int32_t force, immure_error **err);
+/* Closes the handle; a pool of IMMURE_LIFE_CALLER ends with it. NULL is fine. */
+IMMURE_API void immure_pool_free(immure_pool *pool);
+/* The calling process becomes the holder of a pool until it ends, and returns its exit
+ * status: what `immure supervise --pool` is. Both descriptors are taken. */
+IMMURE_API int32_t immure_pool_hold_fds(int32_t plan_fd, int32_t control_fd, const char *egress,
+					int32_t detach);
+
 /* ---- sessions: what is recorded, and what is left ---- */
 
 /* What a teardown came to, resource by resource: removed, kept on purpose, or

@@ -51,9 +51,10 @@ enum {
 	IMMURE_CLI_RM = 262144,
 	IMMURE_CLI_SERVE = 524288,
 	IMMURE_CLI_MOUNT = 1048576,
+	IMMURE_CLI_POOL = 1 << 22,
 	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
 				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP |
-				 IMMURE_CLI_CREATE | IMMURE_CLI_SERVE,
+				 IMMURE_CLI_CREATE | IMMURE_CLI_SERVE | IMMURE_CLI_POOL,
 };
 
 struct immure_cli_command {
@@ -105,6 +106,7 @@ int immure_cli_ls(int argc, char **argv);
 int immure_cli_cat(int argc, char **argv);
 int immure_cli_put(int argc, char **argv);
 int immure_cli_cp(int argc, char **argv);
+int immure_cli_pool(int argc, char **argv);
 int immure_cli_wrap(int argc, char **argv);
 
 /* shell.c: this program in the place of a shell. The name of the shell that it

@@ -131,6 +131,12 @@ static const struct immure_cli_command commands[] = {
 	  "Without SESSION one is made as the options say, and ends with the input.", false },
 	{ "rm", FULL_ONLY(immure_cli_rm), IMMURE_CLI_RM, "[OPTION]... SESSION...",
 	  "Remove what is recorded of sessions that have ended", NULL, false },
+	{ "pool", FULL_ONLY(immure_cli_pool), IMMURE_CLI_POOL, "start|stats|stop|ls [OPTION]... [NAME]",
+	  "Keep sessions ready that are sealed in already",
+	  "start fills a pool of the policy that is given and returns; then `immure run --pool NAME\n"
+	  "-- COMMAND` takes one for one command, after which it is destroyed and replaced. stats\n"
+	  "prints what it did, ls the pools there are, stop ends one. NAME is \"pool\" unless given.",
+	  false },
 	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",
 	  "Be the supervisor of a session; what libimmure starts", NULL, true },
 	{ "help", FULL_ONLY(immure_cli_help), 0, "[COMMAND]", "Print help", NULL, false },

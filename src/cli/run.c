@@ -290,7 +290,9 @@ int immure_cli_run(int argc, char **argv)
 
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
-	if (run.flags.session.session) {
+	if (run.flags.session.pool) {
+		status = immure_cli_in_pool(&run.flags, (const char *const *)argv + run.flags.first);
+	} else if (run.flags.session.session) {
 		status = in_session(&run.flags, argc, argv);
 	} else if (run.flags.first >= argc) {
 		immure_cli_say("run: no command given; try 'immure run -- COMMAND'");

@@ -53,6 +53,10 @@ enum {
 	OPT_RENDER,
 	OPT_STDIO,
 	OPT_RW,
+	OPT_POOL,
+	OPT_POOL_WAIT,
+	OPT_POOL_SIZE,
+	OPT_POOL_MAX,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -106,8 +110,24 @@ static const struct {
 	{ IMMURE_CLI_SERVE,
 	  { "stdio", 0, NULL, "speak over standard input and output, one JSON object a line", NULL,
 	    OPT_STDIO } },
-	{ IMMURE_CLI_CREATE,
-	  { "name", 0, "NAME", "a name for the session", NULL, OPT_NAME } },
+	{ IMMURE_CLI_RUN,
+	  { "pool", 0, "NAME", "run it in a session of this pool; a policy given here must be the pool's",
+	    NULL, OPT_POOL } },
+	{ IMMURE_CLI_RUN,
+	  { "pool-wait", 0, "TIME", "when all of the pool are in use, wait for so long (default: not)",
+	    NULL, OPT_POOL_WAIT } },
+	{ IMMURE_CLI_POOL,
+	  { "size", 0, "N", "how many are kept ready (default: 1)", NULL, OPT_POOL_SIZE } },
+	{ IMMURE_CLI_POOL,
+	  { "max", 0, "N", "how many there may be, those in use too (default: 16, or --size)", NULL,
+	    OPT_POOL_MAX } },
+	{ IMMURE_CLI_POOL,
+	  { "idle", 0, "TIME", "end one above --size that nobody took for so long (default: 30s)", NULL,
+	    OPT_IDLE } },
+	{ IMMURE_CLI_POOL,
+	  { "force", 'f', NULL, "stop: end those in use as well", NULL, OPT_FORCE } },
+	{ IMMURE_CLI_CREATE | IMMURE_CLI_POOL,
+	  { "name", 0, "NAME", "a name for the session or pool", NULL, OPT_NAME } },
 	{ IMMURE_CLI_CREATE,
 	  { "label", 0, "KEY=VALUE", "attach a label; may be repeated", NULL, OPT_LABEL } },
 	{ IMMURE_CLI_CREATE,
@@ -152,7 +172,7 @@ static const struct {
 		  IMMURE_CLI_WRAP | IMMURE_CLI_GC | IMMURE_CLI_JOURNAL | IMMURE_CLI_RECLAIM | IMMURE_CLI_DETACH |
 		  IMMURE_CLI_CREATE | IMMURE_CLI_EXEC | IMMURE_CLI_PS | IMMURE_CLI_ASK |
 		  IMMURE_CLI_STATS | IMMURE_CLI_LOGS | IMMURE_CLI_STOP | IMMURE_CLI_SIGNAL |
-		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT,
+		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT | IMMURE_CLI_POOL,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
 	{ IMMURE_CLI_GC,
 	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
@@ -279,6 +299,17 @@ static int take_exec(struct immure_runflags *f, const char *value)
 	return -EINVAL;
 }
 
+static int take_count(struct immure_runflags *f, const char *value, uint32_t *ret)
+{
+	uint64_t n;
+
+	f->wrong = "expected a number from 1 to 4096";
+	if (immure_parse_u64(value, &n) < 0 || n < 1 || n > 4096)
+		return -EINVAL;
+	*ret = (uint32_t)n;
+	return 0;
+}
+
 /* 1: none of these. */
 static int take_session_option(struct immure_runflags *f, int id, const char *value)
 {
@@ -304,6 +335,10 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_EXEC: return take_exec(f, value);
 	case OPT_RW: s->writable = true; return 0;
 	case OPT_STDIO: s->stdio = true; return 0;
+	case OPT_POOL: s->pool = value; return 0;
+	case OPT_POOL_WAIT: return take_time(f, value, &s->wait_ms);
+	case OPT_POOL_SIZE: return take_count(f, value, &s->pool_size);
+	case OPT_POOL_MAX: return take_count(f, value, &s->pool_max);
 	case OPT_SIGNAL: s->user_signal = value; return 0;
 	default: return 1;
 	}

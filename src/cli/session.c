@@ -98,7 +98,7 @@ static void put_line(struct immure_buf *b, const struct immure_jsonr *r, const s
 	immure_buf_putc(b, '\n');
 }
 
-static int print_lines(char *text)
+int immure_cli_print_lines(char *text)
 {
 	struct immure_jsonr_value *v = calloc(VALUES, sizeof(*v));
 	struct immure_buf b = IMMURE_BUF_INIT;
@@ -123,7 +123,7 @@ int immure_cli_session_ask(immure_session *session, const char *op, const char *
 
 	if (immure_session_request(session, op, arguments, &text, &err) < 0)
 		return immure_cli_fail(err);
-	status = json ? immure_cli_print_json(text) : print_lines(text);
+	status = json ? immure_cli_print_json(text) : immure_cli_print_lines(text);
 	immure_string_free(text);
 	return status;
 }

@@ -25,6 +25,10 @@ int32_t immure_cli_create_session(struct immure_runflags *flags, bool with_us, i
 int immure_cli_print_output(immure_session *session, uint64_t exec, bool json);
 /* Each approved downgrade is one line, before the start (run.c). */
 void immure_cli_print_downgrades(const immure_plan *plan);
+/* Runs argv in a session of a pool; the exit status (poolrun.c). */
+int immure_cli_in_pool(struct immure_runflags *f, const char *const *argv);
+/* The JSON text, one "key: value" a line. */
+int immure_cli_print_lines(char *text);
 /* Prints JSON as it is. */
 int immure_cli_print_json(char *text);
 

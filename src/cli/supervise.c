@@ -13,7 +13,7 @@
 #include "base/parse.h"
 
 enum { PLAN_MAX = 64 << 20 };
-enum { OPT_PLAN_FD = 1, OPT_CONTROL_FD, OPT_PROVE, OPT_TRACE_TIME, OPT_SESSION, OPT_DETACH };
+enum { OPT_PLAN_FD = 1, OPT_CONTROL_FD, OPT_PROVE, OPT_TRACE_TIME, OPT_SESSION, OPT_POOL, OPT_DETACH };
 
 static const struct immure_opt table[] = {
 	{ "plan-fd", 0, "N", "the sealed plan", NULL, OPT_PLAN_FD },
@@ -21,13 +21,14 @@ static const struct immure_opt table[] = {
 	{ "prove", 0, NULL, "attack from inside first", NULL, OPT_PROVE },
 	{ "trace-time", 0, NULL, "record when each stage ended", NULL, OPT_TRACE_TIME },
 	{ "session", 0, NULL, "serve a session that runs many commands", NULL, OPT_SESSION },
+	{ "pool", 0, NULL, "hold a pool of sessions", NULL, OPT_POOL },
 	{ "detach", 0, NULL, "go on in a child of its own", NULL, OPT_DETACH },
 };
 
 struct supervise {
 	int plan_fd, control_fd;
 	uint32_t flags;
-	bool session, detach;
+	bool session, pool, detach;
 };
 
 /* A descriptor that is open and is nobody's standard stream. */
@@ -53,6 +54,9 @@ static int take_option(void *ctx, int id, const char *value)
 		return take_fd(value, &s->control_fd);
 	case OPT_SESSION:
 		s->session = true;
+		return 0;
+	case OPT_POOL:
+		s->pool = true;
 		return 0;
 	case OPT_DETACH:
 		s->detach = true;
@@ -97,6 +101,10 @@ int immure_cli_supervise(int argc, char **argv)
 		immure_cli_say("supervise: is started by libimmure, with a plan");
 		return IMMURE_EXIT_FAILED;
 	}
+	if (s.pool)
+		return immure_pool_hold_fds(s.plan_fd, s.control_fd,
+					    immure_cli_own_program("immure-egress", egress) ? egress : NULL,
+					    s.detach);
 	if (s.session)
 		return immure_session_serve_fds(s.plan_fd, s.control_fd,
 						immure_cli_own_program("immure-egress", egress) ? egress : NULL,

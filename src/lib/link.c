@@ -25,12 +25,9 @@ static int32_t gone(struct immure_link *l, struct immure_error **err)
 
 /* ---- life ---- */
 
-int32_t immure_link_new(int *fd, struct immure_link **ret, struct immure_error **err)
+static int32_t link_alloc(int *fd, struct immure_link **ret, struct immure_error **err)
 {
 	struct immure_link *l = calloc(1, sizeof(*l));
-	const struct immure_jsonr_value *root;
-	struct immure_link_ask ask;
-	int32_t r;
 
 	if (l) {
 		l->packet = malloc(IMMURE_LINK_PACKET + 1);
@@ -49,6 +46,34 @@ int32_t immure_link_new(int *fd, struct immure_link **ret, struct immure_error *
 	l->owner = getpid();
 	l->last = &l->first;
 	l->next_id = l->next_lane_id = 1;
+	*ret = l;
+	return 0;
+}
+
+int32_t immure_link_adopt(int *fd, int *lane_fd, const char *session, struct immure_link **ret,
+			  struct immure_error **err)
+{
+	int32_t r = link_alloc(fd, ret, err);
+
+	if (r < 0)
+		return r;
+	(*ret)->lane_tried = *lane_fd >= 0;
+	(*ret)->lane_fd = immure_take_fd(lane_fd);
+	(*ret)->next_id = 1 << 20; /* the pool's own numbers were small */
+	(void)strncpy((*ret)->session, session, sizeof((*ret)->session) - 1);
+	memcpy((*ret)->state, "RUNNING", 8);
+	return 0;
+}
+
+int32_t immure_link_new(int *fd, struct immure_link **ret, struct immure_error **err)
+{
+	const struct immure_jsonr_value *root;
+	struct immure_link_ask ask;
+	struct immure_link *l;
+	int32_t r = link_alloc(fd, &l, err);
+
+	if (r < 0)
+		return r;
 	immure_link_begin(l, &ask, "hello");
 	immure_jsonw_uint(&ask.w, "protocol", 1);
 	r = immure_link_request(l, &ask, &root, NULL, err);
@@ -294,15 +319,15 @@ static void session_ended(struct immure_link *l)
 /* ---- messages ---- */
 
 /* One packet: 1 parsed into l->json, 0 nothing now (or interrupted), or a code. */
-static int32_t receive(struct immure_link *l, bool wait, int *ret_fd, struct immure_error **err)
+static int32_t receive(struct immure_link *l, bool wait, int *ret_fds, size_t want, struct immure_error **err)
 {
-	int fds[4];
+	int fds[4] = { -1, -1, -1, -1 };
 	size_t n = 0;
 	ssize_t len = immure_fdmsg_receive(l->fd, l->packet, IMMURE_LINK_PACKET, fds, 4, &n,
 					   wait ? 0 : MSG_DONTWAIT);
 
-	if (n > 0 && ret_fd)
-		*ret_fd = immure_take_fd(&fds[0]);
+	for (size_t i = 0; i < want && i < n; i++)
+		ret_fds[i] = immure_take_fd(&fds[i]);
 	immure_close_all(fds, n);
 	if (len == -EAGAIN || len == -EINTR)
 		return 0;
@@ -335,7 +360,7 @@ static int32_t read_messages(struct immure_link *l, bool wait, bool until_event,
 	while (r == 1 && !l->ended && !(until_event && l->first)) {
 		struct immure_error *e = NULL;
 
-		r = receive(l, wait, NULL, &e);
+		r = receive(l, wait, NULL, 0, &e);
 		wait = false;
 		if (r == 1)
 			(void)take_event(l, &l->json.v[0]); /* a late answer is nobody's */
@@ -422,33 +447,38 @@ static int32_t send_large(struct immure_link *l, struct immure_link_ask *ask, co
 	return immure_link_send(l, &small, all, n + 1, err);
 }
 
-int32_t immure_link_answer(struct immure_link *l, const struct immure_link_ask *ask,
-			   const struct immure_jsonr_value **ret, int *ret_fd, struct immure_error **err)
+int32_t immure_link_answer_fds(struct immure_link *l, const struct immure_link_ask *ask,
+			       const struct immure_jsonr_value **ret, int *ret_fds, size_t want,
+			       struct immure_error **err)
 {
 	for (;;) {
 		const struct immure_jsonr_value *root, *ok;
-		int fd = -1;
-		int32_t r = l->ended ? gone(l, err) : receive(l, true, &fd, err);
+		int fds[2] = { -1, -1 };
+		int32_t r = l->ended ? gone(l, err) : receive(l, true, fds, 2, err);
 
 		if (r < 0)
 			return r;
 		root = &l->json.v[0];
 		if (r == 0 || take_event(l, root) || immure_link_uint(l, root, "id") != ask->id) {
-			immure_close(&fd);
+			immure_close_all(fds, 2);
 			continue;
 		}
 		ok = immure_jsonr_get(&l->json, root, "ok");
-		if (!ok || !ok->integer) {
-			immure_close(&fd);
+		for (size_t i = 0; i < want && ok && ok->integer; i++)
+			ret_fds[i] = immure_take_fd(&fds[i]);
+		immure_close_all(fds, 2);
+		if (!ok || !ok->integer)
 			return carried_error(l, root, err);
-		}
 		if (ret)
 			*ret = root;
-		if (ret_fd)
-			*ret_fd = immure_take_fd(&fd);
-		immure_close(&fd);
 		return 0;
 	}
+}
+
+int32_t immure_link_answer(struct immure_link *l, const struct immure_link_ask *ask,
+			   const struct immure_jsonr_value **ret, int *ret_fd, struct immure_error **err)
+{
+	return immure_link_answer_fds(l, ask, ret, ret_fd, ret_fd ? 1 : 0, err);
 }
 
 int32_t immure_link_request(struct immure_link *l, struct immure_link_ask *ask,

@@ -79,6 +79,9 @@ const char *immure_runtime_dir_of(struct immure_arena *a, const char *const *env
 /* ---- link.c ---- */
 /* Takes fd, a connected socket; says hello. */
 int32_t immure_link_new(int *fd, struct immure_link **ret, struct immure_error **err);
+/* Takes a connection on which hello was said already, and a lane (or -1). */
+int32_t immure_link_adopt(int *fd, int *lane_fd, const char *session, struct immure_link **ret,
+			  struct immure_error **err);
 void immure_link_free(struct immure_link *l);
 int immure_link_pollable(struct immure_link *l);
 /* A request: begin, add arguments to ask->w, then send with its descriptors. */
@@ -89,6 +92,10 @@ int32_t immure_link_send(struct immure_link *l, struct immure_link_ask *ask, con
  * descriptor that came with it, may be NULL. *ret_json points to its root. */
 int32_t immure_link_answer(struct immure_link *l, const struct immure_link_ask *ask,
 			   const struct immure_jsonr_value **ret, int *ret_fd, struct immure_error **err);
+/* With up to two descriptors. */
+int32_t immure_link_answer_fds(struct immure_link *l, const struct immure_link_ask *ask,
+			       const struct immure_jsonr_value **ret, int *ret_fds, size_t want,
+			       struct immure_error **err);
 /* Both. */
 int32_t immure_link_request(struct immure_link *l, struct immure_link_ask *ask,
 			    const struct immure_jsonr_value **ret, int *ret_fd, struct immure_error **err);

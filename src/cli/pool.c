@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pools: started, listed, looked at, stopped. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/jsonr.h"
+#include "base/jsonw.h"
+#include "cli/session.h"
+
+enum { VALUES = 65536 };
+
+static int32_t open_pool(const char *name, immure_pool **ret, struct immure_error **err)
+{
+	struct immure_pool_options o = { .size = sizeof(o), .name = name, .env = (const char *const *)environ };
+
+	return immure_pool_open(NULL, &o, ret, err);
+}
+
+static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_error **err)
+{
+	static const char *const nothing[] = { "/bin/true", NULL };
+	char path[IMMURE_CLI_PATH_MAX];
+	struct immure_pool_options o = {
+		.size = sizeof(o), .name = f->session.name, .lifetime = IMMURE_LIFE_DETACHED,
+		.pool_size = f->session.pool_size, .pool_max = f->session.pool_max,
+		.idle_ms = f->session.idle_ms, .env = (const char *const *)environ,
+	};
+	struct immure_plan_options plan_options = {
+		.size = sizeof(plan_options), .argv = nothing, .env = f->policy.env, .cwd = f->cwd,
+		.facts = IMMURE_FACTS_QUICK,
+	};
+	immure_policy *policy = NULL;
+	immure_plan *plan = NULL;
+	int32_t r = immure_runflags_policy(f, &policy, err);
+
+	if (immure_cli_own_program("immure", path))
+		o.supervisor = path;
+	if (r == 0)
+		r = immure_plan_create(policy, &plan_options, &plan, err);
+	if (r == 0)
+		r = immure_plan_check(plan, err);
+	if (r == 0)
+		immure_cli_print_downgrades(plan);
+	if (r == 0)
+		r = immure_pool_open(plan, &o, ret, err);
+	immure_plan_free(plan);
+	immure_policy_free(policy);
+	return r;
+}
+
+static int print_stats(immure_pool *pool, bool json)
+{
+	struct immure_error *err = NULL;
+	char *text = NULL;
+	int status;
+
+	if (immure_pool_stats(pool, &text, &err) < 0)
+		return immure_cli_fail(err);
+	status = json ? immure_cli_print_json(text) : immure_cli_print_lines(text);
+	immure_string_free(text);
+	return status;
+}
+
+static int start(struct immure_runflags *f)
+{
+	struct immure_error *err = NULL;
+	immure_pool *pool = NULL;
+	int status = 0;
+
+	if (f->first < f->argc) {
+		immure_cli_say("pool: %s: a pool is started without a command; then: immure run --pool "
+			       "NAME -- COMMAND", f->argv[f->first]);
+		return IMMURE_EXIT_FAILED;
+	}
+	if (!f->session.name)
+		f->session.name = "pool";
+	if (make(f, &pool, &err) < 0)
+		return immure_cli_fail(err);
+	if (f->json)
+		status = print_stats(pool, true);
+	immure_pool_free(pool);
+	return status;
+}
+
+static int stop(immure_pool *pool, const struct immure_runflags *f)
+{
+	struct immure_error *err = NULL;
+
+	if (immure_pool_stop(pool, f->force, &err) < 0)
+		return immure_cli_fail(err);
+	return f->json ? immure_cli_print("{\"state\":\"SEALED\"}\n") : 0;
+}
+
+/* ---- ls ---- */
+
+static const char *text_of(const struct immure_jsonr *r, const struct immure_jsonr_value *v, const char *key)
+{
+	const struct immure_jsonr_value *m = immure_jsonr_get(r, v, key);
+
+	return m && m->type == IMMURE_JSON_STRING ? m->text : "";
+}
+
+/* Of the list of all that is registered, what is a living pool. */
+static void put_pools(const struct immure_jsonr *r, bool json, struct immure_buf *b)
+{
+	const struct immure_jsonr_value *top = &r->v[0];
+	struct immure_jsonw w;
+
+	immure_jsonw_init(&w, b, 0);
+	if (json)
+		immure_jsonw_array(&w, NULL);
+	for (const struct immure_jsonr_value *v = immure_jsonr_first(r, top); v;
+	     v = immure_jsonr_after(r, top, v)) {
+		static const char *const keys[] = { "name", "session", "profile", "backend",
+						    "policy_version", "note" };
+
+		if (strcmp(text_of(r, v, "state"), "POOL") != 0)
+			continue;
+		if (json)
+			immure_jsonw_object(&w, NULL);
+		for (size_t i = 0; json && i < sizeof(keys) / sizeof(keys[0]); i++)
+			immure_jsonw_str(&w, i == 0 ? "pool" : keys[i], text_of(r, v, keys[i]));
+		if (json)
+			immure_jsonw_end(&w, '}');
+		else
+			immure_buf_printf(b, "%-20s %-18s %-16s %s\n", text_of(r, v, "name"),
+					  text_of(r, v, "session"), text_of(r, v, "profile"),
+					  text_of(r, v, "note"));
+	}
+	if (json)
+		immure_jsonw_end(&w, ']');
+	if (json)
+		immure_buf_putc(b, '\n');
+}
+
+static int list(bool json)
+{
+	struct immure_session_options o = { .size = sizeof(o), .env = (const char *const *)environ };
+	struct immure_jsonr_value *v = calloc(VALUES, sizeof(*v));
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_error *err = NULL;
+	struct immure_jsonr r;
+	char *text = NULL, *lines;
+	int status;
+
+	if (immure_session_list(&o, &text, &err) < 0) {
+		free(v);
+		return immure_cli_fail(err);
+	}
+	if (!v || immure_jsonr_parse(&r, text, strlen(text), v, VALUES) < 0) {
+		immure_cli_say("pool: the list of sessions is too long to be read");
+		status = IMMURE_EXIT_FAILED;
+	} else {
+		put_pools(&r, json, &b);
+		lines = immure_buf_take(&b);
+		status = immure_cli_print(lines ? lines : "");
+		free(lines);
+	}
+	immure_string_free(text);
+	free(v);
+	return status;
+}
+
+/* ---- which ---- */
+
+static int dispatch(const char *what, struct immure_runflags *f)
+{
+	struct immure_error *err = NULL;
+	immure_pool *pool = NULL;
+	int status;
+
+	if (!strcmp(what, "start"))
+		return start(f);
+	if (!strcmp(what, "ls"))
+		return list(f->json);
+	if (strcmp(what, "stats") != 0 && strcmp(what, "stop") != 0) {
+		immure_cli_say("pool: %s: expected start, stats, stop or ls", what);
+		return IMMURE_EXIT_FAILED;
+	}
+	if (open_pool(f->first < f->argc ? f->argv[f->first] : "pool", &pool, &err) < 0)
+		return immure_cli_fail(err);
+	status = strcmp(what, "stop") == 0 ? stop(pool, f) : print_stats(pool, f->json);
+	immure_pool_free(pool);
+	return status;
+}
+
+int immure_cli_pool(int argc, char **argv)
+{
+	static char name[] = "pool";
+	const char *what = argc > 1 ? argv[1] : "";
+	struct immure_runflags f;
+	int status;
+
+	/* `pool --help` is about all of them. */
+	if (argc > 1 && what[0] != '-') {
+		argv++;
+		argc--;
+		argv[0] = name;
+	}
+	status = immure_runflags_parse("pool", argc, argv, &f);
+	if (status != IMMURE_CLI_GO_ON)
+		return status;
+	status = dispatch(what, &f);
+	immure_runflags_done(&f);
+	return status;
+}

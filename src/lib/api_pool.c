@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pools: started, reached, asked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fdmsg.h"
+#include "kernel/sys.h"
+#include "lib/options.h"
+#include "lib/session.h"
+#include "plan/plan.h"
+#include "session/control.h"
+#include "session/pool.h"
+#include "session/registry.h"
+
+struct immure_pool {
+	struct immure_link *link;
+	pid_t pid; /* of the holder when it is our child, else <= 0 */
+};
+
+static void reap(pid_t *pid)
+{
+	while (*pid > 0 && waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	*pid = -1;
+}
+
+/* ---- starting ---- */
+
+static int32_t spawn_holder(const char *path, bool detach, int plan_fd, int theirs, pid_t *ret_pid,
+			    struct immure_error **err)
+{
+	const char *argv[] = { "immure", "supervise", "--pool", "--plan-fd", "3", "--control-fd", "4",
+			       detach ? "--detach" : NULL, NULL };
+	int up[5] = { -1, -1, -1, -1, -1 }, e = 0;
+
+	up[3] = fcntl(plan_fd, F_DUPFD_CLOEXEC, 10); /* above the targets, or they clash */
+	up[4] = fcntl(theirs, F_DUPFD_CLOEXEC, 10);
+	if (up[3] < 0 || up[4] < 0)
+		e = -errno;
+	if (e == 0)
+		e = immure_spawn_supervisor(path, argv, up, ret_pid);
+	immure_close(&up[3]);
+	immure_close(&up[4]);
+	if (e < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, -e, "pool", path ? path : IMMURE_BINDIR "/immure",
+				   "cannot start the holder: %s", strerror(-e));
+	if (detach)
+		reap(ret_pid); /* it went on in a child of its own at once */
+	return 0;
+}
+
+static int32_t ask_start(struct immure_link *l, const struct immure_pool_options *o, const char *runtime,
+			 struct immure_error **err)
+{
+	struct immure_link_ask ask;
+
+	immure_link_begin(l, &ask, "start");
+	immure_jsonw_str(&ask.w, "runtime", runtime);
+	if (o->name)
+		immure_jsonw_str(&ask.w, "name", o->name);
+	immure_jsonw_str(&ask.w, "lifetime", o->lifetime == IMMURE_LIFE_DETACHED ? "detached" : "caller");
+	immure_jsonw_uint(&ask.w, "pool_size", o->pool_size ? o->pool_size : 1);
+	immure_jsonw_uint(&ask.w, "pool_max", o->pool_max);
+	immure_jsonw_uint(&ask.w, "idle_ms", o->idle_ms ? o->idle_ms : 30000);
+	immure_jsonw_uint(&ask.w, "check_ms", o->check_ms ? o->check_ms : IMMURE_POOL_CHECK_MS);
+	return immure_link_request(l, &ask, NULL, NULL, err);
+}
+
+static int32_t start(const struct immure_plan *plan, const struct immure_pool_options *o,
+		     const char *runtime, immure_pool *pool, struct immure_error **err)
+{
+	IMMURE_CLEANUP_FD int plan_fd = -1, ours = -1;
+	void *sealed = NULL;
+	size_t len = 0;
+	int pair[2];
+	int32_t r = immure_plan_startable(plan, err);
+
+	if (r == 0)
+		r = immure_plan_seal_bytes(plan, &sealed, &len, err);
+	if (r < 0)
+		return r;
+	plan_fd = immure_memfd_of("immure-plan", sealed, len);
+	free(sealed);
+	if (plan_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, plan_fd < 0 ? -plan_fd : errno, "pool", "",
+				   "no descriptor for the holder");
+	ours = pair[0];
+	r = spawn_holder(o->supervisor, o->lifetime == IMMURE_LIFE_DETACHED, plan_fd, pair[1], &pool->pid, err);
+	immure_close(&pair[1]);
+	if (r == 0)
+		r = immure_link_new(&ours, &pool->link, err);
+	return r == 0 ? ask_start(pool->link, o, runtime, err) : r;
+}
+
+static int32_t connect_to(const char *name, const char *runtime, int *ret_fd, struct immure_error **err)
+{
+	struct immure_registry registry = IMMURE_REGISTRY_INIT;
+	struct immure_entry entry = IMMURE_ENTRY_INIT;
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	IMMURE_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct immure_status st;
+	int32_t r = immure_registry_open(runtime, false, &registry, err);
+
+	if (r == 0)
+		r = immure_entry_find(&registry, name, &entry, err);
+	if (r == 0 && (immure_entry_status(&entry, &st) < 0 || strcmp(st.state, "POOL") != 0))
+		r = immure_fail(err, IMMURE_ERR_NO_SESSION, 0, "pool", name, "%s: is a session, not a pool",
+				name);
+	if (r == 0) {
+		(void)immure_entry_socket(&entry, at.sun_path, sizeof(at.sun_path));
+		if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof(at)) < 0) {
+			r = immure_fail(err, IMMURE_ERR_STATE, errno, "pool", name, "%s: the pool has ended",
+					name);
+			if (err && *err)
+				immure_error_set_hint(*err, "immure gc removes what is recorded of it");
+		}
+	}
+	if (r == 0)
+		*ret_fd = immure_take_fd(&fd);
+	immure_entry_done(&entry);
+	immure_registry_done(&registry);
+	return r;
+}
+
+int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_options *options,
+			 immure_pool **ret, immure_error **err)
+{
+	struct immure_arena arena = IMMURE_ARENA_INIT;
+	immure_pool *pool = calloc(1, sizeof(*pool));
+	struct immure_pool_options o;
+	const char *runtime = NULL;
+	int fd = -1;
+	int32_t r = pool ? immure_options_copy(&o, sizeof(o), options, "pool", err)
+			 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
+
+	if (r == 0 && (o.lifetime > IMMURE_LIFE_DETACHED || o.reserved || (!plan && !o.name)))
+		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "", "no such lifetime, or neither a plan "
+				"nor a name");
+	if (r == 0)
+		runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
+	if (r == 0 && !runtime)
+		r = immure_fail(err, IMMURE_ERR_INVALID, ENOENT, "pool", "runtime_dir",
+				"no place to register the pool: neither XDG_RUNTIME_DIR nor HOME is set");
+	if (r == 0 && plan) {
+		r = start(plan, &o, runtime, pool, err);
+	} else if (r == 0) {
+		r = connect_to(o.name, runtime, &fd, err);
+		if (r == 0)
+			r = immure_link_new(&fd, &pool->link, err);
+		immure_close(&fd);
+	}
+	immure_arena_done(&arena);
+	if (r < 0) {
+		immure_pool_free(pool);
+		return r;
+	}
+	*ret = pool;
+	return 0;
+}
+
+static int32_t usable(const immure_pool *pool, struct immure_error **err)
+{
+	if (!pool || pool->link->owner != getpid())
+		return immure_fail(err, IMMURE_ERR_STATE, 0, "pool", "",
+				   "this pool belongs to the process that opened it");
+	return 0;
+}
+
+/* ---- acquiring ---- */
+
+/* The answer brings the connection to the session, and a lane if it has one. */
+static int32_t take(immure_pool *pool, const struct immure_link_ask *ask, int fds[2], immure_session *s,
+		    struct immure_error **err)
+{
+	struct immure_link *l = pool->link;
+	const struct immure_jsonr_value *root;
+	const char *session;
+	uint64_t wall;
+	int32_t r = immure_link_answer_fds(l, ask, &root, fds, 2, err);
+
+	if (r < 0)
+		return r;
+	session = immure_link_string(l, root, "session");
+	wall = immure_link_uint(l, root, "timeout_ms");
+	if (fds[0] < 0 || !session[0])
+		return immure_fail(err, IMMURE_ERR_IO, EPROTO, "pool", "", "the holder's answer cannot be read");
+	r = immure_link_adopt(&fds[0], &fds[1], session, &s->link, err);
+	if (r == 0)
+		s->link->wall_ms = wall;
+	return r;
+}
+
+int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_options *options,
+			    immure_session **ret, immure_error **err)
+{
+	struct immure_acquire_options o = { .size = sizeof(o) };
+	immure_session *s = calloc(1, sizeof(*s));
+	struct immure_link_ask ask;
+	int fds[2] = { -1, -1 };
+	int32_t r = s ? usable(pool, err) : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "",
+							"out of memory");
+
+	if (r == 0 && options)
+		r = immure_options_copy(&o, sizeof(o), options, "acquire", err);
+	if (r == 0) {
+		const char *workspace = o.workspace ? o.workspace : o.plan ? o.plan->workspace : NULL;
+
+		immure_link_begin(pool->link, &ask, "acquire");
+		if (o.plan)
+			immure_jsonw_str(&ask.w, "policy_version", o.plan->policy_version);
+		if (workspace)
+			immure_jsonw_str(&ask.w, "workspace", workspace);
+		if (o.owner)
+			immure_jsonw_str(&ask.w, "owner", o.owner);
+		if (o.wait_ms)
+			immure_jsonw_uint(&ask.w, "wait_ms", o.wait_ms);
+		r = immure_link_send(pool->link, &ask, NULL, 0, err);
+	}
+	if (r == 0)
+		r = take(pool, &ask, fds, s, err);
+	immure_close(&fds[0]);
+	immure_close(&fds[1]);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	s->kind = IMMURE_SESSION_SERVED;
+	s->owner = getpid();
+	s->control_fd = s->pid = -1;
+	*ret = s;
+	return 0;
+}
+
+void immure_pool_release(immure_pool *pool, immure_session *session)
+{
+	(void)pool; /* its holder sees the end of the session */
+	immure_session_free(session);
+}
+
+/* ---- asking ---- */
+
+int32_t immure_pool_warm(immure_pool *pool, uint32_t target, immure_error **err)
+{
+	const struct immure_jsonr_value *root;
+	struct immure_link_ask ask;
+	int32_t r = usable(pool, err);
+
+	if (r < 0)
+		return r;
+	immure_link_begin(pool->link, &ask, "warm");
+	immure_jsonw_uint(&ask.w, "target", target);
+	r = immure_link_request(pool->link, &ask, &root, NULL, err);
+	return r < 0 ? r : (int32_t)immure_link_uint(pool->link, root, "inserted");
+}
+
+static int32_t ask_text(immure_pool *pool, const char *op, char **ret_json, struct immure_error **err)
+{
+	const struct immure_jsonr_value *root;
+	struct immure_link_ask ask;
+	int32_t r = usable(pool, err);
+
+	if (r < 0)
+		return r;
+	immure_link_begin(pool->link, &ask, op);
+	r = immure_link_request(pool->link, &ask, &root, NULL, err);
+	if (r < 0)
+		return r;
+	*ret_json = immure_link_text(pool->link, root);
+	return *ret_json ? 0 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
+}
+
+int32_t immure_pool_stats(immure_pool *pool, char **ret_json, immure_error **err)
+{
+	return ask_text(pool, "stats", ret_json, err);
+}
+
+int32_t immure_pool_list(immure_pool *pool, char **ret_json, immure_error **err)
+{
+	return ask_text(pool, "list", ret_json, err);
+}
+
+int32_t immure_pool_stop(immure_pool *pool, int32_t force, immure_error **err)
+{
+	struct immure_link_ask ask;
+	int32_t r = usable(pool, err);
+
+	if (r < 0)
+		return r;
+	immure_link_begin(pool->link, &ask, "stop");
+	immure_jsonw_bool(&ask.w, "force", force);
+	r = immure_link_request(pool->link, &ask, NULL, NULL, err);
+	/* Its end of the line is the last thing it closes. */
+	while (r == 0 && !pool->link->ended)
+		r = immure_link_read(pool->link, true, err);
+	return r;
+}
+
+void immure_pool_free(immure_pool *pool)
+{
+	bool ours = pool && pool->link && pool->link->owner == getpid();
+
+	if (!pool)
+		return;
+	if (pool->link)
+		immure_link_free(pool->link);
+	if (ours)
+		reap(&pool->pid);
+	free(pool);
+}
+
+/* ---- holding ---- */
+
+int32_t immure_pool_hold_fds(int32_t plan_fd, int32_t control_fd, const char *egress, int32_t detach)
+{
+	struct immure_hold_options o = { .control_fd = control_fd, .egress = egress };
+	immure_plan *plan = NULL;
+	struct stat st;
+	void *data;
+	int32_t r = 1;
+	pid_t pid = detach ? fork() : 0;
+
+	if (pid != 0) {
+		immure_close(&plan_fd);
+		immure_close(&control_fd);
+		return pid < 0 ? 125 : 0;
+	}
+	data = fstat(plan_fd, &st) < 0 || st.st_size <= 0 || st.st_size > 64 << 20
+		       ? MAP_FAILED
+		       : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, plan_fd, 0);
+	immure_close(&plan_fd);
+	if (data != MAP_FAILED && immure_plan_unseal(data, (size_t)st.st_size, &plan, NULL) == 0) {
+		o.plan = plan;
+		o.plan_data = data;
+		o.plan_len = (size_t)st.st_size;
+		r = immure_pool_hold(&o);
+		immure_plan_free(plan);
+	}
+	return r;
+}
