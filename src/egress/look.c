@@ -196,7 +196,16 @@ static void feed_first(struct worker *w, struct conn *c, const unsigned char *da
 
 static void to_is_known(struct worker *w, struct conn *c, const struct immure_endpoint *to)
 {
+	const char *name = NULL;
+
 	c->to = *to;
+	/* One who looked the name up itself means the name: as where it is caught. */
+	if (to->kind != IMMURE_HOST_NAME)
+		name = immure_synth_name(w->synth, to->kind, to->address);
+	if (name) {
+		c->to = (struct immure_endpoint){ .kind = IMMURE_HOST_NAME, .port = to->port };
+		memcpy(c->to.name, name, strlen(name) + 1);
+	}
 	immure_look_judge(w, c);
 }
 

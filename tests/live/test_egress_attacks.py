@@ -98,6 +98,14 @@ def test_the_proxy_says_why(gate):
     assert bad.startswith("HTTP/1.1 400 ") and "immure: " in bad
 
 
+def test_a_name_looked_up_before_it_is_told_to_the_proxy(gate):
+    gate.start("web.example.net:80")
+    address, = gate.probe({"do": "resolve", "host": "web.example.net", "family": 4})[0]["addresses"]
+    assert "web" in through_connect(gate, f"{address}:80", GET)["got"]
+    assert "403" in through_connect(gate, f"{address}:81")["got"]
+    assert "403" in through_connect(gate, "198.19.0.99:80")["got"]
+
+
 # ---- plain requests through the proxy ----
 
 
