@@ -36,13 +36,14 @@ import tempfile
 import time
 
 import net
+import pool
 import rivals
 import sessions
 import work
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ["launch", "stages", "parent", "operations", "workloads", "memory", "teardown", "many",
-         "sessions", "network"]
+         "sessions", "pool", "network"]
 
 
 class Who:
@@ -236,6 +237,9 @@ class Bench:
     def network(self):
         net.network(self)
 
+    def pool(self):
+        pool.pool(self)
+
 
 def costs(values, floor):
     """One command's samples, against plain's of the same rounds."""
@@ -300,10 +304,9 @@ def build(options, scratch, workspace):
             shutil.copy(directory / name, scratch / name)
     library = directory / "src/lib"
     if (library / "libimmure.so").exists():
-        cc("-o", scratch / "parent", here / "parent.c", "-I", ROOT / "include", "-L", library,
-           "-limmure", "-Wl,-rpath," + str(library))
-        cc("-o", scratch / "session", here / "session.c", "-I", ROOT / "include", "-L", library,
-           "-limmure", "-Wl,-rpath," + str(library))
+        for name in ("parent", "pool", "session"):
+            cc("-o", scratch / name, here / (name + ".c"), "-I", ROOT / "include", "-L", library,
+               "-limmure", "-Wl,-rpath," + str(library))
     return programs
 
 

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of the bench about pools: see bench.py."""
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+NAMES = ("spawn", "exec", "spawn_first_byte", "acquire", "acquire_first_byte")
+
+
+def call(bench, *argv):
+    done = subprocess.run([str(bench.scratch / "immure"), *map(str, argv)], cwd=bench.ws, check=False,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        sys.exit("bench: pool: %s: %s" % (argv, done.stderr.decode(errors="replace")))
+    return done.stdout.decode()
+
+
+def private_kb(pids):
+    """Of these processes and all below them: what only they have."""
+    total = 0
+    todo = list(pids)
+    while todo:
+        pid = todo.pop()
+        with contextlib.suppress(OSError):
+            for line in open("/proc/%d/smaps_rollup" % pid):
+                if line.startswith("Private_"):
+                    total += int(line.split()[1])
+            for task in os.listdir("/proc/%d/task" % pid):
+                todo += map(int, open("/proc/%d/task/%s/children" % (pid, task)).read().split())
+    return total
+
+
+def by_library(bench, report):
+    program = bench.scratch / "pool"
+    if not program.exists():
+        print("  left out: no libimmure.so to link with")
+        return
+    quiet = bench.ws / "nop" if (bench.ws / "nop").exists() else "/bin/true"
+    done = subprocess.run([program, bench.scratch / "immure", bench.ws, quiet, "/bin/echo",
+                           "20" if bench.quick else "400"], cwd=bench.ws, stdout=subprocess.PIPE, check=False)
+    rows = [[int(n) / 1000 for n in line.split()] for line in done.stdout.decode().splitlines()]
+    if done.returncode or not rows:
+        sys.exit("bench: pool: a command did not work, or was not confined")
+    columns = dict(zip(NAMES, zip(*rows)))
+    for name in NAMES:
+        report[name + "_us"] = statistics.median(columns[name])
+        print("  %-20s %9.0f us" % (name, report[name + "_us"]))
+    for what, of, target in (("exec", "spawn", 1.3), ("acquire_first_byte", "spawn_first_byte", 1.5)):
+        ratio = statistics.median(a / b for a, b in zip(columns[what], columns[of]))
+        report[what + "_ratio"] = ratio
+        bench.judge("%s against posix_spawn" % what, ratio, target, "x")
+
+
+def idle_ones(bench, report):
+    for n in (20,) if bench.quick else (100, 1000):
+        name = "bench%d-%d" % (os.getpid(), n)
+        start = time.perf_counter()
+        stats = json.loads(call(bench, "pool", "start", "--json", "--no-policy", "--name", name,
+                                "--size", n, "--max", n))
+        made = time.perf_counter() - start
+        try:
+            kb = private_kb([stats["holder_pid"]]) / n
+            start = time.perf_counter()
+            call(bench, "gc")
+            gc = time.perf_counter() - start
+            start = time.perf_counter()
+            call(bench, "ps")
+            ps = time.perf_counter() - start
+        finally:
+            call(bench, "pool", "stop", name)
+        report["idle_%d" % n] = {"made_s": made, "private_kb": kb, "gc_s": gc, "ps_s": ps}
+        print("  %4d idle sessions: made in %.2f s, %.0f KB private each, gc %.0f ms, ps %.0f ms" % (
+            n, made, kb, gc * 1000, ps * 1000))
+        bench.judge("private memory of an idle session", kb, 400, "KB")
+        if n == 1000:
+            bench.judge("1000 idle sessions made", made, 1.0, "s")
+
+
+def pool(bench):
+    print("\npool")
+    report = bench.results.setdefault("pool", {})
+    by_library(bench, report)
+    idle_ones(bench, report)
