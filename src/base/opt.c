@@ -60,6 +60,8 @@ static int unknown_long(const struct immure_opt *table, size_t n, const char *na
 
 		if (!strncmp(table[i].name, word, len))
 			d = 0; /* cut short rather than mistyped */
+		else if (d > 1 && word[0] != table[i].name[0])
+			continue; /* two mistakes, the first letter among them: another word */
 		if (d < least) {
 			least = d;
 			near = &table[i];

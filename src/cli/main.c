@@ -58,26 +58,6 @@ static const struct immure_cli_command commands[] = {
 	  "Print what this host can enforce, and how to get the rest", NULL, false },
 	{ "policy", FULL_ONLY(immure_cli_policy), IMMURE_CLI_POLICY, "check|show|trust|import|profiles|schema|reference ...",
 	  "Check, show, trust and import policies", NULL, false },
-	{ "journal", FULL_ONLY(immure_cli_journal), IMMURE_CLI_JOURNAL, "[OPTION]... SESSION",
-	  "Print what a session has done and was about to do",
-	  "Each act is recorded before it is begun and when it has ended. What has been begun and\n"
-	  "not undone is standing: that is what gc looks for when the session is dead.", false },
-	{ "detach", FULL_ONLY(immure_cli_detach), IMMURE_CLI_DETACH, "[OPTION]... SESSION",
-	  "Let go of a session, and print a ticket for whoever takes it over",
-	  "The ticket is the right and the duty to clean up. It is acknowledged with 'immure\n"
-	  "reclaim --acknowledge TICKET' and used, once, with 'immure reclaim TICKET'; not\n"
-	  "acknowledged in time it is void. A new ticket withdraws the one before.", false },
-	{ "reclaim", FULL_ONLY(immure_cli_reclaim), IMMURE_CLI_RECLAIM, "[OPTION]... TICKET",
-	  "End the session that a ticket is for, and clean up after it",
-	  "A ticket can be used once. Prints what became of each resource; the exit status is 1\n"
-	  "when something is left. With --acknowledge, only says that the ticket has arrived.",
-	  false },
-	{ "gc", FULL_ONLY(immure_cli_gc), IMMURE_CLI_GC, "[OPTION]...",
-	  "Remove what sessions left whose supervisor was killed",
-	  "Processes, cgroups and files of dead sessions of this user, all over the machine.\n"
-	  "Living sessions are left alone. Prints what became of each resource; the exit status is\n"
-	  "1 when something is left, which stays on record and is tried again the next time.",
-	  false },
 	{ "init", immure_cli_init, 0, "--handover-fd N --report-fd M",
 	  "Be the first process inside; what a backend starts", NULL, true },
 	{ "create", immure_cli_create, IMMURE_CLI_CREATE, "[OPTION]...",
@@ -139,6 +119,26 @@ static const struct immure_cli_command commands[] = {
 	  false },
 	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",
 	  "Be the supervisor of a session; what libimmure starts", NULL, true },
+	{ "journal", FULL_ONLY(immure_cli_journal), IMMURE_CLI_JOURNAL, "[OPTION]... SESSION",
+	  "Print what a session has done and was about to do",
+	  "Each act is recorded before it is begun and when it has ended. What has been begun and\n"
+	  "not undone is standing: that is what gc looks for when the session is dead.", false },
+	{ "detach", FULL_ONLY(immure_cli_detach), IMMURE_CLI_DETACH, "[OPTION]... SESSION",
+	  "Let go of a session, and print a ticket for whoever takes it over",
+	  "The ticket is the right and the duty to clean up. It is acknowledged with 'immure\n"
+	  "reclaim --acknowledge TICKET' and used, once, with 'immure reclaim TICKET'; not\n"
+	  "acknowledged in time it is void. A new ticket withdraws the one before.", false },
+	{ "reclaim", FULL_ONLY(immure_cli_reclaim), IMMURE_CLI_RECLAIM, "[OPTION]... TICKET",
+	  "End the session that a ticket is for, and clean up after it",
+	  "A ticket can be used once. Prints what became of each resource; the exit status is 1\n"
+	  "when something is left. With --acknowledge, only says that the ticket has arrived.",
+	  false },
+	{ "gc", FULL_ONLY(immure_cli_gc), IMMURE_CLI_GC, "[OPTION]...",
+	  "Remove what sessions left whose supervisor was killed",
+	  "Processes, cgroups and files of dead sessions of this user, all over the machine.\n"
+	  "Living sessions are left alone. Prints what became of each resource; the exit status is\n"
+	  "1 when something is left, which stays on record and is tried again the next time.",
+	  false },
 	{ "help", FULL_ONLY(immure_cli_help), 0, "[COMMAND]", "Print help", NULL, false },
 	{ NULL, NULL, 0, NULL, NULL, NULL, false },
 };

@@ -33,7 +33,7 @@ int immure_cli_net(int argc, char **argv)
 	int next, status;
 
 	if (!show && strcmp(verb, "allow") != 0 && strcmp(verb, "deny") != 0 && verb[0] != '-') {
-		immure_cli_say("net: show, allow or deny?");
+		immure_cli_say("net: show, allow or deny? immure net show SESSION");
 		return IMMURE_EXIT_FAILED;
 	}
 	/* Options follow the verb: it takes the place of the command's name. */

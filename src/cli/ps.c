@@ -79,7 +79,11 @@ int immure_cli_ps(int argc, char **argv)
 
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
-	if (immure_session_list(&o, &json, &err) < 0)
+	if (f.first < argc) {
+		immure_cli_say("ps: %s: takes options only; 'immure inspect' prints one session",
+			       argv[f.first]);
+		status = IMMURE_EXIT_FAILED;
+	} else if (immure_session_list(&o, &json, &err) < 0)
 		status = immure_cli_fail(err);
 	else
 		status = f.json ? immure_cli_print_json(json) : print_table(json, f.session.all);

@@ -100,6 +100,7 @@ static void test_refusals(void **state)
 {
 	(void)state;
 	refuse(WORDS("--raed", "x"), "--raed: no such option; did you mean --read?");
+	refuse(WORDS("--yelo", "x"), "--yelo: no such option; see --help");
 	refuse(WORDS("--re", "x"), "--re: no such option; did you mean --read?");
 	refuse(WORDS("--something"), "--something: no such option; see --help");
 	refuse(WORDS("--\x1b[31m"), "--\\x1b[31m: no such option; see --help");
