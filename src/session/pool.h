@@ -40,6 +40,7 @@ enum {
 	IMMURE_POOL_CHECK_MS = 5000,   /* between two looks at a waiting session */
 	IMMURE_POOL_ANSWER_MS = 2000,  /* who does not answer by then is unhealthy */
 	IMMURE_POOL_MAKE_MS = 30000,
+	IMMURE_POOL_REFILL_MS = 5,     /* after one was given, while others are left */
 	IMMURE_POOL_BACKOFF_MS = 100,  /* after a failure, doubled up to */
 	IMMURE_POOL_BACKOFF_MAX_MS = 10000,
 };
@@ -125,7 +126,7 @@ struct immure_holder {
 
 	int epoll_fd;
 	struct immure_pool_watch listener, signals, timer;
-	uint64_t idle_ms, check_ms, armed_ms, backoff_ms, retry_ms, noted_ms;
+	uint64_t idle_ms, check_ms, armed_ms, backoff_ms, retry_ms, refill_ms, noted_ms;
 	bool started, ending, with_caller, kill_used;
 	char runtime[4096];
 	struct immure_registry registry;

@@ -215,6 +215,22 @@ static void answer_complete(struct immure_holder *p)
 	}
 }
 
+/* Whoever was just given a session is about to use the CPU; another one is needed
+ * later. Not when the last one was given, or somebody waits. */
+static bool may_wait(struct immure_holder *p)
+{
+	uint64_t now = now_ms();
+
+	if (p->waiting || p->starter || p->warmer || !p->book.count[IMMURE_SLOT_IDLE] ||
+	    (p->refill_ms && p->refill_ms <= now)) {
+		p->refill_ms = 0;
+		return false;
+	}
+	if (!p->refill_ms)
+		p->refill_ms = now + IMMURE_POOL_REFILL_MS;
+	return true;
+}
+
 void immure_pool_step(struct immure_holder *p)
 {
 	uint32_t n, demand;
@@ -223,6 +239,10 @@ void immure_pool_step(struct immure_holder *p)
 		return;
 	serve_waiting(p);
 	n = p->retry_ms > now_ms() ? 0 : immure_pool_to_make(&p->book, p->waiting);
+	if (n == 0)
+		p->refill_ms = 0; /* or the timer would look for ever */
+	else if (may_wait(p))
+		n = 0;
 	demand = p->waiting;
 	for (uint32_t i = 0; i < n; i++)
 		immure_pool_make(p, i < demand);
@@ -285,6 +305,7 @@ static void arm(struct immure_holder *p)
 	}
 	for (const struct immure_pool_client *c = p->clients; c; c = c->next)
 		sooner(&at, c->waits ? c->until_ms : 0);
+	sooner(&at, p->refill_ms);
 	if (p->retry_ms > now)
 		sooner(&at, p->retry_ms);
 	if (at == p->armed_ms && at > now)
