@@ -240,6 +240,7 @@ def test_a_dead_one_is_never_given(site):
         for session in pool.entries():
             listed = json.loads(site.call(site.immure, "inspect", "--json", session).out)
             os.kill(listed["supervisor_pid"], signal.SIGKILL)
+            assert harness.until(lambda: not os.path.exists(f"/proc/{listed['supervisor_pid']}"), 10)
         assert pool.sh("echo well").out == b"well\n"
         pool.settles(idle=2, in_use=0, evictions=2)
         assert len(pool.entries()) == 2
