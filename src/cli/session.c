@@ -56,7 +56,7 @@ int immure_cli_print_json(char *text)
 	return status;
 }
 
-enum { VALUES = 512 };
+enum { VALUES = 8192 };
 
 static void put_list(struct immure_buf *b, const struct immure_jsonr *r, const struct immure_jsonr_value *v)
 {

@@ -53,8 +53,9 @@ struct conn *immure_conn_new(struct worker *w, int *fd, enum conn_kind kind)
 		c = another(w);
 	if (!c)
 		return NULL;
-	/* Where it is in the ready list stays true. */
-	*c = (struct conn){ .worker = w, .index = c->index, .life = c->life, .ready = c->ready,
+	/* Where it is in the ready list stays true. In some state other than FREE from the
+	 * beginning: it may be denied before it comes to any, and is closed then. */
+	*c = (struct conn){ .worker = w, .state = CONN_PREAMBLE, .index = c->index, .life = c->life, .ready = c->ready,
 			    .next_ready = c->next_ready, .kind = kind, .due_ms = UINT64_MAX,
 			    .client_fd = immure_take_fd(fd), .dial_fd = { -1, -1, -1, -1 } };
 	_Static_assert(CONN_DIALS == 4, "one -1 for each");

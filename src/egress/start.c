@@ -80,6 +80,8 @@ int immure_worker_policy(struct worker *w, int config_fd, char *ret_why, size_t 
 	struct immure_judge j, old = w->judge;
 	int r = load(w, config_fd, &a, &c, &j, ret_why, len);
 
+	if (r == 0) /* where the next worker's names start; ours are where they are */
+		c.first_name = w->config.first_name;
 	if (r == 0 && !immure_egress_config_can_replace(&w->config, &c)) {
 		(void)snprintf(ret_why, len, "something changed that cannot while the worker runs");
 		r = -EINVAL;

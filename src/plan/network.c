@@ -157,7 +157,7 @@ static int32_t put_rules(struct immure_compile *b, enum immure_op_kind kind,
 		if (immure_netrule_parse(b->a, rules->v[i], &r, &c) < 0)
 			return immure_compile_refuse(b, "network", "%s: %s", rules->v[i], c.text);
 		e = put_rule(b, kind, &r, rules->v[i], &nets);
-		local_n = kind == IMMURE_OP_EGRESS_ALLOW ? immure_netrule_localhost(&r, local) : 0;
+		local_n = immure_netrule_localhost(&r, local); /* denied by all its names too */
 		for (unsigned int k = 0; k < local_n && e == 0; k++) {
 			const char *text = immure_netrule_print(b->a, &local[k]);
 

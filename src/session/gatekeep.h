@@ -66,6 +66,8 @@ void immure_gate_rules_done(struct immure_gate_rules *r);
 /* ---- gatelog.c ---- */
 
 void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_denied *d);
+/* The newest ones, as members of an array. */
+void immure_gate_show_denials(const struct immure_gatekeeper *g, struct immure_jsonw *w);
 void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *result);
 
 #endif

@@ -406,6 +406,9 @@ char *immure_gatekeeper_show(struct immure_gatekeeper *g)
 		immure_jsonw_str(&w, NULL, g->config.deny.v[i]);
 	immure_jsonw_end(&w, ']');
 	immure_jsonw_uint(&w, "denials", g->denials_n);
+	immure_jsonw_array(&w, "denied");
+	immure_gate_show_denials(g, &w);
+	immure_jsonw_end(&w, ']');
 	immure_jsonw_end(&w, '}');
 	return immure_buf_take(&out);
 }

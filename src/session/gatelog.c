@@ -9,7 +9,7 @@
 #include "session/whose.h"
 
 /* So many lines are told; the record has the rest. */
-enum { TOLD_MAX = 10, WHOSE_MS = 100, WHOSE_ALL_MS = 2000 };
+enum { TOLD_MAX = 10, SHOWN_MAX = 16, WHOSE_MS = 100, WHOSE_ALL_MS = 2000 };
 
 static const char *step_name(uint32_t step)
 {
@@ -117,6 +117,12 @@ static void tell(const struct immure_denial *d, struct immure_result *result)
 		immure_result_notice(result, "denied: %s%s%s", d->why, who, hint);
 	else
 		immure_result_notice(result, "denied: %s: %s%s%s", place, d->why, who, hint);
+}
+
+void immure_gate_show_denials(const struct immure_gatekeeper *g, struct immure_jsonw *w)
+{
+	for (size_t i = g->denials_n > SHOWN_MAX ? g->denials_n - SHOWN_MAX : 0; i < g->denials_n; i++)
+		immure_result_denial_json(&g->denials[i], w);
 }
 
 void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *result)

@@ -86,7 +86,7 @@ static int32_t take(struct immure_gate_rules *r, struct immure_strv *to,
 		if (immure_netrule_parse(&r->arena, from->v[i], &rule, &c) < 0)
 			return bad_rule(err, from->v[i], c.text);
 		e = add_rule(r, to, &rule, err);
-		local_n = to == &r->allow ? immure_netrule_localhost(&rule, local) : 0;
+		local_n = immure_netrule_localhost(&rule, local);
 		for (unsigned int k = 0; k < local_n && e == 0; k++)
 			e = add_rule(r, to, &local[k], err);
 		if (e < 0)

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/netrule.h"
 #include "session/serve.h"
 
-enum { VALUES = 2048 };
+enum { VALUES = 4096 };
 
 static int32_t take(struct immure_ask *a, const char *key, struct immure_strv *ret)
 {
@@ -37,13 +38,34 @@ static bool keep(struct immure_ask *a, const struct immure_jsonr *now, const cha
 	return true;
 }
 
+/* As the rules in force are written. What is no rule is refused when it is to be used. */
+static bool normal(struct immure_ask *a, const struct immure_strv *from, struct immure_strv *to)
+{
+	for (size_t i = 0; i < from->n; i++) {
+		struct immure_netrule rule, local[2];
+		struct immure_complaint c = { 0 };
+		unsigned int n;
+
+		if (immure_netrule_parse(&a->arena, from->v[i], &rule, &c) < 0)
+			continue;
+		n = immure_netrule_localhost(&rule, local);
+		if (!immure_strv_add(&a->arena, to, immure_netrule_print(&a->arena, &rule)))
+			return false;
+		for (unsigned int k = 0; k < n; k++)
+			if (!immure_strv_add(&a->arena, to, immure_netrule_print(&a->arena, &local[k])))
+				return false;
+	}
+	return true;
+}
+
 static int32_t merge(struct immure_ask *a, struct immure_strv *allow, struct immure_strv *deny)
 {
-	struct immure_strv allow_back = *deny, deny_back = *allow;
+	struct immure_strv allow_back = { 0 }, deny_back = { 0 };
 	struct immure_jsonr_value *v = calloc(VALUES, sizeof(*v));
 	char *text = immure_gatekeeper_show(a->s->sealed.gate);
 	struct immure_jsonr now;
-	bool ok = v && text && immure_jsonr_parse(&now, text, strlen(text), v, VALUES) == 0 &&
+	bool ok = v && text && normal(a, deny, &allow_back) && normal(a, allow, &deny_back) &&
+		  immure_jsonr_parse(&now, text, strlen(text), v, VALUES) == 0 &&
 		  keep(a, &now, "allow", allow, &allow_back) && keep(a, &now, "deny", deny, &deny_back);
 
 	free(text);

@@ -226,6 +226,27 @@ static void json_usage(const struct immure_result *r, struct immure_jsonw *w)
 	immure_jsonw_end(w, '}');
 }
 
+void immure_result_denial_json(const struct immure_denial *d, struct immure_jsonw *w)
+{
+	immure_jsonw_object(w, NULL);
+	immure_jsonw_str(w, "step", d->step);
+	immure_jsonw_str(w, "host", d->host);
+	if (d->port)
+		immure_jsonw_uint(w, "port", d->port);
+	else
+		immure_jsonw_null(w, "port");
+	immure_jsonw_str(w, "why", d->why);
+	immure_jsonw_str(w, "rule", d->rule[0] ? d->rule : NULL);
+	immure_jsonw_str(w, "add", d->add[0] ? d->add : NULL);
+	immure_jsonw_str(w, "exe", d->exe[0] ? d->exe : NULL);
+	if (d->pid)
+		immure_jsonw_uint(w, "pid", d->pid);
+	else
+		immure_jsonw_null(w, "pid");
+	immure_jsonw_uint(w, "count", d->count);
+	immure_jsonw_end(w, '}');
+}
+
 static void json_network(const struct immure_result *r, struct immure_jsonw *w)
 {
 	const struct immure_network *n = &r->network;
@@ -241,27 +262,8 @@ static void json_network(const struct immure_result *r, struct immure_jsonw *w)
 	immure_jsonw_uint(w, "lookups", n->lookups);
 	immure_jsonw_uint(w, "gatekeeper_restarts", n->restarts);
 	immure_jsonw_array(w, "denied");
-	for (size_t i = 0; i < n->denied_n; i++) {
-		const struct immure_denial *d = &n->denied[i];
-
-		immure_jsonw_object(w, NULL);
-		immure_jsonw_str(w, "step", d->step);
-		immure_jsonw_str(w, "host", d->host);
-		if (d->port)
-			immure_jsonw_uint(w, "port", d->port);
-		else
-			immure_jsonw_null(w, "port");
-		immure_jsonw_str(w, "why", d->why);
-		immure_jsonw_str(w, "rule", d->rule[0] ? d->rule : NULL);
-		immure_jsonw_str(w, "add", d->add[0] ? d->add : NULL);
-		immure_jsonw_str(w, "exe", d->exe[0] ? d->exe : NULL);
-		if (d->pid)
-			immure_jsonw_uint(w, "pid", d->pid);
-		else
-			immure_jsonw_null(w, "pid");
-		immure_jsonw_uint(w, "count", d->count);
-		immure_jsonw_end(w, '}');
-	}
+	for (size_t i = 0; i < n->denied_n; i++)
+		immure_result_denial_json(&n->denied[i], w);
 	immure_jsonw_end(w, ']');
 	immure_jsonw_uint(w, "denied_more", n->denied_more);
 	immure_jsonw_end(w, '}');

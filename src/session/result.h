@@ -12,6 +12,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+struct immure_jsonw;
+
 /* Something found in the tree when the command had ended. */
 struct immure_found {
 	const char *path;   /* absolute */
@@ -71,6 +73,8 @@ void immure_result_notice(struct immure_result *r, const char *fmt, ...)
 bool immure_result_add_found(struct immure_result *r, const char *path, const char *why,
 			     const char *action, const char *to);
 /* Copies. */
+/* As an object of an array. */
+void immure_result_denial_json(const struct immure_denial *d, struct immure_jsonw *w);
 bool immure_result_add_denial(struct immure_result *r, const struct immure_denial *d);
 int32_t immure_result_encode(const struct immure_result *r, struct immure_buf *out);
 int32_t immure_result_decode(const void *data, size_t len, struct immure_result **ret);

@@ -13,6 +13,8 @@
  * "slave": propagation cannot be changed by mount(2) (EACCES).
  * "pidfd": no pidfd of any kind. "wait_killable": notifications without that flag.
  * "landlock=N": Landlock says that its ABI is N. The program stays then, to answer.
+ * "nftables": no netlink socket of netfilter, as where the module is not loaded.
+ * "proc_sys": /proc/sys is read-only, as in a container.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +33,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -105,9 +108,8 @@ static void emit_no_userns(int nr)
 	emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr));
 }
 
-static void without_cgroup(void)
+static void own_mounts(void)
 {
-	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 	char text[64];
@@ -133,8 +135,38 @@ static void without_cgroup(void)
 	}
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		die("private mounts");
+}
+
+static void without_cgroup(void)
+{
+	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
+
+	own_mounts();
 	if (syscall(442, AT_FDCWD, "/sys/fs/cgroup", 0x8000 /* AT_RECURSIVE */, &ro, sizeof(ro)) < 0)
 		die("/sys/fs/cgroup");
+}
+
+static void without_proc_sys(void)
+{
+	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
+
+	own_mounts();
+	/* Another one that is whole, or the kernel lets nobody have a fresh one. */
+	if (mount("proc", "/mnt", "proc", 0, NULL) < 0 ||
+	    mount("/proc/sys", "/proc/sys", NULL, MS_BIND | MS_REC, NULL) < 0 ||
+	    syscall(442, AT_FDCWD, "/proc/sys", 0x8000 /* AT_RECURSIVE */, &ro, sizeof(ro)) < 0)
+		die("/proc/sys");
+}
+
+static void without_nftables(void)
+{
+	emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 6, SYS_socket);
+	emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offsetof(struct seccomp_data, args));
+	emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 3, AF_NETLINK);
+	emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offsetof(struct seccomp_data, args) + 16);
+	emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 12 /* NETLINK_NETFILTER */);
+	emit(BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EPROTONOSUPPORT);
+	emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr));
 }
 
 static void without_mounts(void)
@@ -275,6 +307,10 @@ int main(int argc, char **argv)
 			without_caps();
 		} else if (strcmp(word, "slave") == 0) {
 			emit_bits(SYS_mount, 3, MS_SLAVE | MS_PRIVATE | MS_SHARED | MS_UNBINDABLE, EACCES);
+		} else if (strcmp(word, "nftables") == 0) {
+			without_nftables();
+		} else if (strcmp(word, "proc_sys") == 0) {
+			without_proc_sys();
 		} else if (strcmp(word, "pidfd") == 0) {
 			without_pidfd();
 		} else if (strcmp(word, "wait_killable") == 0) {
