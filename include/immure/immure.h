@@ -391,7 +391,9 @@ struct immure_session_options {
 };
 
 /* Makes a session of the plan (whose argv is not run) and returns when it is
- * sealed in and ready. Errors: GAP, LAUNCH, STATE (the name is taken), INVALID, IO. */
+ * sealed in and ready. Errors: GAP, LAUNCH, STATE (the name is taken), INVALID, IO,
+ * UNSUPPORTED (the plan's backend, landlock, runs one command only). After LAUNCH nothing
+ * of it is left, and immure_plan_replace() may know another plan. */
 IMMURE_API int32_t immure_session_create(const immure_plan *plan,
 					 const struct immure_session_options *options,
 					 immure_session **ret, immure_error **err);

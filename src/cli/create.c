@@ -7,6 +7,47 @@
 #include "base/jsonw.h"
 #include "cli/session.h"
 
+static int32_t start(const immure_plan *plan, const struct immure_session_options *o, immure_session **ret,
+		     struct immure_error **err)
+{
+	int32_t r = immure_plan_check(plan, err);
+
+	if (r < 0)
+		return r;
+	immure_cli_print_downgrades(plan);
+	return immure_session_create(plan, o, ret, err);
+}
+
+/* As run does: what the host refuses is tried once more by each backend that is left,
+ * where the policy leaves the choice. A refused one has ended, and so has its record. */
+static int32_t start_somehow(const immure_policy *policy, const struct immure_plan_options *how,
+			     immure_plan **plan, const struct immure_session_options *o,
+			     immure_session **ret, struct immure_error **err)
+{
+	struct immure_error *first = NULL, *ignored = NULL;
+	int32_t r = start(*plan, o, ret, &first);
+
+	for (int i = 0, again = r; i < 3 && again < 0; i++) {
+		struct immure_error *why = NULL;
+		immure_plan *other = NULL;
+
+		if (immure_plan_replace(policy, how, *plan, first, &other, &ignored) < 0 || !other)
+			break;
+		immure_plan_free(*plan);
+		*plan = other;
+		again = start(*plan, o, ret, &why);
+		immure_error_free(why); /* the first refusal is what counts */
+		if (again == 0)
+			r = 0;
+	}
+	immure_error_free(ignored);
+	if (r < 0 && err)
+		*err = first;
+	else
+		immure_error_free(first);
+	return r;
+}
+
 int32_t immure_cli_create_session(struct immure_runflags *f, bool with_us, immure_session **ret,
 				  struct immure_error **err)
 {
@@ -19,14 +60,8 @@ int32_t immure_cli_create_session(struct immure_runflags *f, bool with_us, immur
 	};
 	immure_policy *policy = NULL;
 	immure_plan *plan = NULL;
-	int32_t r = immure_runflags_policy(f, &policy, err);
+	int32_t r;
 
-	if (r == 0)
-		r = immure_plan_create(policy, &plan_options, &plan, err);
-	if (r == 0)
-		r = immure_plan_check(plan, err);
-	if (r == 0)
-		immure_cli_print_downgrades(plan);
 	o.name = f->session.name;
 	o.labels = f->session.labels.v;
 	o.life_ms = f->session.life_ms;
@@ -36,8 +71,11 @@ int32_t immure_cli_create_session(struct immure_runflags *f, bool with_us, immur
 					      : IMMURE_LIFE_DETACHED;
 	o.flags = (f->session.idle_stops ? IMMURE_SESSION_IDLE_STOPS : 0U) |
 		  (f->session.remove ? IMMURE_SESSION_REMOVE : 0U);
+	r = immure_runflags_policy(f, &policy, err);
 	if (r == 0)
-		r = immure_session_create(plan, &o, ret, err);
+		r = immure_plan_create(policy, &plan_options, &plan, err);
+	if (r == 0)
+		r = start_somehow(policy, &plan_options, &plan, &o, ret, err);
 	immure_plan_free(plan);
 	immure_policy_free(policy);
 	return r;

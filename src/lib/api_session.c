@@ -23,6 +23,7 @@
 #include "session/serve.h"
 
 enum { FLAGS = IMMURE_SESSION_IDLE_STOPS | IMMURE_SESSION_REMOVE };
+enum { REFUSED_MS = 2000 }; /* for the end of a server that refused its start */
 
 static int32_t session_options(struct immure_session_options *to, const struct immure_session_options *from,
 			       struct immure_error **err)
@@ -142,6 +143,31 @@ static int32_t connect_server(const struct immure_session_options *o, int plan_f
 	return r;
 }
 
+/* What holds nothing but one command cannot be half a session. */
+static int32_t may_hold_many(const immure_plan *plan, struct immure_error **err)
+{
+	int32_t r;
+
+	if (!immure_plan_is_bare(plan))
+		return 0;
+	r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "backend", plan->backend,
+			"backend %s: runs one command each time, no session of many", plan->backend);
+	if (err && *err)
+		immure_error_set_hint(*err, "use `immure run`, or another backend");
+	return r;
+}
+
+/* A server whose start was refused ends by itself. Its name is free again after that:
+ * whoever tries another plan would find it taken before. */
+static void await_end(struct immure_link *l)
+{
+	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+	char rest[64];
+
+	while (poll(&p, 1, REFUSED_MS) > 0 && recv(l->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0)
+		;
+}
+
 int32_t immure_session_create(const immure_plan *plan, const struct immure_session_options *options,
 			      immure_session **ret, immure_error **err)
 {
@@ -163,6 +189,8 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 	if (r == 0)
 		r = immure_plan_startable(plan, err);
 	if (r == 0)
+		r = may_hold_many(plan, err);
+	if (r == 0)
 		runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
 	if (r == 0 && !runtime)
 		r = immure_fail(err, IMMURE_ERR_INVALID, ENOENT, "session", "runtime_dir",
@@ -179,6 +207,8 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 		r = connect_server(&o, plan_fd, s, err);
 	if (r == 0)
 		r = ask_create(s->link, &o, runtime, err);
+	if (r == -IMMURE_ERR_LAUNCH && s->link)
+		await_end(s->link);
 	free(sealed);
 	immure_arena_done(&arena);
 	if (r < 0) {

@@ -329,3 +329,31 @@ def test_preferred_first_and_never_instead(site):
     plan = gaps_of(site, [], "--prefer", "landlock")
     assert plan["backend"] == "native"
     assert "landlock: " in plan["backend_why"]
+
+
+def test_a_session_goes_on_to_another_backend_as_well(site):
+    """Under its name, with which the refused start had been recorded as well."""
+    forget(site)
+    for _ in range(3):  # found out, then kept
+        made = immure(site, without(OLD[0])(site), "create", "--name", "second", "--json",
+                      *flags_of(site))
+        try:
+            assert made.code == 0, made
+            inspected = immure(site, [], "inspect", "--json", argv=["second"])
+            assert json.loads(inspected.out)["backend"] == "bwrap", inspected
+            assert immure(site, [], "exec", "second", argv=["/bin/echo", "in"]).out == b"in\n"
+        finally:
+            immure(site, [], "stop", "--force", "--rm", "second")
+    forget(site)
+    named = immure(site, without(OLD[0])(site), "create", "--backend", "native", *flags_of(site))
+    assert named.code == 125 and not named.out, named
+    assert b"second" not in immure(site, [], "ps", "--all").out
+
+
+def test_no_session_where_one_command_is_all(site):
+    before = immure(site, [], "ps", "--all").out
+    made = immure(site, [], "create", *flags_of(site), *harness.BARE)
+    assert made.code == 125 and not made.out, made
+    last = made.errors.splitlines()[-1]
+    assert last.startswith("immure: backend landlock: runs one command"), made
+    assert immure(site, [], "ps", "--all").out == before
