@@ -274,7 +274,7 @@ static int start(struct immure_serving *s, int lane, struct request *q, size_t l
 	if (s->execs->paused)
 		resume(s);
 	*ret_stage = IMMURE_STAGE_EXEC;
-	pid = immure_init_launch_run(s->in, &st, &errnum, ret_what);
+	pid = immure_init_launch_run(s, &st, &errnum, ret_what);
 	immure_close(&st.slave_fd); /* the terminal hangs up when the last user is gone */
 	if (pid <= 0) /* no word about the program: nobody was there to try it */
 		*ret_stage = IMMURE_STAGE_SUPERVISE;

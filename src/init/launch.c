@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Launching from pid 1: vfork, because nothing of init is to be copied, and
- * because an exec that failed can then say so in init's own memory. Between
- * vfork and exec there are only system calls on prepared data. */
+/* Launching from pid 1: in init's own memory, because nothing of it is to be
+ * copied, and because an exec that failed can then say so. Until exec there are
+ * only system calls on prepared data. The first command comes by vfork; later ones
+ * do not, because those that are there already could stop them meanwhile. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -205,40 +208,81 @@ static int lower_limits(const struct immure_init_run *head)
 	return 0;
 }
 
-long immure_init_launch_run(const struct immure_init *in, const struct immure_init_start *start,
+struct newborn {
+	const struct immure_init *in;
+	const struct immure_init_start *start;
+	const char *cwd;
+	const char *volatile what;
+	volatile int failed;
+};
+
+static int newborn(void *arg)
+{
+	struct newborn *b = arg;
+	const struct immure_run_strings *s = b->start->strings;
+	int r;
+
+	(void)setsid(); /* as above */
+	r = take_streams(b->start);
+	if (r == 0 && chdir(b->cwd) < 0) {
+		r = -errno;
+		b->what = b->cwd;
+	}
+	if (r == 0 && b->start->head->rlimits_n) {
+		r = lower_limits(b->start->head);
+		b->what = r < 0 ? "limits" : b->what;
+	}
+	if (r == 0)
+		r = last_filter(b->in);
+	if (r == 0)
+		r = immure_sys_close_range(3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
+	if (r == 0) {
+		default_mask();
+		b->what = s->argv[0];
+		r = -exec_search((char *const *)(uintptr_t)s->argv, (char *const *)(uintptr_t)s->envp);
+	}
+	b->failed = -r;
+	_exit(127);
+}
+
+/* Until the child has our memory no more: it executed, or is dead. What runs inside
+ * already may stop the child before its exec, and with vfork that would stop init and
+ * with it every deadline. So it is woken, again and again, while deadlines go on, and
+ * in the end killed. Steps are counted: a frozen session's clock is not. */
+static bool wait_for_exec(struct immure_serving *s, pid_t pid, int fd)
+{
+	enum { STEP_MS = 20, STEPS = 10000 / STEP_MS };
+	struct pollfd p = { .fd = fd };
+	int step = 0;
+
+	while (poll(&p, 1, step < STEPS ? STEP_MS : -1) <= 0) {
+		(void)kill(pid, ++step < STEPS ? SIGCONT : SIGKILL); /* not reaped yet: it is there */
+		(void)immure_execs_expire(s); /* asked again before the next wait */
+	}
+	return step < STEPS;
+}
+
+long immure_init_launch_run(struct immure_serving *s, const struct immure_init_start *start,
 			    int *ret_errno, const char **ret_what)
 {
-	const struct immure_run_strings *s = start->strings;
-	const char *cwd = s->cwd[0] ? s->cwd : in->plan->cwd, *volatile what = "streams";
-	volatile int failed = 0;
-	pid_t pid = vfork();
+	const struct immure_run_strings *strings = start->strings;
+	struct newborn b = { .in = s->in, .start = start, .what = "streams",
+			     .cwd = strings->cwd[0] ? strings->cwd : s->in->plan->cwd };
+	int ends[2];
+	pid_t pid;
 
-	if (pid == 0) {
-		(void)setsid(); /* as above */
-		int r = take_streams(start);
-
-		if (r == 0 && chdir(cwd) < 0) {
-			r = -errno;
-			what = cwd;
-		}
-		if (r == 0 && start->head->rlimits_n) {
-			r = lower_limits(start->head);
-			what = r < 0 ? "limits" : what;
-		}
-		if (r == 0)
-			r = last_filter(in);
-		if (r == 0)
-			r = immure_sys_close_range(3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
-		if (r == 0) {
-			default_mask();
-			what = s->argv[0];
-			r = -exec_search((char *const *)(uintptr_t)s->argv,
-					 (char *const *)(uintptr_t)s->envp);
-		}
-		failed = -r;
-		_exit(127);
+	*ret_what = "clone";
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		*ret_errno = errno;
+		return -1;
 	}
-	*ret_errno = pid < 0 ? errno : failed;
-	*ret_what = pid < 0 ? "vfork" : what;
+	pid = clone(newborn, s->execs->stack + sizeof(s->execs->stack), CLONE_VM | SIGCHLD, &b);
+	*ret_errno = pid < 0 ? errno : 0;
+	(void)close(ends[1]); /* nothing was written; the child's is the last one */
+	if (pid > 0) {
+		*ret_errno = wait_for_exec(s, pid, ends[0]) ? b.failed : ETIMEDOUT;
+		*ret_what = *ret_errno == ETIMEDOUT ? strings->argv[0] : b.what;
+	}
+	(void)close(ends[0]); /* as above */
 	return pid;
 }

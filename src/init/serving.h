@@ -12,7 +12,7 @@
 #include "init/netns.h"
 #include "init/run.h"
 
-enum { IMMURE_INIT_POINTERS = 8192 };
+enum { IMMURE_INIT_POINTERS = 8192, IMMURE_INIT_STACK = 64 << 10 };
 
 struct immure_exec {
 	pid_t pid;
@@ -33,6 +33,7 @@ struct immure_execs {
 	int lane_fd[IMMURE_INIT_LANES];          /* -1 = free */
 	bool paused, alone;                      /* alone: no child at all is left */
 	const char *pointers[IMMURE_INIT_POINTERS];
+	_Alignas(64) char stack[IMMURE_INIT_STACK]; /* of a child before its exec */
 	_Alignas(16) char message[sizeof(struct immure_init_run) + IMMURE_RUN_INLINE_MAX];
 };
 
@@ -86,7 +87,7 @@ struct immure_init_start {
 	int stdio[3]; /* -1 = /dev/null */
 	int slave_fd; /* -1 = no terminal */
 };
-long immure_init_launch_run(const struct immure_init *in, const struct immure_init_start *start,
+long immure_init_launch_run(struct immure_serving *s, const struct immure_init_start *start,
 			    int *ret_errno, const char **ret_what);
 
 #endif

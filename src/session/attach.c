@@ -109,15 +109,23 @@ static int attach_inside(const struct immure_server *s, const struct immure_atta
 	return immure_mount_attach(tree, target);
 }
 
+/* By its last name, from the directory that it is in: a link that was planted on the
+ * way since would take away another mount, one that hides something perhaps. */
 static int detach_inside(const struct immure_server *s, const struct immure_attached *m)
 {
-	int r = enter(s, IMMURE_HANDLE_USERNS);
+	char *name = strrchr(m->target, '/');
+	int r = enter(s, IMMURE_HANDLE_USERNS), root, dir;
 
 	if (r == 0)
 		r = enter(s, IMMURE_HANDLE_MNTNS);
-	if (r == 0 && umount2(m->target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-		r = -errno;
-	return r;
+	if (r < 0)
+		return r;
+	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	*name = '\0'; /* of this child's copy */
+	dir = root < 0 ? -errno : immure_mount_open_in(root, m->target);
+	if (dir < 0)
+		return dir;
+	return fchdir(dir) < 0 || umount2(name + 1, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
 }
 
 /* 0 or -errno of what the child came to. It holds nothing that is not CLOEXEC and
@@ -301,8 +309,14 @@ int32_t immure_attach_unmount(struct immure_ask *a)
 
 void immure_attach_json(struct immure_jsonw *w, const struct immure_server *s)
 {
+	bool all = true;
+
 	immure_jsonw_array(w, "mounts");
 	for (const struct immure_attached *m = s->attached; m; m = m->next) {
+		/* The newest, as many as one packet has; a byte may become six. */
+		all = w->out->len + 6 * (strlen(m->source) + strlen(m->target)) < IMMURE_SERVE_PACKET - 16384;
+		if (!all)
+			break;
 		immure_jsonw_object(w, NULL);
 		immure_jsonw_str(w, "source", m->source);
 		immure_jsonw_str(w, "target", m->target);
@@ -310,6 +324,7 @@ void immure_attach_json(struct immure_jsonw *w, const struct immure_server *s)
 		immure_jsonw_end(w, '}');
 	}
 	immure_jsonw_end(w, ']');
+	immure_jsonw_bool(w, "mounts_truncated", !all);
 }
 
 void immure_attach_done(struct immure_server *s)

@@ -176,6 +176,12 @@ void immure_client_accept(struct immure_server *s, struct immure_watch *w, uint3
 	IMMURE_CLEANUP_FD int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
+	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		/* No descriptor is left: whoever waits there would keep us awake. */
+		(void)immure_server_watch(s, w, 0); /* a change only */
+		s->deaf_until_ms = immure_server_ms() + IMMURE_SERVE_DEAF_MS;
+		immure_life_arm(s);
+	}
 	if (fd < 0)
 		return;
 	if (s->clients_n >= IMMURE_SERVE_CLIENTS)

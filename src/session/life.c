@@ -159,6 +159,7 @@ void immure_life_arm(struct immure_server *s)
 	struct itimerspec when = { 0 };
 
 	next = sooner(next, s->handover_ms);
+	next = sooner(next, s->deaf_until_ms);
 	if (s->idle_ms && s->state == IMMURE_STATE_RUNNING) {
 		uint64_t idle = running(s) ? 0 : idle_for(s);
 
@@ -187,6 +188,10 @@ void immure_life_tick(struct immure_server *s)
 	uint64_t now = immure_server_ms();
 
 	s->armed_ms = 0;
+	if (s->deaf_until_ms && now >= s->deaf_until_ms) {
+		s->deaf_until_ms = 0;
+		(void)immure_server_watch(s, &s->listener, EPOLLIN); /* as it was */
+	}
 	for (struct immure_client *c = s->clients; c; c = c->next)
 		if (!c->hello && !c->boss && !c->dead && now >= c->since_ms + IMMURE_SERVE_HELLO_MS)
 			immure_client_drop(s, c);

@@ -47,6 +47,7 @@ enum {
 	IMMURE_SERVE_READ = 32 << 10,
 	IMMURE_SERVE_SUMMARY = 512,
 	IMMURE_SERVE_INPUT = 128 << 10, /* bytes of input that wait for a command */
+	IMMURE_SERVE_DEAF_MS = 100,
 	IMMURE_SERVE_HELLO_MS = 10000,  /* who has not said hello by then is sent away */
 };
 
@@ -163,6 +164,7 @@ struct immure_server {
 	bool idle_stops;
 	uint64_t kill_at_ms, armed_ms;
 	uint64_t handover_ms; /* its maker has gone, its ticket is not acknowledged yet */
+	uint64_t deaf_until_ms; /* nobody is let in until then, 0 = they are */
 	uint64_t frozen_at_ns;
 	uint32_t notes_running; /* what init said, when there is no shared page */
 	uint64_t bytes_in, bytes_out;

@@ -22,6 +22,8 @@
 #include "session/serve.h"
 #include "session/taskargs.h"
 
+enum { LABEL_MAX = 256 };
+
 /* ---- the list ---- */
 
 static void task_free(struct immure_server *s, struct immure_task *t)
@@ -158,8 +160,10 @@ static int add_pipe(struct immure_server *s, struct immure_task *t, int which, i
 	return r;
 }
 
-/* Sends the request; what of it was made here for the command is closed after. */
-static int launch(struct immure_server *s, struct immure_task *t, struct immure_task_args *args)
+/* Sends the request, last of all: what is refused has not run. What of it was made
+ * here for the command is closed after. */
+static int launch(struct immure_server *s, struct immure_client *c, struct immure_task *t,
+		  struct immure_task_args *args)
 {
 	struct immure_run_spec *spec = &args->spec;
 	int made[3] = { -1, -1, -1 }, r = 0;
@@ -173,11 +177,25 @@ static int launch(struct immure_server *s, struct immure_task *t, struct immure_
 	if (args->merge)
 		spec->stdio[2] = spec->stdio[1];
 	spec->head.id = t->id;
+	if (r == 0 && args->follow)
+		r = follow(c, t, true);
 	if (r == 0)
 		r = immure_run_send(s->sealed.sock_fd, spec, MSG_DONTWAIT);
 	for (int i = 0; i < 3; i++)
 		immure_close(&made[i]);
 	return r;
+}
+
+/* What it is called in lists, of which one packet must hold some: its beginning,
+ * with no letter cut in two. */
+static char *label_of(const char *text)
+{
+	size_t n = strnlen(text, LABEL_MAX + 1);
+
+	if (n > LABEL_MAX)
+		for (n = LABEL_MAX; n > 0 && (text[n] & 0xc0) == 0x80;)
+			n--;
+	return strndup(text, n);
 }
 
 static struct immure_task *task_new(struct immure_server *s, const struct immure_task_args *args)
@@ -187,7 +205,7 @@ static struct immure_task *task_new(struct immure_server *s, const struct immure
 	if (!t)
 		return NULL;
 	t->in.fd = t->out[0].watch.fd = t->out[1].watch.fd = -1;
-	t->what = strdup(args->spec.argv[0]);
+	t->what = label_of(args->spec.argv[0]);
 	t->key = args->key ? strdup(args->key) : NULL;
 	if (!t->what || (args->key && !t->key)) {
 		free(t->what);
@@ -221,9 +239,7 @@ static int32_t start_task(struct immure_ask *a, struct immure_task_args *args)
 		return immure_ask_fail(a, IMMURE_ERR_NOMEM, ENOMEM, "", "out of memory");
 	e = immure_book_exec_asked(s, t);
 	if (e == 0)
-		e = launch(s, t, args);
-	if (e == 0 && args->follow)
-		e = follow(a->c, t, true);
+		e = launch(s, a->c, t, args);
 	if (e < 0) {
 		immure_book_exec_started(s, t, -e);
 		task_free(s, t);
@@ -280,6 +296,7 @@ static void denied(struct immure_server *s, struct immure_task *t, const struct 
 }
 
 static void on_input(struct immure_server *s, struct immure_watch *w, uint32_t events);
+static void answer_input(struct immure_server *s, struct immure_task *t, int errnum);
 
 static void started(struct immure_server *s, struct immure_task *t, const struct immure_init_reply *r,
 		    int *fd)
@@ -320,6 +337,7 @@ void immure_task_reply(struct immure_server *s, const struct immure_init_reply *
 		t->end = *r;
 		s->alive--;
 		immure_server_unwatch(s, &t->in);
+		answer_input(s, t, EPIPE); /* whoever else has its stdin: nothing more comes there */
 		immure_task_settle(s, t);
 		immure_life_touch(s);
 	}

@@ -99,7 +99,8 @@ static int32_t take_stream(struct immure_ask *a, int which, struct immure_task_a
 
 		if (n < 0)
 			return immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "stdin", "data is base 64");
-		t->data_fd = immure_memfd_of("immure-stdin", data->text, (size_t)n);
+		t->data_len = (size_t)n;
+		t->data_fd = immure_memfd_of("immure-stdin", data->text, t->data_len);
 		t->spec.stdio[0] = t->data_fd;
 		return t->data_fd < 0 ? oom(a) : 0;
 	}
@@ -183,10 +184,13 @@ static int32_t take_capture(struct immure_ask *a, struct immure_task_args *t)
 	return 0;
 }
 
-/* What a key stands for: everything that makes it this command. */
-static void fingerprint(struct immure_task_args *t)
+/* What a key stands for: everything that makes it this command. How long it may
+ * take and who listens is not; of a descriptor nothing can be said. */
+static void fingerprint(struct immure_ask *a, struct immure_task_args *t)
 {
+	const struct immure_jsonr_value *in = immure_jsonr_get(&a->json, a->root, "stdin"), *data;
 	const char *const *lists[] = { t->spec.argv, t->spec.env };
+	const struct immure_init_run *h = &t->spec.head;
 	struct immure_sha256 sha;
 
 	immure_sha256_init(&sha);
@@ -195,8 +199,13 @@ static void fingerprint(struct immure_task_args *t)
 			immure_sha256_add(&sha, *p, strlen(*p) + 1);
 		immure_sha256_add(&sha, "", 1);
 	}
-	if (t->spec.cwd)
-		immure_sha256_add(&sha, t->spec.cwd, strlen(t->spec.cwd) + 1);
+	immure_sha256_add(&sha, t->spec.cwd ? t->spec.cwd : "", t->spec.cwd ? strlen(t->spec.cwd) + 1 : 1);
+	immure_sha256_add(&sha, &h->flags, sizeof(h->flags));
+	immure_sha256_add(&sha, &h->rlimits_n, sizeof(h->rlimits_n));
+	immure_sha256_add(&sha, h->rlimit, h->rlimits_n * sizeof(h->rlimit[0]));
+	data = immure_jsonr_get(&a->json, in, "data"); /* decoded in place by now */
+	if (data)
+		immure_sha256_add(&sha, data->text, t->data_len);
 	immure_sha256_done(&sha, t->request);
 }
 
@@ -249,7 +258,7 @@ int32_t immure_task_args(struct immure_ask *a, struct immure_task_args *ret)
 	if (r == 0 && t->key && (!t->key[0] || strlen(t->key) > KEY_MAX))
 		r = immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "key", "a key has 1 to %d bytes", KEY_MAX);
 	if (r == 0)
-		fingerprint(t);
+		fingerprint(a, t);
 	else
 		immure_close(&t->data_fd);
 	return r;

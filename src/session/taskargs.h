@@ -16,6 +16,7 @@ struct immure_task_args {
 	enum immure_capture capture;
 	size_t capture_max;
 	int data_fd;                 /* stdin's content */
+	size_t data_len;
 };
 
 int32_t immure_task_args(struct immure_ask *a, struct immure_task_args *ret);
