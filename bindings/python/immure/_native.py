@@ -104,6 +104,18 @@ class immure_file_info(Sized):
                 ("modified_ms", c_int64)]
 
 
+class immure_pool_options(Sized):
+    _fields_ = [("size", c_uint64), ("name", c_char_p), ("lifetime", c_uint32),
+                ("pool_size", c_uint32), ("pool_max", c_uint32), ("reserved", c_uint32),
+                ("idle_ms", c_uint64), ("check_ms", c_uint64), ("supervisor", c_char_p),
+                ("runtime_dir", c_char_p), ("env", Words)]
+
+
+class immure_acquire_options(Sized):
+    _fields_ = [("size", c_uint64), ("plan", c_void_p), ("workspace", c_char_p),
+                ("owner", c_char_p), ("wait_ms", c_uint64)]
+
+
 class immure_gc_options(Sized):
     _fields_ = [("size", c_uint64), ("flags", c_uint32), ("grace_ms", c_uint32), ("env", Words)]
 
@@ -115,7 +127,7 @@ class immure_reclaim_options(Sized):
 STRUCTS = [immure_setting, immure_policy_options, immure_flag, immure_import_note,
            immure_plan_options, immure_gap_info, immure_wrap_options, immure_run_options,
            immure_session_options, immure_exec_options, immure_exit, immure_event,
-           immure_file_info,
+           immure_file_info, immure_pool_options, immure_acquire_options,
            immure_gc_options, immure_reclaim_options]
 
 # One letter a type: v nothing, i int32, u uint32, U uint64, s string, p pointer, w words,
@@ -154,6 +166,9 @@ PROTOTYPES = {
     "immure_session_remove_file": "ipsp", "immure_session_rename_file": "ipssp",
     "immure_session_make_directory": "ipsup",
     "immure_session_serve_fds": "iiisi",
+    "immure_pool_open": "ipppp", "immure_pool_acquire": "ipppp", "immure_pool_release": "vpp",
+    "immure_pool_warm": "ipup", "immure_pool_stats": "ippp", "immure_pool_list": "ippp",
+    "immure_pool_stop": "ipip", "immure_pool_free": "vp", "immure_pool_hold_fds": "iiisi",
     "immure_result_free": "vp", "immure_result_outcome": "ip", "immure_result_code": "ip",
     "immure_result_verdict": "ip", "immure_result_exit_status": "ip",
     "immure_result_print": "ipipp", "immure_result_notices": "sp", "immure_result_proof": "ipipp",
