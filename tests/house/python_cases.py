@@ -356,6 +356,21 @@ def case_session_life():
         ender.join()
 
 
+def case_pool():
+    with policy() as p, immure.Plan.create(p, ["true"]) as plan, \
+            immure.Pool.start(plan, size=1, maximum=2) as pool:
+        assert pool.warm(1) == 0
+        with pool.acquire(plan, owner="case") as one, pool.acquire() as two:
+            assert one.id != two.id
+            assert one.run(["echo", "hi"], capture_output=True, text=True).stdout == "hi\n"
+            assert pool.stats()["in_use"] == 2
+            with raises(immure.StateError):
+                pool.acquire()
+        pool.stop(force=True)
+    with raises(immure.NoSession):
+        immure.Pool.open("no-such-pool")
+
+
 def case_threads():
     with session() as s:
         said, lock = [], threading.Lock()

@@ -23,6 +23,7 @@ from .errors import (Error, ErrorCode, GapError, InputOutputError, InvalidArgume
 from .ledger import Report, acknowledge, gc, journal, reclaim
 from .policy import (Facts, Flag, Gap, Imported, ImportNote, NoteKind, Plan, Policy, Setting,
                      Wrapped, check, flags, import_policy, profiles, reference, schema, trust, wrap)
+from .pool import Pool
 from .running import (CommandFailed, Completed, Outcome, Programs, Proof, Result, Run, Verdict, run)
 from .session import FileInfo, FileType, Lifetime, Process, Session, Target
 
@@ -40,7 +41,7 @@ __all__ = [
     "FileType", "Flag",
     "Gap", "GapError", "INHERIT", "ImportNote", "Imported", "InputOutputError", "InvalidArgument",
     "LaunchError", "Lifetime", "Limits", "NoSession", "NotExecutable", "NotFound", "NoteKind",
-    "OutOfMemory", "Outcome", "Output", "PIPE", "Plan", "Policy", "PolicyError", "Process",
+    "OutOfMemory", "Outcome", "Output", "PIPE", "Plan", "Policy", "PolicyError", "Pool", "Process",
     "Programs", "Proof", "ProofError", "Report", "Result", "Run", "STDOUT", "Session", "Setting",
     "StateError", "Target", "TimeoutExpired", "TrustError", "UnsupportedError", "Verdict",
     "Wrapped", "acknowledge", "api_version", "check", "flags", "gc", "import_policy", "journal",

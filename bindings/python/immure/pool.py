@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools: sessions that are sealed in already and wait."""
+from __future__ import annotations
+
+import ctypes
+import json
+from types import TracebackType
+from typing import Any, Dict, List, Mapping, Optional, Type
+
+from . import _native
+from ._channel import Channel
+from ._native import PathLike, call, encode, library, made, string_of
+from .policy import Plan
+from .running import Programs
+from .session import Lifetime, Session
+
+
+class Pool:
+    """A connection to a pool's holder; of one thread at a time."""
+
+    def __init__(self, pointer: int) -> None:
+        self._handle: Optional[int] = pointer
+
+    @classmethod
+    def start(cls, plan: Plan, *, name: Optional[str] = None,
+              lifetime: Lifetime = Lifetime.CALLER, size: int = 1, maximum: int = 0,
+              idle: Optional[float] = None, check: Optional[float] = None,
+              runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
+              programs: Optional[Programs] = None) -> "Pool":
+        """Returns when it is filled. maximum: alive at a time, those in use too. idle, check:
+        seconds."""
+        o = _native.immure_pool_options(
+            name=encode(name), lifetime=int(lifetime), pool_size=size, pool_max=maximum,
+            idle_ms=_native.milliseconds(idle), check_ms=_native.milliseconds(check),
+            supervisor=encode((programs or Programs.find()).supervisor),
+            runtime_dir=encode(runtime_dir), env=_native.environment(env))
+        return cls(made("immure_pool_open", plan._pointer, ctypes.byref(o)))
+
+    @classmethod
+    def open(cls, name: str, *, runtime_dir: Optional[PathLike] = None,
+             env: Optional[Mapping[str, str]] = None) -> "Pool":
+        """The living pool of that name."""
+        o = _native.immure_pool_options(name=encode(name), runtime_dir=encode(runtime_dir),
+                                        env=_native.environment(env))
+        return cls(made("immure_pool_open", None, ctypes.byref(o)))
+
+    @property
+    def _pointer(self) -> int:
+        if self._handle is None:
+            raise ValueError("the pool is closed")
+        return self._handle
+
+    def acquire(self, plan: Optional[Plan] = None, *, workspace: Optional[PathLike] = None,
+                owner: Optional[str] = None, wait: Optional[float] = None) -> Session:
+        """A session that is the caller's alone; closing it destroys it. plan: the caller's
+        own, which must agree with the pool's. wait: seconds, when all are in use."""
+        o = _native.immure_acquire_options(
+            plan=None if plan is None else plan._pointer, workspace=encode(workspace),
+            owner=encode(owner), wait_ms=_native.milliseconds(wait))
+        return Session(Channel(made("immure_pool_acquire", self._pointer, ctypes.byref(o))))
+
+    def warm(self, target: int) -> int:
+        """Until so many wait; how many were made."""
+        return call("immure_pool_warm", self._pointer, target)
+
+    def stats(self) -> Dict[str, Any]:
+        return json.loads(string_of("immure_pool_stats", self._pointer))
+
+    def list(self) -> "List[Dict[str, Any]]":
+        return json.loads(string_of("immure_pool_list", self._pointer))
+
+    def stop(self, *, force: bool = False) -> None:
+        """Ends what waits; what is in use as well when forced."""
+        call("immure_pool_stop", self._pointer, 1 if force else 0)
+
+    def close(self) -> None:
+        """A pool with its caller's lifetime ends with it."""
+        if self._handle is not None:
+            library().immure_pool_free(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.close()
