@@ -415,16 +415,34 @@ char *immure_gatekeeper_show(struct immure_gatekeeper *g)
 
 /* ---- beginning and end ---- */
 
+static void ask_numbers(struct immure_gatekeeper *g)
+{
+	struct immure_wire m = { .type = IMMURE_WIRE_ASK, .id = ++g->last_id };
+
+	if (immure_wire_send(g->wire_fd, &m, NULL, 0) == 0)
+		(void)wait_answer(g, m.id, FINISH_MS); /* without: the numbers are older */
+}
+
+bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_stats *ret)
+{
+	if (!g)
+		return false;
+	if (g->state == IMMURE_GATE_RUNNING)
+		ask_numbers(g);
+	*ret = g->total;
+	if (g->state == IMMURE_GATE_RUNNING) {
+		add_up(ret, &g->stats);
+		ret->connections = g->stats.connections;
+	}
+	return true;
+}
+
 void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result *result)
 {
-	struct immure_wire m = { .type = IMMURE_WIRE_ASK };
-
 	if (!g)
 		return;
 	if (g->state == IMMURE_GATE_RUNNING) {
-		m.id = ++g->last_id;
-		if (immure_wire_send(g->wire_fd, &m, NULL, 0) == 0)
-			(void)wait_answer(g, m.id, FINISH_MS); /* without: the numbers are older */
+		ask_numbers(g);
 		add_up(&g->total, &g->stats);
 	}
 	if (g->state == IMMURE_GATE_CLOSED)

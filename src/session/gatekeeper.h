@@ -20,6 +20,7 @@
 #include "session/result.h"
 
 struct immure_gatekeeper;
+struct immure_wire_stats; /* egress/wire.h */
 
 /* *ret NULL: the plan needs none. program: path of immure-egress; NULL: the installed
  * one. Binds the published ports of the host: a port that another program has is
@@ -42,6 +43,9 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 				    const struct immure_strv *deny, struct immure_error **err);
 /* The rules in force, as JSON; the caller frees. NULL: out of memory. */
 char *immure_gatekeeper_show(struct immure_gatekeeper *g);
+/* Asks the worker for its numbers; *ret: of all workers so far, lost ones up to when they
+ * were last heard. False: there is no limited network. A silent worker costs 300 ms. */
+bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_stats *ret);
 /* Asks the worker for its numbers, ends it, and writes what happened into the
  * result: denials, numbers, a line for each distinct denial. Closes all. */
 void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result *result);

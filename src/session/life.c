@@ -18,6 +18,7 @@
 
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "egress/wire.h"
 #include "kernel/mount.h"
 #include "session/handover.h"
 #include "session/serve.h"
@@ -320,6 +321,22 @@ static uint64_t disk_used(const struct immure_server *s)
 	return used;
 }
 
+/* Known where every byte goes through the worker; null elsewhere. */
+static void network_stats(struct immure_server *s, struct immure_jsonw *w)
+{
+	static const char *const keys[] = { "network_in", "network_out", "network_connections",
+					    "network_connections_open", "network_denied" };
+	struct immure_wire_stats n = { 0 };
+	bool known = immure_gatekeeper_stats(s->sealed.gate, &n);
+	const uint64_t values[] = { n.bytes_in, n.bytes_out, n.connections_all, n.connections, n.denied };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (known)
+			immure_jsonw_uint(w, keys[i], values[i]);
+		else
+			immure_jsonw_null(w, keys[i]);
+}
+
 static void send_stats(struct immure_server *s, struct immure_client *c, uint64_t id,
 		       const struct immure_init_reply *measured)
 {
@@ -349,8 +366,7 @@ static void send_stats(struct immure_server *s, struct immure_client *c, uint64_
 	immure_jsonw_uint(&w, "bytes_in", s->bytes_in);
 	immure_jsonw_uint(&w, "bytes_out", s->bytes_out);
 	immure_jsonw_uint(&w, "disk", disk_used(s));
-	immure_jsonw_null(&w, "network_in");
-	immure_jsonw_null(&w, "network_out");
+	network_stats(s, &w);
 	immure_jsonw_uint(&w, "idle_ms", running(s) ? 0 : idle_for(s));
 	immure_answer_send(s, c, &w, NULL, 0);
 }

@@ -17,6 +17,7 @@ import pytest
 import harness
 import netlab
 from netlab import allow
+from sessions import Session
 
 WEB = "web.example.net:80"
 FETCH = ("import urllib.request,sys\n"
@@ -417,3 +418,21 @@ def test_a_unix_socket_is_lent_by_its_path(site):
     finally:
         for server in servers:
             server.close()
+
+
+# ---- numbers of a session --------------------------------------------------------
+
+
+def test_a_session_tells_what_went_through(net):
+    with Session(net, *allow(WEB)) as s:
+        before = s.json("stats")
+        assert before["network_connections"] == before["network_in"] == 0
+        for n in (1, 2):
+            assert s.exec("/usr/bin/python3", "-c", FETCH).code == 0
+            now = s.json("stats")
+            assert now["network_connections"] == n and now["network_connections_open"] == 0, now
+            assert now["network_in"] > before["network_in"], now
+            assert now["network_out"] > before["network_out"], now
+            before = now
+    with Session(net) as s:
+        assert s.json("stats")["network_in"] is None
