@@ -43,7 +43,9 @@ def script(build, select, out):
 def run_one(kernel, build, select):
     total = {"passed": 0, "failures": [], "skips": []}
     whole = os.environ.get("IMMURE_GUEST_TESTS", "short") == "all"
-    with tempfile.TemporaryDirectory(prefix="immure-guest-") as scratch:
+    # Not in /tmp, where other suites look for what they left.
+    vm.STORE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="guest-", dir=vm.STORE) as scratch:
         out = pathlib.Path(scratch)
         command, jobs = script(build, select, out)
         try:
