@@ -47,6 +47,7 @@ need pkg-config 'finds libraries' yes pkg-config --version
 need libjansson-dev 'reads policy files (JSON)' yes pkg-config --exists jansson
 need python3 'runs build scripts and tests' yes python3 --version
 need musl-tools 'builds the launcher static and fast to start' no command -v musl-gcc
+need mypy 'checks the types of the Python binding' no command -v mypy
 if [ "${1-}" != --check ]; then
 	need libcmocka-dev 'unit tests' no pkg-config --exists cmocka
 	need python3-jsonschema 'tests of the published policy schema' no python_with jsonschema

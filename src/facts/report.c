@@ -122,6 +122,18 @@ static const struct immure_fact *find_fact(const struct immure_facts *f, const c
 	return NULL;
 }
 
+/* What follows from an init of ours in a pid namespace: a session of many commands
+ * (detached, reclaimed, its output kept by command and stream), and an end that leaves
+ * nothing. A file is mounted as a file, never by way of its directory. A run of one
+ * command keeps no journal, so audit_log is not offered. */
+static const uint32_t sealed_capabilities =
+	1u << IMMURE_CAP_READ_ONLY_ROOT | 1u << IMMURE_CAP_MOUNT_READ_ONLY_ENFORCEMENT |
+	1u << IMMURE_CAP_SINGLE_FILE_MOUNT_EXPANSION_AUDIT | 1u << IMMURE_CAP_SECRET_ISOLATION |
+	1u << IMMURE_CAP_PROCESS_TIMEOUT | 1u << IMMURE_CAP_PROCESS_SIGNAL |
+	1u << IMMURE_CAP_PROCESS_RLIMITS | 1u << IMMURE_CAP_CONTENT_REF_IO |
+	1u << IMMURE_CAP_PROCESS_STATS | 1u << IMMURE_CAP_CLEANUP | 1u << IMMURE_CAP_DETACH |
+	1u << IMMURE_CAP_RECLAIM;
+
 /* What a launch of src/backend/native.c and src/init cannot do without. A fact
  * that was not asked is no reason; the launch itself refuses then. */
 static const char *const native_needs[] = { "userns", "userns_mount", "mount_api", "userns_proc",
@@ -186,11 +198,7 @@ static void report_native(const struct immure_facts *f, struct immure_arena *a,
 	raise_to(r, IMMURE_DIM_KERNEL_SURFACE, calls, "seccomp; the kernel itself is shared");
 	count_resources(f, a, r);
 
-	r->capabilities = 1u << IMMURE_CAP_READ_ONLY_ROOT |
-			  1u << IMMURE_CAP_MOUNT_READ_ONLY_ENFORCEMENT |
-			  1u << IMMURE_CAP_SECRET_ISOLATION | 1u << IMMURE_CAP_PROCESS_TIMEOUT |
-			  1u << IMMURE_CAP_PROCESS_SIGNAL | 1u << IMMURE_CAP_PROCESS_RLIMITS |
-			  1u << IMMURE_CAP_PROCESS_STATS | 1u << IMMURE_CAP_CLEANUP;
+	r->capabilities = sealed_capabilities;
 	if (net != IMMURE_NO)
 		r->capabilities |= 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE;
 	if (both(net, f->egress) != IMMURE_NO)
@@ -238,12 +246,7 @@ static void report_bwrap(const struct immure_facts *f, struct immure_arena *a,
 	raise_to(r, IMMURE_DIM_DEVICES, IMMURE_YES, "minimal /dev");
 	raise_to(r, IMMURE_DIM_KERNEL_SURFACE, f->seccomp, "seccomp; the kernel itself is shared");
 	count_resources(f, a, r);
-	r->capabilities = 1u << IMMURE_CAP_READ_ONLY_ROOT |
-			  1u << IMMURE_CAP_MOUNT_READ_ONLY_ENFORCEMENT |
-			  1u << IMMURE_CAP_SECRET_ISOLATION | 1u << IMMURE_CAP_PROCESS_TIMEOUT |
-			  1u << IMMURE_CAP_PROCESS_SIGNAL | 1u << IMMURE_CAP_PROCESS_RLIMITS |
-			  1u << IMMURE_CAP_PROCESS_STATS | 1u << IMMURE_CAP_CLEANUP |
-			  1u << IMMURE_CAP_NO_NETWORK_GUARANTEE;
+	r->capabilities = sealed_capabilities | 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE;
 }
 
 /* What follows for a backend on this host from what it can do. The kernel is shared

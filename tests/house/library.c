@@ -4,6 +4,7 @@
  * process must be as it was: descriptors, children, signals. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -342,6 +343,80 @@ static int case_gap(void)
 	return 0;
 }
 
+/* A command whose output the supervisor reads; its kept bytes by request "output". */
+static int captured(immure_session *s, uint32_t capture, uint64_t want_bytes, int want_kept)
+{
+	const char *argv[] = { "/bin/echo", "sealed in", NULL };
+	struct immure_exec_options o = { .size = sizeof(o), .argv = argv, .stdin_fd = IMMURE_STREAM_NULL,
+					 .stdout_fd = IMMURE_STREAM_EVENTS,
+					 .stderr_fd = IMMURE_STREAM_EVENTS, .capture = capture };
+	struct immure_exit x = { .size = sizeof(x) };
+	immure_process *p = NULL;
+	char question[64], *text = NULL;
+
+	CHECK(immure_session_exec(s, &o, &p, NULL) == 0);
+	CHECK(immure_process_wait(p, 30000, &x, NULL) == 1 && x.code == 0);
+	CHECK(x.stdout_bytes == want_bytes);
+	snprintf(question, sizeof(question), "{\"exec\":%llu,\"stream\":\"stdout\"}",
+		 (unsigned long long)immure_process_id(p));
+	if (immure_session_request(s, "output", question, &text, NULL) == 0) {
+		CHECK((strstr(text, "c2VhbGVkIGluCg==") != NULL) == want_kept);
+		immure_string_free(text);
+	} else {
+		CHECK(!want_kept);
+	}
+	immure_process_free(p);
+	return 0;
+}
+
+static int case_session(void)
+{
+	struct immure_session_options o = { .size = sizeof(o), .supervisor = options.supervisor,
+					    .env = (const char *const *)environ };
+	struct immure_file_info info = { .size = sizeof(info) };
+	struct immure_gc_options gc = { .size = sizeof(gc), .flags = IMMURE_GC_DRY_RUN,
+					.env = (const char *const *)environ };
+	immure_session *s = NULL;
+	immure_report *report = NULL;
+	immure_plan *plan = NULL;
+	char *text = NULL;
+	int32_t fd = -1;
+
+	CHECK(plan_for("true", &plan) == 0);
+	CHECK(immure_session_create(plan, &o, &s, NULL) == 0);
+	CHECK(captured(s, IMMURE_CAPTURE_SUMMARY_MODE, 10, 1) == 0);
+	CHECK(captured(s, IMMURE_CAPTURE_CONTENT_MODE, 10, 1) == 0);
+	CHECK(captured(s, IMMURE_CAPTURE_METADATA_MODE, 10, 0) == 0);
+	CHECK(captured(s, IMMURE_CAPTURE_OFF_MODE, 0, 0) == 0);
+	CHECK(immure_session_make_directory(s, "/tmp/d", 0700, NULL) == 0);
+	CHECK(immure_session_open_file(s, "/tmp/d/f", O_WRONLY | O_CREAT, 0600, &fd, NULL) == 0);
+	CHECK(write(fd, "x", 1) == 1 && close(fd) == 0);
+	CHECK(immure_session_stat_file(s, "/tmp/d/f", &info, NULL) == 0);
+	CHECK(info.type == IMMURE_FILE_REGULAR && info.bytes == 1 && info.mode == 0600);
+	CHECK(immure_session_stat_file(s, "/tmp/d", &info, NULL) == 0);
+	CHECK(info.type == IMMURE_FILE_DIRECTORY);
+	CHECK(immure_session_stat_file(s, "/dev/null", &info, NULL) == 0);
+	CHECK(info.type == IMMURE_FILE_OTHER);
+	CHECK(immure_session_stat_file(s, "/proc/self", &info, NULL) == 0);
+	CHECK(info.type == IMMURE_FILE_LINK);
+	CHECK(immure_session_rename_file(s, "/tmp/d/f", "/tmp/d/g", NULL) == 0);
+	CHECK(immure_session_list_files(s, "/tmp/d", &text, NULL) == 0);
+	CHECK(strstr(text, "\"g\"") && strstr(text, "\"file\""));
+	immure_string_free(text);
+	CHECK(immure_session_remove_file(s, "/tmp/d/g", NULL) == 0);
+	CHECK(immure_session_remove_file(s, "/tmp/d", NULL) == 0);
+	CHECK(immure_session_stop(s, 100, IMMURE_SESSION_REMOVE, NULL) == 0);
+	immure_session_free(s);
+	immure_plan_free(plan);
+	CHECK(immure_gc(&gc, &report, NULL) == 0);
+	CHECK(immure_report_count(report, IMMURE_LEFT) == 0);
+	CHECK(immure_report_print(report, 1, &text, NULL) == 0 && strstr(text, "\"kept\""));
+	CHECK(immure_report_count(report, IMMURE_KEPT) < 10000);
+	immure_string_free(text);
+	immure_report_free(report);
+	return 0;
+}
+
 /* Structs of another version: shorter is fine, an unknown field is not. */
 static int case_sizes(void)
 {
@@ -372,7 +447,7 @@ static const struct {
 	{ "run", case_run }, { "signal", case_signal }, { "free", case_free }, { "two", case_two },
 	{ "prove", case_prove }, { "no_supervisor", case_no_supervisor },
 	{ "not_found", case_not_found }, { "seal", case_seal }, { "gap", case_gap },
-	{ "sizes", case_sizes }, { "handover", case_handover },
+	{ "sizes", case_sizes }, { "session", case_session }, { "handover", case_handover },
 };
 
 static int open_descriptors(void)

@@ -326,6 +326,48 @@ def case_files():
         assert os.path.exists("/etc/passwd")
 
 
+def case_file_contents():
+    with session() as s:
+        s.make_directory("/tmp/t")
+        s.write_file("/tmp/t/f", b"one\n")
+        s.write_file("/tmp/t/f", b"two\n", append=True)
+        assert s.read_file("/tmp/t/f") == b"one\ntwo\n" and s.read_file("/tmp/t/f", 3) == b"one"
+        assert s.run(["cat", "/tmp/t/f"], capture_output=True).stdout == b"one\ntwo\n"
+        big = os.path.join(WORKSPACE, "big")
+        with open(big, "wb") as f:
+            f.write(bytes(range(256)) * 8000)
+        assert s.copy_in(big, "/tmp/t/big") == s.copy_out("/tmp/t/big", big + "2") == 2048000
+        with open(big, "rb") as f, open(big + "2", "rb") as g:
+            assert f.read() == g.read()
+        with raises(immure.InputOutputError):
+            s.read_file("/tmp/t/none")
+
+
+def case_aio_files():
+    async def main():
+        with policy() as pol, immure.Plan.create(pol, ["true"]) as plan:
+            async with aio.Session.create(plan) as s:
+                await s.make_directory("/tmp/t")
+                await asyncio.gather(*[s.write_file("/tmp/t/%d" % i, b"%d" % i) for i in range(5)])
+                got = await asyncio.gather(*[s.read_file("/tmp/t/%d" % i) for i in range(5)])
+                assert got == [b"%d" % i for i in range(5)]
+                await s.rename_file("/tmp/t/4", "/tmp/t/last")
+                assert {e["name"] for e in await s.list_files("/tmp/t")} == set("0123") | {"last"}
+                assert (await s.stat("/tmp/t/last")).bytes == 1
+                host = os.path.join(WORKSPACE, "f")
+                assert await s.copy_out("/tmp/t/last", host) == 1
+                await s.write_file("/tmp/t/last", b"+", append=True)
+                assert await s.copy_in(host, "/tmp/t/back") == 1
+                assert await s.read_file("/tmp/t/last", 1) == await s.read_file("/tmp/t/back")
+                await s.remove_file("/tmp/t/back")
+                with raises(immure.InputOutputError):
+                    await s.read_file("/tmp/t/back")
+                assert (await s.execs())["execs"] == []
+        with await aio.probe(full=False) as facts:
+            assert "native" in facts.report()
+    asyncio.run(main())
+
+
 def case_session_life():
     with session(lifetime=immure.Lifetime.DETACHED) as s:
         name = s.id

@@ -4,6 +4,7 @@ what the library does (python_cases.py)."""
 import ctypes
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -106,6 +107,25 @@ def test_error_codes_are_the_headers(root, native):
     codes = dict(re.findall(r"IMMURE_ERR_(\w+) = (\d+)", header(root)))
     assert {k: int(v) for k, v in codes.items()} == {c.name: int(c) for c in errors.ErrorCode}
     assert set(errors.CLASSES) == set(errors.ErrorCode)
+
+
+def test_types_hold(root, run, tmp_path):
+    """Whoever checks types gets the truth: py.typed is there, and mypy agrees."""
+    if not shutil.which("mypy"):
+        pytest.skip("mypy is not there")
+    r = run("mypy", "--strict", "--allow-any-generics",
+            "--no-warn-return-any", "--cache-dir", tmp_path, "--python-version", "3.9",
+            root / "bindings/python/immure")
+    assert r.status == 0, r.out
+
+
+def test_asyncio_has_what_threads_have(root, native):
+    """aio.Session has every method of Session, but for those that a loop has no use for."""
+    import immure
+    from immure import aio
+    blocking = {n for n in vars(immure.Session) if not n.startswith("_")}
+    assert blocking - {n for n in vars(aio.Session) if not n.startswith("_")} == {
+        "fileno", "connect", "list", "remove", "open_file"}
 
 
 def test_there_are_cases():

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""docs/seeds.md is true: what it says is there is there, and nothing of the five
-systems was forgotten.
+"""docs/seeds.md is true: what it says is there is there and used by some test, and nothing
+of the five systems was forgotten (tests/house/seeds.names has their names).
 
     test_seeds.py --stale    rows called missing although what they name exists
 """
@@ -72,16 +72,16 @@ ITEMS = {
         |repair_needed|MountPolicy|MountExpansionAudit|ResourceLimits|capture cap|process spec|env refs
         |idempotency|24 typed ids|Fingerprint|lifecycle of|journal:|recovery:|fail closed|downgrade needs
         |preference never|orphaning|cleanup failure|raw content""",
-    "E": """new(config)|execute(argv)|create_pty|read_file|snapshot, fork|destroy|execute(command|exec(argv)
+    "E": """new(|execute(argv)|create_pty|read_file|snapshot, fork|destroy|execute(command|exec(argv)
         |execute_code|stream_execute|with env|http_request|id, list, info|metrics|is_ready|with_pool
         |from_snapshot|FileType|fs_readonly|deny_network|memory_limit_mb|max_processes|cpu_quota_us|timeout_secs
         |Essential|NetworkWithFork|allow_fork|allowed_http_domains|namespace_degradation|http_acl|env_vars
         |Auto, Os|Wasm|MicroVm|Trusted, SemiTrusted, Untrusted|AllowAll|default read-only|sandbox_tmp_dir
         |vm_vcpu_count|env merge|ExecutionFailureKind|SandboxError|with_suggestion|command_timeout
-        |file_not_found|http_*|sandbox_not_ready|PtyEvent|SandboxMetrics memory|io bytes|IsolationReport
+        |file_not_found|http_denied_host|sandbox_not_ready|PtyEvent|SandboxMetrics memory|io bytes|IsolationReport
         |HTTP ACL|PoolConfig|PoolStats|PoolError|new, warm|PooledSandbox|output cap|pids.max|whole group
         |in-band|1 Landlock|2 fds|3 wrong|4 no readable|5, 6|7 RLIMIT_AS|8 no UDP|9 allocation|10, 11|12 docs
-        |macOS sandbox_init|KVM microVM|HTTP proxy|`run`|`code`|`ls`|`shell`|`snapshot`|`bench`|`doctor`
+        |macOS sandbox_init|KVM microVM|HTTP proxy|`run`|`code`|`ls`|`shell`|`snapshot`|`bench|`doctor`
         |`setup`|`mcp-init`|`completions`|`version`|JSON envelope""",
 }
 
@@ -98,6 +98,16 @@ def rows():
             assert len(cells) == 3, (number, line)
             if cells[2] != "status":
                 yield section, *cells, number
+
+
+def corpus():
+    """What the tests say, and that with what calls the library on their behalf."""
+    def text(*globs):
+        return "\n".join(p.read_text() for g in globs for p in sorted(ROOT.glob(g))
+                         if p.name not in ("test_seeds.py", "_native.py"))
+
+    tests = text("tests/**/*.py", "tests/**/*.c", "tests/**/*.sh")
+    return tests, tests + text("examples/**/*.[cp]*", "src/cli/*.c", "bindings/python/immure/*.py")
 
 
 class Things:
@@ -121,17 +131,42 @@ class Things:
         for command in self.commands - {"help"}:
             self.flags |= set(re.findall(r"(--[\w-]+)", ask("help", command)))
         self.keys = dict.fromkeys(ask("policy", "reference", "keys").split(), None)
+        self.flag_of = {}
         source = (ROOT / "src/policy/keys.c").read_text()
         for key, body in re.findall(r'KEY\("([\w.]+)"\)(.*?)\n\t\},', source, re.S):
             found = re.search(r"\.names = NAMES\((.*?)\)", body, re.S)
             if found:
                 self.keys[key] = set(re.findall(r'"(\w+)"', found.group(1)))
+            flag = re.search(r'\.flag = "([\w-]+)"', body)
+            if flag:
+                self.flag_of[key] = "--" + flag.group(1)
         self.profiles = set(ask("policy", "profiles").split())
         self.words = set(re.findall(r'= "(\w+)"', (ROOT / "src/facts/report.c").read_text()))
         self.requests = set(re.findall(r'\{ "(\w+)", *"[y=-]+" \}', (
             ROOT / "src/session/states.c").read_text()))
         self.facts = set(re.findall(r'"(\w+)"', "".join(
             p.read_text() for p in (ROOT / "src/facts").glob("*.c"))))
+
+        self.corpus = corpus()
+
+    def is_used(self, span):
+        """Some test, example or the command line (which the tests drive) has it. What is
+        named as a file, and what is no name of ours, needs no more than to be there."""
+        tests, callers = self.corpus
+        if span.startswith("immure_") and "." in span:
+            return re.search(r"\b%s\b" % span.split(".")[1], callers)
+        if span.startswith(("immure_", "IMMURE_")):
+            name = span.removesuffix("()").rstrip("*")
+            return re.search(r"\b%s%s" % (name, r"\b" if span[-1] != "*" else ""), callers)
+        if span.startswith("request "):
+            span = span.split()[1]
+        elif span.startswith("immure "):
+            span = span.split()[1]
+        elif re.match(r"(src|docs|tests|tools)/", span) or span == "immure":
+            return True
+        flag = self.flag_of.get(span)
+        return any(re.search(r"(?<![\w.-])%s(?![\w-])" % re.escape(name), tests)
+                   for name in (span, flag) if name)
 
     def is_exported(self, name):
         patterns = re.findall(r"\b(immure_[\w*]+);", self.exported)
@@ -198,15 +233,33 @@ def test_what_is_there_is_there(things):
     assert wrong == []
 
 
+def test_what_works_is_used_somewhere(things):
+    """A name alone proves nothing: a row that works names what some test uses."""
+    wrong = [(n, span) for _, _, ours, status, n in ROWS if status == "works"
+             for span in spans(settled(ours)) if things.has(span) and not things.is_used(span)]
+    assert wrong == []
+
+
+def test_values_that_work_are_used_somewhere(things):
+    tests = things.corpus[0]
+    wrong = [(n, key, v) for _, _, ours, status, n in ROWS if status == "works"
+             for key, v in values_of(ours, things)
+             if not re.search(r"(?<![\w-])%s(?![\w-])" % re.escape(v), tests)]
+    assert wrong == []
+
+
+def values_of(ours, things):
+    """(key, value) of what a cell says as `key` = value, value."""
+    for key, values in re.findall(r"`([\w.]+)` = ([\w]+(?:, [\w]+)*)(?=[;:|), ]|$)", settled(ours)):
+        choices = things.keys.get(key)
+        for v in values.split(", "):
+            if choices and v not in ("an", "file", "a"):
+                yield key, v
+
+
 def test_values_are_values_of_the_key(things):
-    wrong = []
-    for _, _, ours, status, n in ROWS:
-        if status not in ("works", "partial"):
-            continue
-        for key, values in re.findall(r"`([\w.]+)` = ([\w]+(?:, [\w]+)*)(?=[;:|), ]|$)", settled(ours)):
-            choices = things.keys.get(key)
-            wrong += [(n, key, v) for v in values.split(", ")
-                      if choices and v not in choices and v not in ("an", "file", "a")]
+    wrong = [(n, key, v) for _, _, ours, status, n in ROWS if status in ("works", "partial")
+             for key, v in values_of(ours, things) if v not in things.keys[key]]
     assert wrong == []
 
 
@@ -220,6 +273,25 @@ def test_what_works_names_something():
 def test_nothing_was_forgotten(section):
     have = "\n".join(theirs for s, theirs, *_ in ROWS if s == section)
     wanted = [w.strip() for w in ITEMS[section].split("|")]
+    assert [w for w in wanted if w not in have] == []
+
+
+def names():
+    """{section: what must be named there}."""
+    found, section = {}, None
+    for line in (ROOT / "tests/house/seeds.names").read_text().splitlines():
+        if re.fullmatch(r"\[\w\]", line):
+            section = found.setdefault(line[1], [])
+        elif line and line[0] != "#":
+            section += line.split()
+    return found
+
+
+@pytest.mark.parametrize("section", sorted(ITEMS))
+def test_every_name_has_a_row(section):
+    have = "\n".join(theirs for s, theirs, *_ in ROWS if s == section)
+    wanted = names()[section]
+    assert len(wanted) > 40
     assert [w for w in wanted if w not in have] == []
 
 

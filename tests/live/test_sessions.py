@@ -256,6 +256,23 @@ def test_capture_modes(site):
         assert len(kept) == 4096 and kept.endswith(b"\0end\n")
 
 
+def test_logs(site):
+    """What is kept of a command, asked for later and by number."""
+    with Session(site) as session:
+        assert session.sh("echo one; echo err >&2", flags=["--detach"]).out == b"1\n"
+        assert session.sh("echo two", flags=["--detach"]).out == b"2\n"
+        with session.connect() as client:
+            for number in 1, 2:
+                assert client.ask("wait", exec=number)["ok"]
+                client.event("exited", number)
+        first = session.cli("logs", "--exec", "1")
+        assert (first.code, first.out, first.err) == (0, b"one\n", b"err\n")
+        assert session.cli("logs").out == b"two\n"
+        listed = session.json("logs")["execs"]
+        assert [e["exec"] for e in listed] == [2, 1]
+        assert session.cli("logs", "--exec", "9").code == 125
+
+
 def test_input(site):
     with Session(site) as s, s.connect() as c:
         exited, out, _ = c.run("/bin/cat", stdin={"data": base64.b64encode(b"given").decode()})

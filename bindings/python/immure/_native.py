@@ -10,7 +10,7 @@ import os
 import weakref
 from ctypes import (POINTER, Structure, c_char, c_char_p, c_int32, c_int64, c_uint16, c_uint32,
                     c_uint64, c_void_p)
-from typing import Any, Iterable, Mapping, Optional, Union
+from typing import Any, Iterable, Mapping, Optional, TypeVar, Union
 
 from . import errors
 
@@ -284,7 +284,7 @@ def words(values: Optional[Iterable[PathLike]]) -> Any:
 
 def environment(env: "Optional[Mapping[str, str]]") -> Any:
     """NAME=value block; None: this process's."""
-    source: Mapping[Any, Any] = os.environb if env is None else env
+    source: Any = os.environb if env is None else env
     return words([os.fsencode(k) + b"=" + os.fsencode(v) for k, v in source.items()])
 
 
@@ -295,6 +295,9 @@ def milliseconds(seconds: Optional[float]) -> int:
     if seconds <= 0:
         raise ValueError("a time must be more than 0")
     return max(1, round(seconds * 1000))
+
+
+Self = TypeVar("Self", bound="Handle")
 
 
 class Handle:
@@ -322,7 +325,7 @@ class Handle:
         self._raw = None
         self._finalizer()
 
-    def __enter__(self):
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, *_: Any) -> None:

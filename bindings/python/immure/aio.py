@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from typing import (IO, Any, AsyncIterator, Callable, Dict, Generator, List, Mapping, Optional,
                     Sequence, Set, Union)
@@ -13,9 +14,9 @@ from . import errors, session as blocking
 from ._channel import Channel, Exit, Output, State
 from ._native import PathLike
 from ._streams import Stream, _drain, select_now
-from .policy import Plan, Policy
+from .policy import Facts, Plan, Policy
 from .running import Completed, Programs, Result, Run, decoded, wanted
-from .session import Target
+from .session import FileInfo, Target
 
 
 class _Watch:
@@ -221,7 +222,10 @@ class _Making:
         try:
             return Session(await asyncio.shield(future))
         except asyncio.CancelledError:
-            future.add_done_callback(lambda f: f.exception() or f.result().close())
+            def drop(done: "asyncio.Future[blocking.Session]") -> None:
+                if not done.exception():
+                    done.result().close()
+            future.add_done_callback(drop)
             raise
 
     async def __aenter__(self) -> "Session":
@@ -312,6 +316,40 @@ class Session:
     async def stats(self) -> Dict[str, Any]:
         return await self.request("stats")
 
+    async def execs(self) -> Dict[str, Any]:
+        return await self.request("execs")
+
+    # ---- files, by their paths inside ----
+
+    async def read_file(self, path: PathLike, limit: Optional[int] = None) -> bytes:
+        """Its content, or the first `limit` bytes."""
+        return await self._watch.off(self._inner.read_file, path, limit)
+
+    async def write_file(self, path: PathLike, data: bytes, *, append: bool = False) -> None:
+        await self._watch.off(lambda: self._inner.write_file(path, data, append=append))
+
+    async def copy_in(self, source: PathLike, path: PathLike) -> int:
+        """A file of this side to one inside; how many bytes."""
+        return await self._watch.off(self._inner.copy_in, source, path)
+
+    async def copy_out(self, path: PathLike, target: PathLike) -> int:
+        return await self._watch.off(self._inner.copy_out, path, target)
+
+    async def stat(self, path: PathLike) -> FileInfo:
+        return await self._watch.off(self._inner.stat, path)
+
+    async def list_files(self, path: PathLike) -> List[Dict[str, Any]]:
+        return await self._watch.off(self._inner.list_files, path)
+
+    async def remove_file(self, path: PathLike) -> None:
+        await self._watch.off(self._inner.remove_file, path)
+
+    async def rename_file(self, old: PathLike, new: PathLike) -> None:
+        await self._watch.off(self._inner.rename_file, old, new)
+
+    async def make_directory(self, path: PathLike, mode: int = 0o755) -> None:
+        await self._watch.off(self._inner.make_directory, path, mode)
+
     async def stop(self, grace: float = 2.0, *, remove: bool = False) -> None:
         await self._watch.off(lambda: self._inner.stop(grace, remove=remove))
 
@@ -329,6 +367,12 @@ class Session:
 
     async def __aexit__(self, *_: Any) -> None:
         await self.close()
+
+
+async def probe(*, full: bool = True, env: Optional[Mapping[str, str]] = None) -> Facts:
+    """As immure.Facts.probe(), which tries things for about a tenth of a second."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(None, lambda: Facts.probe(full=full, env=env))
 
 
 async def wait(run: Run) -> Result:
@@ -365,13 +409,14 @@ async def run(what: "Union[Plan, Sequence[PathLike]]", policy: Optional[Policy] 
               programs: Optional[Programs] = None) -> Completed:
     """As immure.run(). When the caller is cancelled everything is ended."""
     loop = asyncio.get_running_loop()
+    args: Sequence[PathLike] = () if isinstance(what, Plan) else what
+    own: Optional[Plan] = None
     if isinstance(what, Plan):
-        plan, args, own = what, (), None  # type: Any
+        plan = what
     else:
         used = policy or await loop.run_in_executor(None, lambda: Policy.load(env=env))
         plan = own = await loop.run_in_executor(
-            None, lambda: Plan.create(used, what, env=env, cwd=cwd))
-        args = what
+            None, functools.partial(Plan.create, used, args, env=env, cwd=cwd))
     i, o, e = wanted(input, (stdin, stdout, stderr), capture_output)
     try:
         with Run.start(plan, stdin=i, stdout=o, stderr=e, prove=prove, env=env,

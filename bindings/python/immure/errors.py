@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Dict, Type
+from typing import Any, Dict, Type
 
 
 class ErrorCode(enum.IntEnum):
@@ -38,7 +38,7 @@ class Error(Exception):
     def __str__(self) -> str:
         return "%s; %s" % (self.text, self.hint) if self.hint else self.text
 
-    def __reduce__(self):
+    def __reduce__(self) -> "tuple[Any, ...]":
         return (_again, (int(self.code), self.text, self.errno, self.stage, self.subject, self.hint))
 
 
@@ -107,9 +107,9 @@ CLASSES: Dict[int, Type[Error]] = {
 }
 
 
-def make(code: int, text: str, **parts) -> Error:
+def make(code: int, text: str, **parts: Any) -> Error:
     return CLASSES.get(code, Error)(code, text, **parts)
 
 
-def _again(code, text, errno, stage, subject, hint):
+def _again(code: int, text: str, errno: int, stage: str, subject: str, hint: str) -> Error:
     return make(code, text, errno=errno, stage=stage, subject=subject, hint=hint)

@@ -24,8 +24,8 @@ class Report:
     @classmethod
     def _take(cls, pointer: int) -> "Report":
         try:
-            counts = [library().immure_report_count(pointer, fate) for fate in range(3)]
-            return cls(*counts, string_of("immure_report_print", pointer, 0),
+            removed, kept, left = (library().immure_report_count(pointer, f) for f in range(3))
+            return cls(removed, kept, left, string_of("immure_report_print", pointer, 0),
                        json.loads(string_of("immure_report_print", pointer, 1)))
         finally:
             library().immure_report_free(pointer)

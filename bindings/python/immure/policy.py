@@ -233,8 +233,9 @@ class Plan(_native.Handle):
         g = _native.immure_gap_info()
         for i in range(library().immure_plan_gap_count(self._pointer)):
             if library().immure_plan_gap(self._pointer, i, ctypes.byref(g)) == 0:
-                texts = [_native._text(v) for v in (g.key, g.dimension, g.what, g.remedy)]
-                found.append(Gap(*texts, bool(g.approved)))
+                key, dimension, what, remedy = (
+                    _native._text(v) for v in (g.key, g.dimension, g.what, g.remedy))
+                found.append(Gap(key, dimension, what, remedy, bool(g.approved)))
         return found
 
     def check(self) -> None:

@@ -9,6 +9,7 @@ import enum
 import json
 import os
 import select
+import shutil
 import socket
 import threading
 import time
@@ -343,6 +344,27 @@ class Session:
                                flags, 0o666, ctypes.byref(ret))
             return ret.value
         return open(path, mode, opener=opener, **options)
+
+    def read_file(self, path: PathLike, limit: Optional[int] = None) -> bytes:
+        """Its content, or the first `limit` bytes."""
+        with self.open_file(path) as f:
+            return f.read(-1 if limit is None else limit)
+
+    def write_file(self, path: PathLike, data: bytes, *, append: bool = False) -> None:
+        """Made when it is missing; what it had is replaced, or added to."""
+        with self.open_file(path, "ab" if append else "wb") as f:
+            f.write(data)
+
+    def copy_in(self, source: PathLike, path: PathLike) -> int:
+        """A file of this side to one inside; how many bytes."""
+        with open(source, "rb") as f, self.open_file(path, "wb") as t:
+            shutil.copyfileobj(f, t, 1 << 20)
+            return t.tell()
+
+    def copy_out(self, path: PathLike, target: PathLike) -> int:
+        with self.open_file(path) as f, open(target, "wb") as t:
+            shutil.copyfileobj(f, t, 1 << 20)
+            return t.tell()
 
     def stat(self, path: PathLike) -> FileInfo:
         """The last name is not followed."""
