@@ -7,7 +7,7 @@
 #include "base/fd.h"
 #include "egress/worker.h"
 
-enum { EVENTS = 256, REFILL_MS = 5, PAUSE_MS = 100, WANT_MS = 1000 };
+enum { EVENTS = 256, REFILL_MS = 5, PAUSE_MS = 100, WANT_MS = 1000, ROUNDS_MAX = 4 };
 
 static uint64_t now(void)
 {
@@ -224,6 +224,42 @@ static bool dispatch(struct worker *w, uint64_t tag, uint32_t events)
 	return true;
 }
 
+/* What ends waits, for a few rounds at most, until nothing else is to be done: whoever closes
+ * one connection and opens another waits for the other, and both sides of an end
+ * that waited are often dealt with at once. */
+struct ends {
+	struct epoll_event e[EVENTS];
+	int n, rounds;
+};
+
+static bool dispatch_ends(struct worker *w, struct ends *ends)
+{
+	for (int i = 0; i < ends->n; i++)
+		if (!dispatch(w, ends->e[i].data.u64, ends->e[i].events))
+			return false;
+	ends->n = ends->rounds = 0;
+	return true;
+}
+
+static bool dispatch_all(struct worker *w, const struct epoll_event *e, int n, struct ends *ends)
+{
+	const uint32_t end = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+	int went_on = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (e[i].events & end && ends->n < EVENTS) {
+			ends->e[ends->n++] = e[i];
+			continue;
+		}
+		went_on++;
+		if (!dispatch(w, e[i].data.u64, e[i].events))
+			return false;
+	}
+	if (ends->n == 0 || (went_on && ++ends->rounds < ROUNDS_MAX))
+		return true;
+	return dispatch_ends(w, ends);
+}
+
 /* ---- time ---- */
 
 static void min_due(uint64_t *due, uint64_t other)
@@ -277,10 +313,11 @@ static int wait_ms(const struct worker *w, uint64_t at)
 int immure_worker_loop(struct worker *w)
 {
 	struct epoll_event e[EVENTS];
+	struct ends ends = { .n = 0 };
 
 	w->now_ms = w->credit_ms = now();
 	while (!w->failed) {
-		int n = epoll_wait(w->epoll_fd, e, EVENTS, wait_ms(w, w->now_ms));
+		int n = epoll_wait(w->epoll_fd, e, EVENTS, ends.n ? 0 : wait_ms(w, w->now_ms));
 
 		if (n < 0 && errno != EINTR) {
 			w->why = "waiting for events";
@@ -289,9 +326,8 @@ int immure_worker_loop(struct worker *w)
 		w->now_ms = now();
 		if (w->paused_ms && w->now_ms >= w->paused_ms)
 			immure_worker_pause(w, false);
-		for (int i = 0; i < n; i++)
-			if (!dispatch(w, e[i].data.u64, e[i].events))
-				return 0;
+		if (!dispatch_all(w, e, n, &ends))
+			return 0;
 		if (w->ready)
 			immure_flow_ready(w);
 		if (w->now_ms >= w->next_due || w->now_ms >= immure_resolver_due(w->resolver))
