@@ -87,6 +87,7 @@ struct immure_dns_reply {
 	bool truncated;  /* ask again over TCP; nothing else is set */
 	size_t n;        /* 0 with NOERROR: no such data */
 	unsigned char addresses[IMMURE_DNS_ADDRESSES][16];
+	uint32_t ttl_s;  /* the least of what led to them */
 };
 
 /* The question for A or AAAA as bytes; -EINVAL, -ENOSPC. */

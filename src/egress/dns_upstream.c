@@ -92,6 +92,16 @@ struct owner {
 	size_t len;
 };
 
+/* A high bit is no number (RFC 2181, 8). */
+static uint32_t least_ttl(uint32_t least, const unsigned char *field)
+{
+	uint32_t ttl = (uint32_t)get16(field) << 16 | get16(field + 2);
+
+	if (ttl > INT32_MAX)
+		ttl = 0;
+	return ttl < least ? ttl : least;
+}
+
 static bool same(const struct owner *a, const struct owner *b)
 {
 	return a->len == b->len && memcmp(a->wire, b->wire, a->len) == 0;
@@ -104,6 +114,7 @@ static int walk(const unsigned char *msg, size_t len, size_t at, unsigned int re
 		struct immure_dns_reply *ret)
 {
 	bool alias = false;
+	uint32_t alias_ttl_s = UINT32_MAX;
 
 	for (unsigned int i = 0; i < records; i++) {
 		struct owner name, target;
@@ -123,6 +134,7 @@ static int walk(const unsigned char *msg, size_t len, size_t at, unsigned int re
 			if (t == type) {
 				if (rdlen != size)
 					return -EBADMSG;
+				ret->ttl_s = least_ttl(ret->ttl_s, msg + at - 6);
 				if (ret->n < IMMURE_DNS_ADDRESSES) {
 					memset(ret->addresses[ret->n], 0, 16);
 					memcpy(ret->addresses[ret->n++], msg + at, size);
@@ -133,13 +145,18 @@ static int walk(const unsigned char *msg, size_t len, size_t at, unsigned int re
 				/* Two different ones have no order: refused. */
 				if (end != at + rdlen || (alias && !same(&target, next)))
 					return -EBADMSG;
+				alias_ttl_s = least_ttl(alias_ttl_s, msg + at - 6);
 				*next = target;
 				alias = true;
 			}
 		}
 		at += rdlen;
 	}
-	return alias && ret->n == 0;
+	if (!alias || ret->n)
+		return 0;
+	if (alias_ttl_s < ret->ttl_s)
+		ret->ttl_s = alias_ttl_s;
+	return 1;
 }
 
 int immure_dns_reply_parse(const unsigned char *msg, size_t len, uint16_t id, const char *name,
@@ -167,6 +184,7 @@ int immure_dns_reply_parse(const unsigned char *msg, size_t len, uint16_t id, co
 		return -EBADMSG;
 	at += 4;
 	memset(ret, 0, sizeof(*ret));
+	ret->ttl_s = UINT32_MAX;
 	ret->rcode = flags & 0xf;
 	ret->truncated = flags & 0x0200;
 	records = get16(msg + 6);

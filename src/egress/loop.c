@@ -87,7 +87,8 @@ static void request(struct worker *w, const struct immure_wire *m, int *fds)
 		break;
 	case IMMURE_WIRE_HOSTCONF:
 		/* Without memory for it: the old ones are better than none. */
-		(void)immure_hostconf_replace(&w->host, fds[0], fds[1]);
+		if (immure_hostconf_replace(&w->host, fds[0], fds[1]) == 0)
+			immure_resolver_drop_all(w->resolver);
 		break;
 	case IMMURE_WIRE_ASK:
 		immure_report_stats(w, m->id);

@@ -21,6 +21,7 @@ struct part {
 	bool missing;              /* it said that there is no such name */
 	bool truncated;
 	size_t n;
+	uint32_t ttl_s;
 	struct immure_inet got[IMMURE_RESOLVER_ADDRESSES / 2];
 };
 
@@ -87,12 +88,16 @@ static void keep(struct immure_resolver *r, const struct query *q, const struct 
 		 size_t n, uint64_t now_ms)
 {
 	struct kept **k = kept_of(r, q->name);
+	uint64_t kept_s = IMMURE_RESOLVER_KEPT_S;
 
+	for (int i = 0; i < 2; i++)
+		if (q->part[i].n && q->part[i].ttl_s < kept_s)
+			kept_s = q->part[i].ttl_s;
 	if (!*k)
 		*k = malloc(sizeof(**k));
 	if (!*k)
 		return; /* then it is asked again */
-	(*k)->until_ms = now_ms + IMMURE_RESOLVER_KEPT_MS;
+	(*k)->until_ms = now_ms + kept_s * 1000;
 	(*k)->six = q->part[1].wanted;
 	(*k)->n = n;
 	memcpy((*k)->name, q->name, sizeof(q->name));
@@ -105,6 +110,13 @@ void immure_resolver_drop(struct immure_resolver *r, const char *name)
 
 	if (k && strcmp(k->name, name) == 0)
 		k->until_ms = 0;
+}
+
+void immure_resolver_drop_all(struct immure_resolver *r)
+{
+	for (size_t i = 0; i < KEPT; i++)
+		if (r->kept[i])
+			r->kept[i]->until_ms = 0;
 }
 
 static bool known(struct immure_resolver *r, const char *name, bool six, uint64_t now_ms,
@@ -289,6 +301,7 @@ static void take(struct part *p, const struct immure_dns_reply *reply)
 		return;
 	}
 	p->done = true;
+	p->ttl_s = reply->ttl_s;
 	for (size_t i = 0; i < reply->n && p->n < IMMURE_RESOLVER_ADDRESSES / 2; i++) {
 		struct immure_inet *a = &p->got[p->n++];
 

@@ -3,9 +3,9 @@
  * Asks this host's resolvers for the addresses of a name, when something is about
  * to be dialled. Nothing waits: answers come by callback from event() and tick().
  *
- * One name that several wait for is asked once, and an answer is kept for a few
- * seconds, so that a burst of connections is one question. What it gives is not
- * trusted: each address is vetted each time it is dialled.
+ * One name that several wait for is asked once, and an answer is kept as long as it
+ * says, a minute at most. What it gives is not trusted: each address is vetted each
+ * time it is dialled.
  *
  * The host's own list (/etc/hosts) goes before. A resolver that does not answer,
  * refuses or fails is followed by the next one; a truncated reply by TCP. There is no
@@ -20,7 +20,7 @@
 enum {
 	IMMURE_RESOLVER_QUERIES = 256, /* names asked for at once */
 	IMMURE_RESOLVER_ADDRESSES = 32,
-	IMMURE_RESOLVER_KEPT_MS = 5000,
+	IMMURE_RESOLVER_KEPT_S = 60,
 };
 
 struct immure_resolver;
@@ -46,6 +46,8 @@ int immure_resolver_ask(struct immure_resolver *r, const char *name, bool six, u
 void immure_resolver_forget(struct immure_resolver *r, uint64_t who);
 /* What is kept of this name is of no use. */
 void immure_resolver_drop(struct immure_resolver *r, const char *name);
+/* Nor is anything else: the resolvers are others from now on. */
+void immure_resolver_drop_all(struct immure_resolver *r);
 /* number: what epoll gave, without the tag. */
 void immure_resolver_event(struct immure_resolver *r, uint32_t number, uint64_t now_ms);
 uint64_t immure_resolver_due(const struct immure_resolver *r);

@@ -311,6 +311,8 @@ def network(bench):
             clients, 3 if quick else 20, "connect 50"))
         results["first"] = table(bench, "connect and a byte there and back", "us", rounds(
             clients, 3 if quick else 20, "first 50"))
+        results["whole"] = table(bench, "looking up, connect and a byte there and back", "us",
+                                 rounds(clients, 3 if quick else 20, "whole 50"))
         size = (64 if quick else 512) << 20
         slow = [c for c in clients if c.name in ("pasta", "slirp4netns", "sandbox-runtime")]
         for order, what in (("get", "down"), ("put", "up")):

@@ -8,6 +8,7 @@
  *
  *     connect N    N times socket and connect
  *     first N      N times socket, connect, one byte there and back
+ *     whole N      N times getaddrinfo (not with a proxy, which does it), then as first
  *     get BYTES    a connection on which so many bytes come
  *     put BYTES    one on which so many bytes go, until the other side has them
  *     dns NAME     getaddrinfo
@@ -267,15 +268,17 @@ static void say_error(const char *what)
 	printf("error %s: %s\n", what, strerror(errno));
 }
 
-static void connections(unsigned int times, bool first)
+static void connections(unsigned int times, bool first, bool whole)
 {
 	static uint64_t took[TIMES_MAX];
 
 	for (unsigned int i = 0; i < times && i < TIMES_MAX; i++) {
 		char byte = (char)('a' + i % 26), back = 0;
 		uint64_t start = now_ns();
-		int fd = dial(&echo, ports[0]);
+		int fd = -1;
 
+		if (!whole || proxy.len || resolve(host, ports[0], &echo) == 0)
+			fd = dial(&echo, ports[0]);
 		if (fd < 0) {
 			say_error("connect");
 			return;
@@ -368,9 +371,11 @@ static int client(int argc, char **argv)
 		    (resolve(host, ports[0], &echo) || resolve(host, ports[1], &bulk)))
 			puts("error host");
 		else if (n == 2 && !strcmp(word, "connect"))
-			connections((unsigned int)atoi(a), false);
+			connections((unsigned int)atoi(a), false, false);
 		else if (n == 2 && !strcmp(word, "first"))
-			connections((unsigned int)atoi(a), true);
+			connections((unsigned int)atoi(a), true, false);
+		else if (n == 2 && !strcmp(word, "whole"))
+			connections((unsigned int)atoi(a), true, true);
 		else if (n == 2 && (!strcmp(word, "get") || !strcmp(word, "put")))
 			move(word[0], strtoull(a, NULL, 10));
 		else if (n == 2 && !strcmp(word, "dns"))

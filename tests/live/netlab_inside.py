@@ -437,19 +437,19 @@ class Names:
             if "CNAME" not in entry:
                 break
             target = entry["CNAME"]
-            out.append(self.record(owner, 5, self.encode(target)))
+            out.append(self.record(owner, 5, self.encode(target), entry.get("TTL", 60)))
             owner, entry = target, self.zone.get(target, {})
         for address in entry.get(kind, []) if kind in ("A", "AAAA") else []:
             packed = ipaddress.ip_address(address).packed
-            out.append(self.record(owner, 1 if kind == "A" else 28, packed))
+            out.append(self.record(owner, 1 if kind == "A" else 28, packed, entry.get("TTL", 60)))
         return 0, out
 
     @staticmethod
     def encode(name):
         return b"".join(bytes([len(p)]) + p.encode() for p in name.split(".")) + b"\0"
 
-    def record(self, name, kind, data):
-        return self.encode(name) + struct.pack("!HHIH", kind, 1, 60, len(data)) + data
+    def record(self, name, kind, data, ttl):
+        return self.encode(name) + struct.pack("!HHIH", kind, 1, ttl, len(data)) + data
 
 
 def datagram_echo(port, log):

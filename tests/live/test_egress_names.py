@@ -46,6 +46,16 @@ def test_looking_up_asks_nobody(net):
     assert not net.lab.seen().only().wire
 
 
+@pytest.mark.parametrize("ttl,questions", [(300, 1), (0, 3)])
+def test_an_answer_is_used_as_long_as_it_says(net, ttl, questions):
+    net.lab.set_name("brief.example.net", **zone.both(10), TTL=ttl)
+    answers = net.probe(*[{"do": "tcp", "host": "brief.example.net", "port": 80, **GET}] * 3,
+                        flags=allow("brief.example.net:80"))
+    assert all(a["ok"] for a in answers), answers
+    asked = [e for e in net.lab.seen().log if e[:3] == ("dns", "brief.example.net", "A")]
+    assert len(asked) == questions, asked
+
+
 def test_resolv_conf_inside(net):
     text = net.run("/bin/cat", "/etc/resolv.conf", flags=WEB).text
     servers = [line.split()[1] for line in text.splitlines() if line.startswith("nameserver")]

@@ -161,6 +161,38 @@ def test_the_hosts_files_may_change_meanwhile(net, name):
         process.stderr.close()
 
 
+def test_answers_of_other_resolvers_are_forgotten(net):
+    """What is kept for a minute came from resolvers that are not the host's any more."""
+    path = net.lab.path / "resolv.conf"
+    before = path.read_text()
+    script = ("import socket,sys\n"
+              "for line in sys.stdin:\n"
+              "  with socket.create_connection(('web.example.net', 80), 10) as s:\n"
+              "    s.sendall(b'GET / HTTP/1.0\\r\\nHost: x\\r\\n\\r\\n')\n"
+              "    print(len(s.recv(1)), flush=True)\n")
+    process = net.spawn(net.immure, "run", *allow(WEB), "--", "/usr/bin/python3", "-c", script,
+                        stdin=-1)
+
+    def questions():
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"1\n"
+        return len([e for e in net.lab.seen().log if e[:3] == ("dns", "web.example.net", "A")])
+
+    try:
+        net.lab.forget()
+        assert [questions() for _ in range(3)] == [1, 1, 1]
+        path.write_text("# others\n" + before)
+        assert harness.until(lambda: questions() == 2, 20)
+        assert [questions() for _ in range(3)] == [2, 2, 2]
+    finally:
+        path.write_text(before)
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()
+        process.stderr.close()
+
+
 def gone(pid):
     with contextlib.suppress(OSError):  # a zombie is for whoever inherited it to reap
         return confinement(pid)["State"].startswith("Z")

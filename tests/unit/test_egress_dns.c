@@ -268,6 +268,36 @@ static void replies(void **state)
 		assert_int_equal(reply(t[0].msg, n, &r), -EBADMSG);
 }
 
+/* How long an answer holds: as long as the shortest of what led to it. */
+static void lifetimes(void **state)
+{
+#define RR_FOR(ttl, d) "\xc0\x0c\0\1\0\1" ttl "\0\4\1\2\3" d
+	static const struct {
+		const char *msg;
+		size_t len;
+		uint32_t ttl_s;
+	} t[] = {
+#define T(m, ttl) { m, sizeof(m) - 1, ttl }
+		T(RHEAD("\1") RR_FOR("\0\0\0\x3c", "\4"), 60),
+		T(RHEAD("\2") RR_FOR("\0\0\0\x3c", "\4") RR_FOR("\0\0\0\x07", "\5"), 7),
+		T(RHEAD("\2") RR_FOR("\0\0\0\x07", "\4") RR_FOR("\0\1\0\0", "\5"), 7),
+		T(RHEAD("\1") RR_FOR("\0\0\0\0", "\4"), 0),
+		T(RHEAD("\1") RR_FOR("\x80\0\0\0", "\4"), 0),
+		T(RHEAD("\1") RR_FOR("\x7f\xff\xff\xff", "\4"), INT32_MAX),
+		T(RHEAD("\2") "\xc0\x0c\0\5\0\1\0\0\0\2\0\3\1b\0"
+		  "\1b\0\0\1\0\1\0\0\0\x3c\0\4\1\2\3\4", 2),
+		T(RHEAD("\2") "\xc0\x0c\0\5\0\1\0\0\0\x3c\0\3\1b\0" RR_A("\1b\0", "\4"), 1),
+	};
+	struct immure_dns_reply r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		assert_int_equal(reply(t[i].msg, t[i].len, &r), 0);
+		if (r.ttl_s != t[i].ttl_s)
+			fail_msg("%zu: %u", i, r.ttl_s);
+	}
+}
+
 /* Nine links are too many, eight are not. */
 static void chains(void **state)
 {
@@ -305,7 +335,7 @@ int main(void)
 		cmocka_unit_test(queries),  cmocka_unit_test(every_prefix),
 		cmocka_unit_test(answers),  cmocka_unit_test(reverse),
 		cmocka_unit_test(stream),   cmocka_unit_test(replies),
-		cmocka_unit_test(chains),
+		cmocka_unit_test(lifetimes), cmocka_unit_test(chains),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
