@@ -177,6 +177,25 @@ static int look(const struct immure_init *in, struct immure_init_step *step)
 	return 0;
 }
 
+/* What a command enters for a domain of its own. Where there are scopes it is those
+ * alone: what files it may reach is settled above it, and a second layer of all the
+ * rules would be copied at every start and asked at every open. */
+static int keep(const struct immure_init *in, int *ruleset, int *ret_ruleset)
+{
+	const struct immure_op *op = immure_plan_find(in->plan, IMMURE_OP_LANDLOCK);
+	int r;
+
+	if (op->num[2]) {
+		immure_close(ruleset);
+		*ruleset = immure_landlock_create(0, 0, op->num[2]);
+		if (*ruleset < 0)
+			return *ruleset;
+	}
+	r = immure_fd_raise(ruleset, 10);
+	*ret_ruleset = immure_take_fd(ruleset);
+	return r;
+}
+
 int immure_init_landlock(const struct immure_init *in, struct immure_init_step *step,
 			 int *ret_ruleset)
 {
@@ -190,9 +209,7 @@ int immure_init_landlock(const struct immure_init *in, struct immure_init_step *
 	r = immure_landlock_restrict(ruleset, 0);
 	if (r == 0)
 		r = look(in, step);
-	if (r == 0 && ret_ruleset) {
-		r = immure_fd_raise(&ruleset, 10);
-		*ret_ruleset = immure_take_fd(&ruleset);
-	}
+	if (r == 0 && ret_ruleset)
+		r = keep(in, &ruleset, ret_ruleset);
 	return r;
 }

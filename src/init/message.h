@@ -29,6 +29,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_EXEC_FD,    /* run the program at descriptor 0 of the message, its
 				 * stdin descriptor 1, its descriptor 3 descriptor 2 */
 	IMMURE_INIT_SIGNAL,     /* status: signal number, to the command's process group */
+	IMMURE_INIT_PLACE,      /* the plan's directory for temporary files is there */
 	IMMURE_INIT_STREAMS,    /* the answer to ARRIVED: three descriptors, to be 0..2 */
 	/* supervisor or a lane -> init, struct immure_init_run (run.h) */
 	IMMURE_INIT_RUN = 150,

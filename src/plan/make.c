@@ -163,7 +163,11 @@ int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error *
 
 bool immure_plan_is_bare(const struct immure_plan *p)
 {
-	return !immure_plan_find(p, IMMURE_OP_NAMESPACES);
+	/* In the order of stages; a plan without has many operations after. */
+	for (size_t i = 0; i < p->ops_n && p->ops[i].stage <= IMMURE_STAGE_NAMESPACE; i++)
+		if (p->ops[i].kind == IMMURE_OP_NAMESPACES)
+			return false;
+	return true;
 }
 
 const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind)

@@ -41,8 +41,33 @@ static bool can_be_made(const char *path, size_t len)
 	}
 }
 
+/* The plan's environment with the directory's true name in it. */
+static bool make_env(struct immure_bare *b, const struct immure_plan *plan, const char *word)
+{
+	size_t n = strlen(word), room = 0, len = strlen(b->dir);
+	char *at;
+
+	for (size_t i = 0; i < plan->env.n; i++)
+		room += strlen(plan->env.v[i]) + len + 1;
+	b->env = calloc(plan->env.n + 1, sizeof(*b->env));
+	b->texts = malloc(room + 1);
+	if (!b->env || !b->texts)
+		return false;
+	at = b->texts;
+	for (size_t i = 0; i < plan->env.n; i++) {
+		const char *text = plan->env.v[i], *eq = strchr(text, '=');
+
+		b->env[i] = text;
+		if (!eq || strncmp(eq + 1, word, n) != 0 || eq[1 + n] != '/')
+			continue;
+		b->env[i] = at;
+		at += sprintf(at, "%.*s=%s%s", (int)(eq - text), text, b->dir, eq + 1 + n) + 1;
+	}
+	return true;
+}
+
 int32_t immure_bare_name(struct immure_bare *b, const struct immure_plan *plan,
-			 struct immure_error **err)
+			 struct immure_init *init, struct immure_error **err)
 {
 	const struct immure_op *op = immure_plan_find(plan, IMMURE_OP_SESSION_DIR);
 	const char *slash = op ? strrchr(op->dst, '/') : NULL;
@@ -70,40 +95,37 @@ int32_t immure_bare_name(struct immure_bare *b, const struct immure_plan *plan,
 		return immure_fail(err, IMMURE_ERR_LAUNCH, ENAMETOOLONG, "state", op->dst,
 				   "%s: too long", op->dst);
 	}
+	if (!make_env(b, plan, op->dst))
+		return immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
+	init->session_dir = b->dir;
+	init->env = b->env;
 	return 0;
 }
 
-/* The plan's environment with the directory's true name in it. */
-static bool make_env(struct immure_bare *b, const struct immure_plan *plan, const char *word)
+/* Whether the plan's command gets one of its own by that name. */
+static bool is_named(const struct immure_plan *plan, const char *word, const char *part)
 {
-	size_t n = strlen(word), room = 0, len = strlen(b->dir);
-	char *at;
+	size_t n = strlen(word);
 
-	for (size_t i = 0; i < plan->env.n; i++)
-		room += strlen(plan->env.v[i]) + len + 1;
-	b->env = calloc(plan->env.n + 1, sizeof(*b->env));
-	b->texts = malloc(room + 1);
-	if (!b->env || !b->texts)
-		return false;
-	at = b->texts;
 	for (size_t i = 0; i < plan->env.n; i++) {
-		const char *text = plan->env.v[i], *eq = strchr(text, '=');
+		const char *eq = strchr(plan->env.v[i], '=');
 
-		b->env[i] = text;
-		if (!eq || strncmp(eq + 1, word, n) != 0 || eq[1 + n] != '/')
-			continue;
-		b->env[i] = at;
-		at += sprintf(at, "%.*s=%s%s", (int)(eq - text), text, b->dir, eq + 1 + n) + 1;
+		if (eq && strncmp(eq + 1, word, n) == 0 && strcmp(eq + 1 + n, part) == 0)
+			return true;
 	}
-	return true;
+	return false;
 }
 
-static int make_dirs(const struct immure_bare *b, const struct immure_op *id)
+static int make_dirs(const struct immure_bare *b, const struct immure_plan *plan, const char *word)
 {
 	static const char *const parts[] = { "", "/tmp", "/home" };
+	const struct immure_op *id = immure_plan_find(plan, IMMURE_OP_IDMAP);
 	char path[sizeof(b->dir) + 8];
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		/* One less to make and to remove, which on a disk takes its time. */
+		if (i > 0 && !is_named(plan, word, parts[i]))
+			continue;
 		(void)snprintf(path, sizeof(path), "%s%s", b->dir, parts[i]); /* fits */
 		if (mkdir(path, 0700) < 0)
 			return -errno;
@@ -114,35 +136,37 @@ static int make_dirs(const struct immure_bare *b, const struct immure_op *id)
 	return 0;
 }
 
-int32_t immure_bare_make(struct immure_bare *b, const struct immure_plan *plan,
-			 struct immure_init *init, struct immure_error **err)
+int32_t immure_bare_make(const struct immure_bare *b, const struct immure_plan *plan,
+			 struct immure_error **err)
 {
 	const struct immure_op *op = immure_plan_find(plan, IMMURE_OP_SESSION_DIR);
 	char parent[sizeof(b->dir)];
-	int r;
+	int r = -ENOENT;
 
 	if (!op)
 		return 0;
 	(void)snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(b->dir, '/') - b->dir), b->dir);
 	/* Another session may just be removing the parent, which was empty. */
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < 16 && r == -ENOENT; i++) {
 		r = immure_make_dirs(parent);
 		if (r == 0)
-			r = make_dirs(b, immure_plan_find(plan, IMMURE_OP_IDMAP));
-		if (r != -ENOENT)
-			break;
+			r = make_dirs(b, plan, op->dst);
 	}
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, r, "state", b->dir,
 				   "%s: cannot be made: %s", b->dir, strerror(-r));
-	if (!make_env(b, plan, op->dst))
-		return immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
-	init->session_dir = b->dir;
-	init->env = b->env;
 	return 0;
 }
 
-int32_t immure_bare_adopt(struct immure_bare *b, int spare, struct immure_error **err)
+/* No child at all, but for those that waiting for any does not see. */
+static bool is_childless(void)
+{
+	siginfo_t si;
+
+	return waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
+}
+
+int32_t immure_bare_adopt(struct immure_bare *b, struct immure_error **err)
 {
 	long n;
 
@@ -151,15 +175,19 @@ int32_t immure_bare_adopt(struct immure_bare *b, int spare, struct immure_error 
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "start", "",
 				   "cannot look after orphans: %s", strerror(errno));
-	n = immure_kin_children(b->before, IMMURE_BARE_CHILDREN);
+	n = is_childless() ? 0 : immure_kin_children(b->before, IMMURE_BARE_CHILDREN);
 	if (n < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, (int)-n, "start", "",
 				   "cannot tell the session's processes from others: %s",
 				   strerror((int)-n));
 	b->before_n = (size_t)n;
-	if (spare > 0 && b->before_n < IMMURE_BARE_CHILDREN)
-		b->before[b->before_n++] = spare;
 	return 0;
+}
+
+void immure_bare_spare(struct immure_bare *b, int pid)
+{
+	if (b->wanted)
+		b->before[b->before_n++] = pid; /* there is room for this one */
 }
 
 /* Under a filter and never to gain privileges: what a session's processes are and
@@ -186,6 +214,8 @@ int immure_bare_sweep(const struct immure_bare *b)
 {
 	struct timespec pause = { .tv_nsec = 1000000 };
 
+	if (is_childless())
+		return 0;
 	for (int i = 0; b->wanted && i < SWEEPS; i++) {
 		int list[IMMURE_BARE_CHILDREN];
 		long n = immure_kin_children(list, IMMURE_BARE_CHILDREN);

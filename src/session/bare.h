@@ -15,19 +15,19 @@ struct immure_bare {
 	char dir[4000];       /* "" = not named yet */
 	const char **env;     /* NULL, or with strings of its own from `own` on */
 	char *texts;
-	int before[IMMURE_BARE_CHILDREN]; /* children that are not the session's */
+	int before[IMMURE_BARE_CHILDREN + 1]; /* children that are not the session's */
 	size_t before_n;
 };
 
-/* Settles the directory's name; nothing is made. */
+/* Settles the directory's name, and tells init; nothing is made. */
 int32_t immure_bare_name(struct immure_bare *b, const struct immure_plan *plan,
-			 struct immure_error **err);
-/* Makes it, and tells init. */
-int32_t immure_bare_make(struct immure_bare *b, const struct immure_plan *plan,
 			 struct immure_init *init, struct immure_error **err);
-/* From here on what init leaves behind comes to this process. spare: a child that
- * is none of the session's, 0 = none. */
-int32_t immure_bare_adopt(struct immure_bare *b, int spare, struct immure_error **err);
+int32_t immure_bare_make(const struct immure_bare *b, const struct immure_plan *plan,
+			 struct immure_error **err);
+/* From here on what init leaves behind comes to this process. */
+int32_t immure_bare_adopt(struct immure_bare *b, struct immure_error **err);
+/* A child, made since, that is none of the session's. */
+void immure_bare_spare(struct immure_bare *b, int pid);
 /* Init is gone: ends and reaps what it left. 0, or -EBUSY when some would not end. */
 int immure_bare_sweep(const struct immure_bare *b);
 /* Idempotent. 0, or -errno when something of the directory is left. */

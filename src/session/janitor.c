@@ -75,15 +75,17 @@ int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c, cons
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	j->pid = fork();
+	/* No signal when it ends: asking for any child is asking for the session's. */
+	j->pid = (int)immure_sys_clone(0, NULL);
 	if (j->pid == 0) {
 		close_others(ends);
 		wait_and_remove(ends[0], c, dir, after, ctx);
 	}
 	immure_close(&ends[0]);
 	if (j->pid < 0) {
-		int saved = -errno;
+		int saved = j->pid;
 
+		j->pid = -1;
 		immure_close(&ends[1]);
 		return saved;
 	}
@@ -99,6 +101,6 @@ void immure_janitor_dismiss(struct immure_janitor *j)
 	immure_close(&j->pipe_fd);
 	/* Not waited for: it has nothing left to do, and being scheduled once more costs
 	 * as much as the rest of this. Who comes after us reaps it. */
-	(void)waitpid(j->pid, NULL, WNOHANG);
+	(void)waitpid(j->pid, NULL, WNOHANG | __WCLONE);
 	j->pid = -1;
 }

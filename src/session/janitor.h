@@ -15,7 +15,8 @@ struct immure_janitor {
 
 #define IMMURE_JANITOR_INIT { .pid = -1, .pipe_fd = -1 }
 
-/* dir: a directory to be removed as well with all that is in it, NULL = none.
+/* The child is one that waits for any child do not see (__WCLONE).
+ * dir: a directory to be removed as well with all that is in it, NULL = none.
  * after: called there when the supervisor died and these are removed, so that
  * nothing of the session runs any more; may be NULL. */
 int immure_janitor_start(struct immure_janitor *j, struct immure_cgroup *c, const char *dir,

@@ -164,6 +164,8 @@ static int32_t start_janitor(struct immure_sealed *s, struct immure_error **err)
 	int r = immure_janitor_start(&s->janitor, &s->cgroup, s->bare.wanted ? s->bare.dir : NULL,
 				     s->orphaned, s->orphaned_ctx);
 
+	if (r == 0)
+		immure_bare_spare(&s->bare, s->janitor.pid);
 	return r < 0 ? failed(err, r, "start", "cannot start the process that outlives this one") : 0;
 }
 
@@ -175,7 +177,7 @@ static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err
 	int32_t r = 0;
 
 	if (!leaf)
-		return s->bare.wanted ? start_janitor(s, err) : 0;
+		return 0;
 	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
 	(void)snprintf(name, sizeof(name), "immure-%d-%llx", (int)getpid(),
 		       (unsigned long long)now.tv_sec * 1000000000U + (unsigned long long)now.tv_nsec);
@@ -236,27 +238,6 @@ static int32_t prepare_own_dirs(const struct immure_sealed *s, struct immure_err
 }
 
 
-/* The device and inode tell it from another of that name later on. */
-static int32_t prepare_bare(struct immure_sealed *s, struct immure_error **err)
-{
-	char text[64] = "";
-	struct stat st;
-	int32_t r = 0;
-
-	if (s->journal)
-		r = immure_journal_intent(s->journal, IMMURE_JK_DIR, s->bare.dir, "bare", &s->bare_seq);
-	if (r < 0)
-		return unrecorded(err, r);
-	r = immure_bare_make(&s->bare, s->plan, &s->init, err);
-	if (r < 0 || !s->journal)
-		return r; /* an intent that came to nothing is looked into later */
-	if (lstat(s->bare.dir, &st) == 0)
-		(void)snprintf(text, sizeof(text), "bare dev=%llu ino=%llu", (unsigned long long)st.st_dev,
-			       (unsigned long long)st.st_ino);
-	r = immure_journal_result(s->journal, IMMURE_JK_DIR, s->bare_seq, 0, text[0] ? text : NULL);
-	return r < 0 ? unrecorded(err, r) : 0;
-}
-
 int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err)
 {
 	int32_t r;
@@ -269,15 +250,13 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 	if (r == 0)
 		r = prepare_own_dirs(s, err);
 	if (r == 0)
-		r = immure_bare_name(&s->bare, s->plan, err);
+		r = immure_bare_name(&s->bare, s->plan, &s->init, err);
+	if (r == 0)
+		r = immure_bare_adopt(&s->bare, err);
 	if (r == 0)
 		r = immure_gatekeeper_new(s->plan, s->egress, &s->gate, err);
 	if (r == 0)
 		r = prepare_cgroup(s, err);
-	if (r == 0 && s->bare.wanted)
-		r = prepare_bare(s, err);
-	if (r == 0)
-		r = immure_bare_adopt(&s->bare, s->janitor.pid, err);
 	return r;
 }
 
@@ -421,6 +400,35 @@ static int32_t prepare_other(struct immure_sealed *s, struct immure_error **err)
 	return 0;
 }
 
+/* While init does what needs no place for temporary files, which is told when it is
+ * there. The device and inode tell the directory from another of that name later on. */
+static int32_t make_bare(struct immure_sealed *s, struct immure_error **err)
+{
+	char text[64] = "";
+	struct stat st;
+	int32_t r = s->janitor.pid < 0 ? start_janitor(s, err) : 0;
+
+	if (r < 0)
+		return r;
+	if (s->journal)
+		r = immure_journal_intent(s->journal, IMMURE_JK_DIR, s->bare.dir, "bare", &s->bare_seq);
+	if (r < 0)
+		return unrecorded(err, r);
+	r = immure_bare_make(&s->bare, s->plan, err);
+	if (r < 0)
+		return r; /* an intent that came to nothing is looked into later */
+	if (s->journal && lstat(s->bare.dir, &st) == 0)
+		(void)snprintf(text, sizeof(text), "bare dev=%llu ino=%llu", (unsigned long long)st.st_dev,
+			       (unsigned long long)st.st_ino);
+	if (s->journal)
+		r = immure_journal_result(s->journal, IMMURE_JK_DIR, s->bare_seq, 0,
+					  text[0] ? text : NULL);
+	if (r < 0)
+		return unrecorded(err, r);
+	(void)immure_sealed_send(s, IMMURE_INIT_PLACE, 0, NULL); /* gone: its end is seen */
+	return 0;
+}
+
 int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct immure_error **err)
 {
 	const struct immure_op *memory = immure_plan_find(s->plan, IMMURE_OP_MEMORY_WATCH);
@@ -464,6 +472,8 @@ int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct 
 		if (r == 0) /* gone: its end is seen */
 			(void)immure_sealed_send(s, IMMURE_INIT_MAPPED, 0, NULL);
 	}
+	if (r == 0 && s->bare.wanted)
+		r = make_bare(s, err);
 	return r;
 }
 
@@ -504,8 +514,13 @@ int32_t immure_sealed_receive(struct immure_sealed *s, struct immure_init_msg *r
 			      .msg_control = control.space,
 			      .msg_controllen = sizeof(control.space) };
 	ssize_t n = recvmsg(s->sock_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	struct cmsghdr *c;
 	size_t count = 0;
+
+	/* Init ended with something unread, which is told before its last words are. */
+	if (n < 0 && errno == ECONNRESET)
+		n = recvmsg(s->sock_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
 	for (int i = 0; i < IMMURE_INIT_FDS_MAX; i++)
 		fds[i] = -1;
