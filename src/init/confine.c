@@ -100,11 +100,8 @@ static int open_object(struct nearby *n, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static int add_rule(const struct immure_init *in, int ruleset, const struct immure_op *op,
-		    struct nearby *n)
+static int add_rule(int ruleset, const struct immure_op *op, const char *path, struct nearby *n)
 {
-	char buf[PATH_MAX];
-	const char *path = immure_init_place(in, op->dst, buf, sizeof(buf));
 	IMMURE_CLEANUP_FD int fd = open_object(n, path);
 	uint64_t rights = op->num[0];
 	struct stat st;
@@ -125,16 +122,23 @@ static int add_rule(const struct immure_init *in, int ruleset, const struct immu
 	return rights && !S_ISDIR(st.st_mode) ? immure_landlock_add_path(ruleset, fd, rights) : 0;
 }
 
-static int fill(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset)
+/* The rules below the session's own directory, or all others. */
+static int add_rules(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset,
+		     bool own)
 {
 	const struct immure_plan *p = in->plan;
 	struct nearby near = { .fd = -1 };
+	char buf[PATH_MAX];
 	int r = 0;
 
 	for (size_t i = 0; i < p->ops_n && r == 0; i++) {
 		const struct immure_op *op = &p->ops[i];
+		const char *path;
 
 		if (op->stage != IMMURE_STAGE_LANDLOCK)
+			continue;
+		path = immure_init_place(in, op->dst, buf, sizeof(buf));
+		if ((path != op->dst) != own)
 			continue;
 		step->op = (uint32_t)i;
 		step->subject = op->dst;
@@ -142,11 +146,23 @@ static int fill(const struct immure_init *in, struct immure_init_step *step, int
 			*ret_ruleset = immure_landlock_create(op->num[1], op->num[3], op->num[2]);
 			r = *ret_ruleset < 0 ? *ret_ruleset : 0;
 		} else if (op->kind == IMMURE_OP_LANDLOCK_RULE) {
-			r = *ret_ruleset < 0 ? -EINVAL : add_rule(in, *ret_ruleset, op, &near);
+			r = *ret_ruleset < 0 ? -EINVAL : add_rule(*ret_ruleset, op, path, &near);
 		}
 	}
 	immure_close(&near.fd);
 	return r;
+}
+
+/* The supervisor makes that directory meanwhile. */
+static int fill(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset)
+{
+	int r = add_rules(in, step, ret_ruleset, false);
+
+	if (r < 0 || !in->session_dir)
+		return r;
+	step->subject = "directory for temporary files";
+	r = immure_init_await(in, IMMURE_INIT_PLACE);
+	return r < 0 ? r : add_rules(in, step, ret_ruleset, true);
 }
 
 /* Whether what the plan withholds is. What cannot be opened for another reason, or

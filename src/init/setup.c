@@ -73,7 +73,7 @@ static int stage_cgroup(const struct immure_init *in, struct immure_init_step *s
 	return 0;
 }
 
-static int wait_for(const struct immure_init *in, enum immure_init_msg_type what)
+int immure_init_await(const struct immure_init *in, enum immure_init_msg_type what)
 {
 	struct immure_init_msg m;
 	ssize_t n;
@@ -96,7 +96,7 @@ static int stage_ids(const struct immure_init *in, struct immure_init_step *step
 	if (!op)
 		return -EINVAL; /* never without an identity */
 	if (in->wait_for_maps)
-		r = wait_for(in, IMMURE_INIT_MAPPED);
+		r = immure_init_await(in, IMMURE_INIT_MAPPED);
 	else
 		r = immure_ids_map_self((uint32_t)op->num[0], (uint32_t)op->num[1],
 					(uint32_t)op->num[2], (uint32_t)op->num[3]);
@@ -397,13 +397,8 @@ static int confine_bare(struct immure_serving *s, struct immure_init_step *step)
 {
 	const struct immure_op *op = immure_plan_find(s->in->plan, IMMURE_OP_LANDLOCK);
 	bool could = kill(getppid(), 0) == 0;
-	int r;
+	int r = immure_init_landlock(s->in, step, &s->ruleset_fd);
 
-	step->stage = IMMURE_STAGE_CGROUP;
-	step->subject = "directory for temporary files";
-	r = wait_for(s->in, IMMURE_INIT_PLACE);
-	if (r == 0)
-		r = immure_init_landlock(s->in, step, &s->ruleset_fd);
 	if (r < 0)
 		return r;
 	step->stage = IMMURE_STAGE_CHECK;

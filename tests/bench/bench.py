@@ -12,6 +12,7 @@ workloads   whole programs, sealed in against plain, timed inside
 memory      private memory of everything that is not the command
 teardown    kill -9 of the supervisor until the last process inside is gone
 many        a hundred at once: start and end
+backends    starting, a command in a session and a connection by each backend
 sessions    a command in a living session, by the library and by the command line,
             over plain spawn; making sessions; memory of idle ones; many callers
 network     egress by name: start, connect, bulk and lookups, beside pasta,
@@ -35,6 +36,7 @@ import sys
 import tempfile
 import time
 
+import backends
 import net
 import pool
 import rivals
@@ -43,7 +45,7 @@ import work
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ["launch", "stages", "parent", "operations", "workloads", "memory", "teardown", "many",
-         "sessions", "pool", "network"]
+         "backends", "sessions", "pool", "network"]
 
 
 class Who:
@@ -51,6 +53,7 @@ class Who:
 
     def __init__(self, name, prefix, home):
         self.name, self.prefix = name, prefix
+        self.uid = pwd.getpwnam(name).pw_uid
         self.env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "LANG": "C",
                     "TERM": "dumb", "USER": name, "SHELL": "/bin/sh"}
 
@@ -230,6 +233,12 @@ class Bench:
 
     def many(self):
         work.many(self)
+
+    def backends(self):
+        backends.backends(self)
+
+    def denied(self, who, profile):
+        return denied(self.plan(who, profile))
 
     def sessions(self):
         sessions.sessions(self)

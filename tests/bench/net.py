@@ -283,30 +283,37 @@ def names(place, clients):
     return {name: values for name, values in out.items() if values}
 
 
-def network(bench):
+def in_lab(bench, stack):
+    """The lab with its server; None, and said why, where there cannot be one."""
     sys.path[:0] = [str(HERE.parent / "live"), str(HERE.parent)]
     try:
         import netlab
     except ImportError as why:
-        print("\nnetwork left out: the lab needs it: %s" % why)
-        return
+        print("\nleft out: the lab needs it: %s" % why)
+        return None
     done = subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", bench.ws / "netbench",
                            HERE / "netbench.c"], stderr=subprocess.PIPE, check=False)
     if done.returncode:
         sys.exit("bench: network: needs a C compiler: %s" % done.stderr.decode())
+    lab = stack.enter_context(netlab.Lab(bench.scratch / "lab"))
+    for name in (HOST, "www.example.net"):
+        lab.set_name(name, A=["45.90.1.16"], AAAA=["2a0e:97c0:1::10"])
+    server = lab.popen("world", [bench.ws / "netbench", "serve", str(ECHO), str(BULK)],
+                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    stack.callback(server.communicate)
+    server.stdout.readline()
+    return Place(bench, lab)
+
+
+def network(bench):
     quick = bench.quick
     with contextlib.ExitStack() as stack:
-        lab = stack.enter_context(netlab.Lab(bench.scratch / "lab"))
-        for name in (HOST, "www.example.net"):
-            lab.set_name(name, A=["45.90.1.16"], AAAA=["2a0e:97c0:1::10"])
-        server = lab.popen("world", [bench.ws / "netbench", "serve", str(ECHO), str(BULK)],
-                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        stack.callback(server.communicate)
-        server.stdout.readline()
-        place = Place(bench, lab)
-        print("\nnetwork, as %s" % ("root" if place.uid == 0 else "an ordinary user"))
-        results = bench.results["network"] = {"start": begin(place)}
-        clients = start_all(place, stack)
+        here = in_lab(bench, stack)
+        if not here:
+            return
+        print("\nnetwork, as %s" % ("root" if here.uid == 0 else "an ordinary user"))
+        results = bench.results["network"] = {"start": begin(here)}
+        clients = start_all(here, stack)
         results["connect"] = table(bench, "connect", "us", rounds(
             clients, 3 if quick else 20, "connect 50"))
         results["first"] = table(bench, "connect and a byte there and back", "us", rounds(
@@ -324,7 +331,7 @@ def network(bench):
             results[what] = table(bench, "bulk %s" % what, "GB/s", fast,
                                   lambda us: size / us / 1000)
         results["dns"] = table(bench, "looking up a name", "us", names(
-            place, [c for c in clients if c.name != "sandbox-runtime"]))
+            here, [c for c in clients if c.name != "sandbox-runtime"]))
         bench.judge("connect and a byte, over direct", results["first"]["immure"]["over"], 90,
                     " us")
         for what in ("down", "up"):

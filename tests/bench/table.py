@@ -4,9 +4,12 @@
 its two markers: table.py FIGURES.json docs/PERFORMANCE.md"""
 import json
 import pathlib
+import re
 import sys
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+WORK_LABELS = {"landlock": "Landlock alone", "seccomp": "one-instruction filter alone",
+               "both": "both of these alone"}
 TARGETS = {"true": "`/bin/true` (dynamic, glibc)", "static": "a static program that only exits"}
 
 
@@ -48,11 +51,12 @@ def inside(results):
                       "%+.0f" % (dev - plain), "%+.0f" % (strict - plain))
     if "workloads" in results:
         yield from ["", "### Whole work inside `dev`, ms", ""]
-        yield from head("", "plain", "dev", "ratio of medians", "ratio of least",
-                        "ratio of CPU time")
-        for name, r in results["workloads"].items():
-            yield row(name, "%.1f" % r["plain_ms"], "%.1f" % r["dev_ms"],
-                      *("%.3f" % r[k] for k in ("p50_ratio", "least_ratio", "cpu_ratio")))
+        yield from head("", "median", "least", "of plain: median", "least", "CPU time")
+        for name, rows in results["workloads"].items():
+            for label, r in rows.items():
+                yield row("%s, %s" % (name, WORK_LABELS.get(label, label)),
+                          "%.1f" % r["p50_ms"], "%.1f" % r["least_ms"],
+                          *("%.3f" % r[k] for k in ("p50_ratio", "least_ratio", "cpu_ratio")))
 
 
 def stages(results):
@@ -83,6 +87,27 @@ def rest(results):
                   "%.0f, %.0f ms" % (r["up_ms"], r["down_ms"]))
 
 
+def backends(results):
+    rows = results["backends"]
+    yield from ["", "### Backends: a start, µs", ""]
+    yield from head("", "whole: least", "median", "sealing in: least", "median",
+                    "of native: whole", "sealing in")
+    for name, r in rows["start"].items():
+        yield row(person(name), *("%.0f" % r[p][k] for p in ("whole", "sealing")
+                                  for k in ("least_us", "p50_us")),
+                  *("%.2f" % r["of_native"][k] for k in ("whole", "sealing")))
+    yield from ["", "### Backends: a command in a living session, µs", ""]
+    yield from head("", "least", "median", "plain: median")
+    for name, r in rows["exec"].items():
+        yield row(name, *("%.0f" % r[k] for k in ("least_us", "p50_us", "plain_p50_us")))
+    for part, title in (("connect", "connect, µs"), ("first", "connect, a byte there and back, µs")):
+        if part in rows["connect"]:
+            yield from ["", "### Backends: " + title, ""]
+            yield from head("", "least", "median", "of direct")
+            for name, r in rows["connect"][part].items():
+                yield row(name, "%.1f" % r["min"], "%.1f" % r["p50"], "%.2f" % r["ratio"])
+
+
 def network(results):
     net = results["network"]
     yield from ["", "### Network, as an ordinary user", ""]
@@ -101,13 +126,15 @@ def network(results):
                       "%.2f" % r["ratio"])
 
 
+def person(text):
+    return re.sub("imbench[0-9]+", "an ordinary user", text)
+
+
 def judged(results):
     yield from ["", "### Targets", ""]
     yield from head("", "measured", "target", "")
     for t in results["targets"]:
-        what = " ".join("an ordinary user," if w.startswith("imbench") else w
-                        for w in t["what"].split(" "))
-        yield row(what, "%.3g%s" % (t["value"], t["unit"]), "%g%s" % (t["target"], t["unit"]),
+        yield row(person(t["what"]), "%.3g%s" % (t["value"], t["unit"]), "%g%s" % (t["target"], t["unit"]),
                   "met" if t["pass"] else "missed")
 
 
@@ -124,6 +151,8 @@ def lines(results):
         yield from stages(results)
     yield from inside(results)
     yield from rest(results)
+    if "backends" in results:
+        yield from backends(results)
     if "network" in results:
         yield from network(results)
 
