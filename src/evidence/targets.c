@@ -101,8 +101,8 @@ static void places(const struct immure_plan *plan, struct immure_buf *out)
 					       "/bin", "/mnt" };
 	static const char *const tmp[] = { "/tmp", "/var/tmp", "/dev/shm" };
 
-	line(out, writable(plan, plan->workspace) ? "workspace-rw" : "workspace-ro",
-	     plan->workspace);
+	line(out, writable(plan, immure_plan_inside(plan)) ? "workspace-rw" : "workspace-ro",
+	     immure_plan_inside(plan));
 	line(out, "cwd", plan->cwd);
 	for (size_t i = 0; i < sizeof(tmp) / sizeof(tmp[0]); i++) {
 		const struct immure_op *op = covering(plan, tmp[i]);

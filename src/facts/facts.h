@@ -53,6 +53,7 @@ struct immure_fact_path {
 struct immure_fact_entry {
 	const char *name;
 	char type; /* as above; 0 = not told */
+	const char *link; /* text of a link, NULL when it cannot be read */
 };
 
 struct immure_fact_listing {

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -36,10 +37,18 @@ static char type_of(int dir, const char *name, unsigned char d_type)
 	}
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
-	return S_ISDIR(st.st_mode) ? 'd' : S_ISLNK(st.st_mode) ? 'l' : 'f';
+	return S_ISDIR(st.st_mode) ? 'd' : S_ISLNK(st.st_mode) ? 'l' : S_ISREG(st.st_mode) ? 'f' : 's';
 }
 
-static bool add(struct reader *r, const char *name, char type)
+static const char *text_of(struct immure_arena *a, int dir, const char *name)
+{
+	char text[PATH_MAX];
+	ssize_t n = readlinkat(dir, name, text, sizeof(text));
+
+	return n > 0 && n < (ssize_t)sizeof(text) ? immure_arena_strndup(a, text, (size_t)n) : NULL;
+}
+
+static bool add(struct reader *r, int dir, const char *name, char type)
 {
 	struct immure_fact_listing *l = r->list;
 
@@ -54,7 +63,9 @@ static bool add(struct reader *r, const char *name, char type)
 		l->entries = e;
 		r->cap = cap;
 	}
-	l->entries[l->n] = (struct immure_fact_entry){ immure_arena_strdup(r->a, name), type };
+	l->entries[l->n] = (struct immure_fact_entry){
+		immure_arena_strdup(r->a, name), type, type == 'l' ? text_of(r->a, dir, name) : NULL
+	};
 	return l->entries[l->n++].name;
 }
 
@@ -74,7 +85,7 @@ static bool take(struct reader *r, int fd, const char *buf, long len)
 			r->list->truncated = true;
 			return false;
 		}
-		if (!add(r, name, type_of(fd, name, d_type)))
+		if (!add(r, fd, name, type_of(fd, name, d_type)))
 			return false;
 	}
 	return true;
@@ -127,7 +138,7 @@ static void look_up(struct immure_arena *a, struct immure_fact_listing *l)
 		for (const char *const *name = usual[i].names; *name; name++) {
 			char type = type_of(fd, *name, DT_UNKNOWN);
 
-			if (type && !add(&r, *name, type))
+			if (type && !add(&r, fd, *name, type))
 				return;
 		}
 	}

@@ -6,7 +6,9 @@
  *  - the host has a directory mounted twice (bind mounts, subvolumes): mounts of
  *    one device whose roots contain, or are contained in, what is masked;
  *  - we ourselves bind the target of a link in the link's place: what holds
- *    below the target holds below that place.
+ *    below the target holds below that place;
+ *  - the policy shows something at another path inside (mounts.c): what holds below
+ *    the source holds below that path, down to what is protected or pinned.
  *
  * Hard links cannot be found this way; protect.c refuses files that have them,
  * and the command can make none, because no link(2) crosses a mount.
@@ -112,6 +114,8 @@ static int32_t add_like(struct immure_compile *b, const struct immure_point *lik
 		return -IMMURE_ERR_NOMEM;
 	pt->file = copy.file;
 	pt->optional = copy.optional;
+	pt->mode = copy.mode;
+	pt->ro = copy.ro;
 	return 0;
 }
 
@@ -151,6 +155,70 @@ static int32_t cover(struct immure_compile *b, size_t index, const struct mounts
 	return 0;
 }
 
+/* Of what stands at or below the source of a mount, what must stand below its target. */
+static bool holds_again(const struct immure_point *pt)
+{
+	switch ((enum immure_point_kind)pt->kind) {
+	case IMMURE_POINT_PIN:
+	case IMMURE_POINT_READONLY:
+	case IMMURE_POINT_TMPFS:
+	case IMMURE_POINT_MASK:
+		return true;
+	case IMMURE_POINT_READ:
+	case IMMURE_POINT_WRITE:
+		return pt->rank == IMMURE_RANK_ALLOW;
+	case IMMURE_POINT_DEV: /* the root alone has these */
+	case IMMURE_POINT_PROC:
+	case IMMURE_POINT_SYSFS:
+	case IMMURE_POINT_SYS:
+	case IMMURE_POINT_SYMLINK:
+	case IMMURE_POINT_TEXT:
+		break;
+	}
+	return false;
+}
+
+/* Another target stands between: what lies there is of another source. */
+static bool is_covered(const struct immure_compile *b, const struct immure_point *mount,
+		       const char *at, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct immure_point *pt = &b->points[i];
+
+		if (pt->mount && !pt->again && strcmp(pt->path, mount->path) != 0 &&
+		    immure_path_is_under(pt->path, mount->path) && immure_path_is_under(at, pt->path))
+			return true;
+	}
+	return false;
+}
+
+static int32_t below_target(struct immure_compile *b, const struct immure_point *mount, size_t n)
+{
+	struct immure_point m = *mount; /* adding moves the array */
+
+	for (size_t k = 0; k < n; k++) {
+		struct immure_point pt = b->points[k];
+		const char *at;
+		int32_t r;
+
+		if (pt.src || !holds_again(&pt) || !immure_path_is_under(pt.path, m.src) ||
+		    (pt.rank == IMMURE_RANK_ALLOW && strcmp(pt.path, m.src) == 0))
+			continue;
+		if (m.kind == IMMURE_POINT_READ && pt.kind == IMMURE_POINT_WRITE)
+			pt.kind = IMMURE_POINT_READ;
+		at = moved(b->a, pt.path, m.src, m.path);
+		if (at && is_covered(b, &m, at, n))
+			continue;
+		r = at ? add_like(b, &pt, at) : -IMMURE_ERR_NOMEM;
+		if (r < 0)
+			return r;
+		b->points[b->points_n - 1].mount = b->points[b->points_n - 1].again = true;
+		if (pt.rank == IMMURE_RANK_ALLOW)
+			b->points[b->points_n - 1].src = pt.path;
+	}
+	return 0;
+}
+
 static int32_t own_binds(struct immure_compile *b)
 {
 	size_t n = b->points_n;
@@ -160,6 +228,13 @@ static int32_t own_binds(struct immure_compile *b)
 
 		if (b->points[i].rank != IMMURE_RANK_ALLOW || !src || strcmp(src, dst) == 0)
 			continue;
+		if (b->points[i].mount) {
+			int32_t r = below_target(b, &b->points[i], n);
+
+			if (r < 0)
+				return r;
+			continue;
+		}
 		for (size_t k = 0; k < n; k++) {
 			struct immure_point pt = b->points[k];
 			const char *at;

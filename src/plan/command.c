@@ -83,7 +83,7 @@ static int32_t directory(struct immure_compile *b)
 
 	if (cwd) {
 		const char *path = cwd[0] == '/' ? cwd :
-				   immure_compile_join(b->a, b->workspace, cwd);
+				   immure_compile_join(b->a, b->inside, cwd);
 
 		path = path ? immure_path_normalize(b->a, path) : NULL;
 		if (!path)
@@ -95,8 +95,15 @@ static int32_t directory(struct immure_compile *b)
 		b->plan->cwd = path;
 		return 0;
 	}
-	b->plan->cwd = b->workspace;
-	if (b->f->cwd && strcmp(b->f->cwd, b->workspace) != 0 &&
+	b->plan->cwd = b->inside;
+	if (strcmp(b->inside, b->workspace) != 0 && b->f->cwd && strcmp(b->f->cwd, b->workspace) != 0 &&
+	    immure_path_is_under(b->f->cwd, b->workspace)) {
+		const char *there = immure_compile_join(b->a, b->inside,
+							b->f->cwd + strlen(b->workspace) + 1);
+
+		if (there && immure_compile_visible(b, there))
+			b->plan->cwd = there;
+	} else if (b->p->workspace_mode != IMMURE_WORKSPACE_NONE && b->f->cwd && strcmp(b->f->cwd, b->workspace) != 0 &&
 	    immure_path_is_normal(b->f->cwd) && immure_compile_visible(b, b->f->cwd))
 		b->plan->cwd = immure_arena_strdup(b->a, b->f->cwd);
 	return b->plan->cwd ? 0 : -IMMURE_ERR_NOMEM;

@@ -51,6 +51,9 @@ struct immure_point {
 	bool optional;
 	bool ro;          /* TMPFS */
 	bool cover;       /* TEXT: also where the host has a file of this name */
+	bool mount;       /* READ, WRITE: src at another path, whatever stands there */
+	bool again;       /* with mount: decided of the source, below a target */
+	bool entry;       /* the host's, in a directory of ours that stands for the host's */
 };
 
 /* A directory or file of the host that is writable inside. */
@@ -81,6 +84,8 @@ struct immure_compile {
 	const char *workspace_text, *workspace;
 	const char *home; /* real; NULL = none */
 	bool netns;
+	const char *inside;      /* the workspace's path inside */
+	bool own_root;           /* the root is a directory of ours, although the view is the host's */
 	bool bare;               /* backend landlock: bare.h */
 	const char *session_dir; /* then; stands for the session's own directory */
 	struct immure_rtnl_setup names; /* network.mode limited: where names are */
@@ -155,6 +160,28 @@ bool immure_compile_visible(struct immure_compile *b, const char *path);
 
 /* Sorted by path, parents first, and one point a path. */
 bool immure_compile_sort(struct immure_compile *b);
+
+/* mounts.c: an entry of files.mounts. */
+struct immure_mount_parts {
+	const char *source, *target;
+	bool rw;
+};
+void immure_compile_mount_parts(struct immure_arena *a, const char *text,
+				struct immure_mount_parts *ret);
+const char *immure_compile_outside(struct immure_arena *a, const struct immure_policy *p,
+				   const struct immure_facts *f, const char *path);
+/* Whether something of this type may be mounted there. */
+int32_t immure_compile_target(struct immure_compile *b, const char *target, char type,
+			      const char *key);
+struct immure_point *immure_compile_mount(struct immure_compile *b, bool write, const char *real,
+					  const char *target, const char *key);
+/* Directories whose entries must be known to make targets in them. */
+int32_t immure_compile_mount_dirs(const struct immure_policy *p, const struct immure_facts *f,
+				  struct immure_arena *a, struct immure_strv *ret);
+/* What targets cover, and those that are missing; when all other points are there. */
+int32_t immure_compile_mounted(struct immure_compile *b);
+/* files.c: one of our own directories, or in it. */
+bool immure_compile_is_ours(const struct immure_compile *b, const char *path);
 
 /* One part of the compiler each. */
 int32_t immure_compile_points(struct immure_compile *b);    /* make.c: those that make points */

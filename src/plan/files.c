@@ -7,9 +7,10 @@
 #include "plan/compile.h"
 
 static const char KEY_WORKSPACE[] = "workspace.path";
+static const char KEY_MOUNTS[] = "files.mounts";
 
 /* Directories of our own state; the policy can neither show nor write them. */
-static bool is_ours(const struct immure_compile *b, const char *path)
+bool immure_compile_is_ours(const struct immure_compile *b, const char *path)
 {
 	const char *const dirs[] = { b->f->runtime_dir, b->f->state_dir, b->f->config_dir };
 
@@ -46,6 +47,37 @@ static void add_root(struct immure_compile *b, const char *text, const char *rea
 	b->roots[b->roots_n++] = (struct immure_root){ text, real, key, file };
 }
 
+/* cow is a gap here; what is planned in its stead may not write. */
+static int32_t workspace_point(struct immure_compile *b, const char *text, const char *real)
+{
+	bool write = b->p->workspace_mode == IMMURE_WORKSPACE_RW;
+	struct immure_point *pt;
+
+	if (strcmp(b->inside, real) != 0) {
+		int32_t r = immure_compile_target(b, b->inside, 'd', "workspace.target");
+
+		if (r < 0)
+			return r;
+	}
+	if (b->p->workspace_mode == IMMURE_WORKSPACE_SCRATCH) {
+		pt = immure_compile_point(b, IMMURE_POINT_TMPFS, IMMURE_RANK_ALLOW, b->inside,
+					  "workspace.mode");
+		if (pt)
+			pt->mode = 0700;
+		return pt ? 0 : -IMMURE_ERR_NOMEM;
+	}
+	if (strcmp(b->inside, real) != 0)
+		pt = immure_compile_mount(b, write, real, b->inside, "workspace.target");
+	else
+		pt = immure_compile_point(b, write ? IMMURE_POINT_WRITE : IMMURE_POINT_READ,
+					  IMMURE_RANK_ALLOW, real, "workspace.mode");
+	if (!pt)
+		return -IMMURE_ERR_NOMEM;
+	if (write)
+		add_root(b, text, real, "workspace.mode", false);
+	return 0;
+}
+
 static int32_t workspace(struct immure_compile *b)
 {
 	const char *text = immure_compile_workspace(b->a, b->p, b->f);
@@ -55,7 +87,11 @@ static int32_t workspace(struct immure_compile *b)
 	if (!text && !b->f->cwd && (!b->p->workspace || strcmp(b->p->workspace, ".") == 0)) {
 		/* Started in a directory that was deleted: there is nothing to write
 		 * in, and the command still has something to start in. */
-		b->workspace_text = b->workspace = "/";
+		b->workspace_text = b->workspace = b->inside = "/";
+		return 0;
+	}
+	if (mode == IMMURE_WORKSPACE_NONE) {
+		b->workspace_text = b->workspace = b->inside = "/";
 		return 0;
 	}
 	if (!text) {
@@ -70,9 +106,10 @@ static int32_t workspace(struct immure_compile *b)
 					   s && s->real ? "not a directory" : "does not exist");
 	b->workspace_text = text;
 	b->workspace = s->real;
+	b->inside = b->p->workspace_target ? b->p->workspace_target : s->real;
 	if (is_kernel_place(s->real) || immure_compile_kernels(b, s->real))
 		return immure_compile_refuse(b, KEY_WORKSPACE, "%s is the kernel's", s->real);
-	if (is_ours(b, s->real))
+	if (immure_compile_is_ours(b, s->real))
 		return immure_compile_refuse(b, KEY_WORKSPACE, "%s holds this program's own state",
 					   s->real);
 	if (strcmp(s->real, "/") == 0) {
@@ -82,13 +119,7 @@ static int32_t workspace(struct immure_compile *b)
 		immure_compile_hint(b, "start in a project's directory, or name one: --workspace DIR");
 		return -IMMURE_ERR_POLICY;
 	}
-	/* cow is a gap here; what is planned in its stead may not write. */
-	if (!immure_compile_point(b, mode == IMMURE_WORKSPACE_RW ? IMMURE_POINT_WRITE :
-				IMMURE_POINT_READ, IMMURE_RANK_ALLOW, s->real, "workspace.mode"))
-		return -IMMURE_ERR_NOMEM;
-	if (mode == IMMURE_WORKSPACE_RW)
-		add_root(b, text, s->real, "workspace.mode", false);
-	return 0;
+	return workspace_point(b, text, s->real);
 }
 
 /* A link, or a path through one, must lead somewhere inside too: where the
@@ -136,7 +167,7 @@ static int32_t make_missing(struct immure_compile *b, const char *path, const ch
 	if (!d || !d->real || d->type != 'd' || (s && s->link))
 		return 0;
 	real = immure_compile_join(b->a, d->real, slash + 1);
-	if (!real || is_ours(b, real))
+	if (!real || immure_compile_is_ours(b, real))
 		return real ? 0 : -IMMURE_ERR_NOMEM;
 	if (!immure_compile_op(b, IMMURE_OP_OWN_DIR, NULL, real, key))
 		return -IMMURE_ERR_NOMEM;
@@ -145,6 +176,22 @@ static int32_t make_missing(struct immure_compile *b, const char *path, const ch
 		return -IMMURE_ERR_NOMEM;
 	add_root(b, path, real, key, false);
 	return 0;
+}
+
+/* files.links: what a link leads to lies in the directory in which it was named. */
+static int32_t no_escape(struct immure_compile *b, const struct immure_fact_path *s, const char *key)
+{
+	const char *slash = strrchr(s->path, '/');
+	const char *dir = slash == s->path ? "/" :
+			  immure_arena_strndup(b->a, s->path, (size_t)(slash - s->path));
+
+	if (b->p->links == IMMURE_LINKS_FOLLOW || strcmp(s->path, s->real) == 0)
+		return 0;
+	if (dir && immure_path_is_under(s->real, dir))
+		return 0;
+	(void)immure_compile_refuse(b, key, "%s leads out to %s", s->path, s->real);
+	immure_compile_hint(b, "name what it leads to, or files.links: follow");
+	return -IMMURE_ERR_POLICY;
 }
 
 static int32_t allow(struct immure_compile *b, const char *text, bool write)
@@ -186,8 +233,10 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write)
 				  "files.view: \"host\" shows it");
 		return -IMMURE_ERR_POLICY;
 	}
-	if (is_ours(b, s->real))
+	if (immure_compile_is_ours(b, s->real))
 		return immure_compile_refuse(b, key, "%s holds this program's own state", s->real);
+	if (no_escape(b, s, key) < 0)
+		return -IMMURE_ERR_POLICY;
 	pt = immure_compile_point(b, write ? IMMURE_POINT_WRITE : IMMURE_POINT_READ,
 				IMMURE_RANK_ALLOW, s->real, key);
 	if (!pt)
@@ -201,12 +250,58 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write)
 	return 0;
 }
 
+/* What is true of any source, whatever may be done with it. */
+static int32_t source(struct immure_compile *b, const char *text, const char *key,
+		      const struct immure_fact_path **ret)
+{
+	const char *path = immure_compile_path(b->a, b->p, b->f, text);
+	const struct immure_fact_path *s = path ? immure_facts_path(b->f, path) : NULL;
+
+	if (!path || !s || s->errnum || !s->real)
+		return immure_compile_refuse(b, key, "%s: %s", path ? path : text,
+					     !path ? "cannot be made absolute" :
+					     !s	   ? "was not examined" :
+					     s->errnum ? "cannot be examined" : "does not exist");
+	if (is_kernel_place(s->real) || is_device_place(s->real) || immure_compile_kernels(b, s->real))
+		return immure_compile_refuse(b, key, "%s is the kernel's", s->real);
+	if (strcmp(s->real, "/") == 0)
+		return immure_compile_refuse(b, key, "the whole file system cannot be named");
+	if (immure_compile_is_ours(b, s->real))
+		return immure_compile_refuse(b, key, "%s holds this program's own state", s->real);
+	*ret = s;
+	return no_escape(b, s, key);
+}
+
+static int32_t mount(struct immure_compile *b, const char *text)
+{
+	const struct immure_fact_path *s;
+	struct immure_mount_parts m;
+	struct immure_point *pt;
+	int32_t r;
+
+	immure_compile_mount_parts(b->a, text, &m);
+	if (!m.source || !m.target)
+		return -IMMURE_ERR_NOMEM;
+	r = source(b, m.source, KEY_MOUNTS, &s);
+	if (r == 0)
+		r = immure_compile_target(b, m.target, s->type, KEY_MOUNTS);
+	if (r < 0)
+		return r;
+	pt = immure_compile_mount(b, m.rw, s->real, m.target, KEY_MOUNTS);
+	if (!pt)
+		return -IMMURE_ERR_NOMEM;
+	pt->file = s->type != 'd';
+	if (m.rw)
+		add_root(b, s->path, s->real, KEY_MOUNTS, s->type != 'd');
+	return 0;
+}
+
 int32_t immure_compile_files(struct immure_compile *b)
 {
 	const struct immure_policy *p = b->p;
 	int32_t r;
 
-	b->roots = immure_arena_alloc(b->a, (p->write.n + 1) * sizeof(*b->roots));
+	b->roots = immure_arena_alloc(b->a, (p->write.n + p->mounts.n + 1) * sizeof(*b->roots));
 	if (!b->roots)
 		return -IMMURE_ERR_NOMEM;
 	r = workspace(b);
@@ -214,5 +309,7 @@ int32_t immure_compile_files(struct immure_compile *b)
 		r = allow(b, p->read.v[i], false);
 	for (size_t i = 0; r == 0 && i < p->write.n; i++)
 		r = allow(b, p->write.v[i], true);
+	for (size_t i = 0; r == 0 && i < p->mounts.n; i++)
+		r = mount(b, p->mounts.v[i]);
 	return r;
 }

@@ -42,6 +42,13 @@ static void gap_files(struct immure_compile *b)
 		immure_compile_gap(b, false, "workspace.mode", "writable_layer",
 				 "no backend here gives a copy-on-write workspace",
 				 "workspace.mode: rw or ro");
+	if ((p->mounts.n || p->workspace_target || p->workspace_mode == IMMURE_WORKSPACE_SCRATCH) &&
+	    strcmp(b->report->backend, "native") != 0 && strcmp(b->report->backend, "bwrap") != 0 &&
+	    strcmp(b->report->backend, "wsl2") != 0 && strcmp(b->report->backend, "remote") != 0)
+		immure_compile_gap(b, true, p->mounts.n ? "files.mounts" :
+				   p->workspace_target ? "workspace.target" : "workspace.mode", "file_write",
+				   "nothing can be mounted at another path without a mount namespace",
+				   "take it out of the policy, or backend native or bwrap");
 	if (p->view == IMMURE_VIEW_IMAGE)
 		immure_compile_gap(b, true, "files.view", "file_read",
 				 "no backend here takes its root from an image",

@@ -93,6 +93,16 @@ static void add_named(struct ask *q, const char *workspace, const char *path)
 		add(q, path);
 }
 
+/* The same, with all that lies above it: it may be in any writable place. */
+static void add_protected_path(struct ask *q, const char *workspace, const char *path)
+{
+	if (path && immure_path_is_normal(path) && strcmp(path, "/") != 0 &&
+	    !(workspace && immure_path_is_under(path, workspace)))
+		add_below(q, "/", path + 1);
+	else
+		add_named(q, workspace, path);
+}
+
 /* The policy's allowed paths, made absolute once. */
 static void add_allowed(struct ask *q, struct immure_strv *to, const struct immure_strv *l)
 {
@@ -126,6 +136,13 @@ static void add_sensitive(struct ask *q, const char *workspace)
 			(void)immure_strv_add(q->a, &shown, workspace);
 		add_allowed(q, &shown, &p->read);
 		add_allowed(q, &shown, &p->write);
+		for (size_t i = 0; i < p->mounts.n; i++) {
+			struct immure_mount_parts m;
+
+			immure_compile_mount_parts(q->a, p->mounts.v[i], &m);
+			if (m.source)
+				add_allowed(q, &shown, &(struct immure_strv){ .v = &m.source, .n = 1 });
+		}
 	}
 	for (size_t i = 0; i < immure_sensitive_paths_n; i++) {
 		const char *path = immure_sensitive_paths[i].path;
@@ -149,6 +166,42 @@ static void add_sockets(struct ask *q)
 		    !immure_compile_vanishes(q->p, path))
 			add(q, path);
 	}
+}
+
+static void add_mounts(struct ask *q)
+{
+	for (size_t i = 0; i < q->p->mounts.n; i++) {
+		struct immure_mount_parts m;
+
+		immure_compile_mount_parts(q->a, q->p->mounts.v[i], &m);
+		if (!m.source || !m.target)
+			return;
+		add_list(q, &(struct immure_strv){ .v = &m.source, .n = 1 }, true);
+		add_below(q, "/", m.target + 1);
+		if (m.rw)
+			add_protected(q, immure_compile_path(q->a, q->p, q->f, m.source));
+	}
+	if (q->p->workspace_target)
+		add_below(q, "/", q->p->workspace_target + 1);
+	if (q->p->workspace_target || q->p->mounts.n)
+		add(q, "/");
+}
+
+/* A denial of a path inside is one of the host's path that stands there. */
+static void add_outside(struct ask *q, const char *workspace)
+{
+	const struct immure_strv *lists[] = { &q->p->deny, &q->p->protect };
+
+	for (size_t l = 0; l < 2; l++)
+		for (size_t i = 0; i < lists[l]->n; i++) {
+			const char *path = immure_compile_path(q->a, q->p, q->f, lists[l]->v[i]);
+
+			path = path ? immure_compile_outside(q->a, q->p, q->f, path) : NULL;
+			if (path && l == 0)
+				add(q, path);
+			else if (path)
+				add_protected_path(q, workspace, path);
+		}
 }
 
 int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_facts *f,
@@ -187,7 +240,7 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 	if (p->sensitive)
 		add_sensitive(&q, workspace);
 	for (size_t i = 0; i < p->protect.n; i++)
-		add_named(&q, workspace, immure_compile_path(a, p, f, p->protect.v[i]));
+		add_protected_path(&q, workspace, immure_compile_path(a, p, f, p->protect.v[i]));
 	for (size_t i = 0; i < p->files.n; i++)
 		add_named(&q, workspace, p->files.v[i]);
 	if (workspace && p->workspace_mode == IMMURE_WORKSPACE_RW)
@@ -198,6 +251,8 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 		if (path)
 			add_protected(&q, path);
 	}
+	add_mounts(&q);
+	add_outside(&q, workspace);
 	add_sockets(&q);
 	if (p->syscalls && p->syscalls[0] == '/')
 		add(&q, p->syscalls);

@@ -215,8 +215,9 @@ int32_t immure_plan_listings(const struct immure_policy *p, const struct immure_
 	int32_t r;
 
 	*ret = (struct immure_strv){ 0 };
-	if (!immure_plan_wants_listings(p, f))
-		return 0;
+	r = immure_compile_mount_dirs(p, f, a, ret);
+	if (r < 0 || !immure_plan_wants_listings(p, f))
+		return r;
 	r = immure_compile_points(&b);
 	if (r == 0)
 		r = immure_compile_sort(&b) ? immure_bare_dirs(&b, ret) : -IMMURE_ERR_NOMEM;

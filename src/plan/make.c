@@ -34,6 +34,8 @@ int32_t immure_compile_points(struct immure_compile *b)
 		r = immure_compile_masks(b);
 	if (r == 0)
 		r = immure_compile_protect(b);
+	if (r == 0)
+		r = immure_compile_mounted(b);
 	return r < 0 ? r : immure_compile_aliases(b);
 }
 
@@ -168,6 +170,15 @@ bool immure_plan_is_bare(const struct immure_plan *p)
 		if (p->ops[i].kind == IMMURE_OP_NAMESPACES)
 			return false;
 	return true;
+}
+
+const char *immure_plan_inside(const struct immure_plan *p)
+{
+	for (size_t i = 0; i < p->ops_n; i++)
+		if (p->ops[i].kind == IMMURE_OP_BIND && strcmp(p->ops[i].key, "workspace.target") == 0 &&
+		    strcmp(p->ops[i].src, p->workspace) == 0)
+			return p->ops[i].dst;
+	return p->workspace;
 }
 
 const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind)

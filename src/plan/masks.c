@@ -85,7 +85,8 @@ static bool may_be_shown(const struct immure_compile *b, const char *path)
 		const struct immure_point *pt = &b->points[i];
 
 		if ((pt->kind == IMMURE_POINT_READ || pt->kind == IMMURE_POINT_WRITE) &&
-		    immure_path_is_under(path, pt->path))
+		    (immure_path_is_under(path, pt->path) ||
+		     (pt->src && immure_path_is_under(path, pt->src))))
 			return true;
 	}
 	return false;
@@ -149,6 +150,7 @@ static int32_t denied(struct immure_compile *b)
 {
 	for (size_t i = 0; i < b->p->deny.n; i++) {
 		const char *path = immure_compile_path(b->a, b->p, b->f, b->p->deny.v[i]);
+		const char *outside;
 		int32_t r;
 
 		if (!path)
@@ -156,7 +158,11 @@ static int32_t denied(struct immure_compile *b)
 						   b->p->deny.v[i]);
 		if (strcmp(path, "/") == 0)
 			return immure_compile_refuse(b, "files.deny", "the whole file system cannot be denied");
-		r = deny(b, IMMURE_RANK_DENY, path, "files.deny");
+		/* A path inside that is another on the host: that one is meant as well. */
+		outside = immure_compile_outside(b->a, b->p, b->f, path);
+		r = outside ? deny(b, IMMURE_RANK_DENY, outside, "files.deny") : 0;
+		if (r == 0)
+			r = deny(b, IMMURE_RANK_DENY, path, "files.deny");
 		if (r < 0)
 			return r;
 		/* The workspace itself denied leaves nothing to run in. */

@@ -210,6 +210,8 @@ const char *immure_plan_hash_of(const struct immure_plan *p);
 int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error **err);
 /* No namespaces are made: what is sealed in lives in the host's. */
 bool immure_plan_is_bare(const struct immure_plan *p);
+/* The workspace's path inside. */
+const char *immure_plan_inside(const struct immure_plan *p);
 const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind);
 
 /* Caller frees; NULL when out of memory. */

@@ -433,6 +433,10 @@ static void put_head(struct immure_buf *o, const struct immure_plan *p)
 	put(o, p->backend_why);
 	immure_buf_puts(o, "\nworkspace  ");
 	put(o, p->workspace);
+	if (strcmp(immure_plan_inside(p), p->workspace) != 0) {
+		immure_buf_puts(o, ", inside ");
+		put(o, immure_plan_inside(p));
+	}
 	if (strcmp(p->workspace, "/") == 0) /* never a writable one */
 		immure_buf_puts(o, " (read-only)");
 	immure_buf_puts(o, "\ndirectory  ");

@@ -287,8 +287,14 @@ int32_t immure_compile_protect(struct immure_compile *b)
 		if (r == 0 && b->p->protected_table)
 			r = table(b, &b->roots[i]);
 	}
-	for (size_t i = 0; r == 0 && i < b->p->protect.n; i++)
+	for (size_t i = 0; r == 0 && i < b->p->protect.n; i++) {
+		const char *path = immure_compile_path(b->a, b->p, b->f, b->p->protect.v[i]);
+		const char *outside = path ? immure_compile_outside(b->a, b->p, b->f, path) : NULL;
+
 		r = named(b, b->p->protect.v[i], "files.protect");
+		if (r == 0 && outside)
+			r = named(b, outside, "files.protect");
+	}
 	/* The policy may have been read from anywhere. */
 	for (size_t i = 0; r == 0 && i < b->p->files.n; i++)
 		r = named(b, b->p->files.v[i], "(always)");

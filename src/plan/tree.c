@@ -165,6 +165,7 @@ static void merge(struct immure_compile *b)
 			b->points[out++] = *pt;
 			continue;
 		}
+		win->entry |= pt->entry;
 		if (win->rank != IMMURE_RANK_ALLOW)
 			continue;
 		if (pt->kind == IMMURE_POINT_READONLY) {
@@ -239,7 +240,8 @@ static void note_writable(struct walk *w, const struct immure_point *pt)
 static int32_t put_bind(struct walk *w, struct place *in, const struct immure_point *pt, bool ro)
 {
 	const char *src = pt->src ? pt->src : pt->path;
-	bool same = src == pt->path || strcmp(src, pt->path) == 0;
+	bool same = src == pt->path || strcmp(src, pt->path) == 0 || pt->again;
+	bool target = pt->mount && !pt->again;
 	struct immure_op *op;
 
 	if (same && ro && in->state == SHOWN)
@@ -250,7 +252,7 @@ static int32_t put_bind(struct walk *w, struct place *in, const struct immure_po
 		op = show(w, in, IMMURE_OP_PIN, NULL, pt);
 		return op ? push(w, pt->path, WRITABLE, w->b->plan->ops_n) : -IMMURE_ERR_NOMEM;
 	}
-	if (!same && (in->state == SHOWN || in->state == WRITABLE))
+	if (!same && !target && (in->state == SHOWN || in->state == WRITABLE))
 		return 0; /* the host's own entry, a link to src, is there */
 	if (same && ro && in->state == WRITABLE) {
 		op = show(w, in, IMMURE_OP_READONLY, NULL, pt);
@@ -286,8 +288,14 @@ static int32_t put_mask(struct walk *w, struct place *in, const struct immure_po
 {
 	struct immure_op *op;
 
-	if (in->state == EMPTY || in->state == MASKED)
+	if (in->state == EMPTY && pt->entry) { /* denied is not absent */
+		op = show(w, in, IMMURE_OP_BIND, pt->path, pt);
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->flags = IMMURE_OPF_RO | IMMURE_OPF_OPTIONAL | (pt->file ? IMMURE_OPF_FILE : 0u);
+	} else if (in->state == EMPTY || in->state == MASKED) {
 		return 0; /* not there to be seen */
+	}
 	op = immure_compile_op(w->b, IMMURE_OP_MASK, NULL, pt->path, pt->key);
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
@@ -423,7 +431,7 @@ static int32_t put(struct walk *w, const struct immure_point *pt)
 int32_t immure_compile_tree(struct immure_compile *b)
 {
 	struct walk w = { .b = b, .n = 1 };
-	bool host = b->p->view == IMMURE_VIEW_HOST;
+	bool host = b->p->view == IMMURE_VIEW_HOST && !b->own_root;
 	size_t areas = 1; /* /dev/shm */
 	struct immure_op *dev;
 

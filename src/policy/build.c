@@ -602,6 +602,32 @@ static int32_t check_publish(const struct immure_policy *p, struct immure_error 
 	return 0;
 }
 
+static int32_t say_twice(const char *target, struct immure_error **err)
+{
+	return immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", "files.mounts",
+			   "files.mounts: %s is the target of two", target);
+}
+
+/* One thing stands at one path. */
+static int32_t check_mounts(const struct immure_policy *p, struct immure_error **err)
+{
+	for (size_t i = 0; i < p->mounts.n; i++) {
+		const char *x = strchr(p->mounts.v[i], ':') + 1;
+		size_t n = (size_t)(strchr(x, ':') - x);
+
+		if (p->workspace_target && strlen(p->workspace_target) == n &&
+		    strncmp(p->workspace_target, x, n) == 0)
+			return say_twice(p->workspace_target, err);
+		for (size_t j = 0; j < i; j++) {
+			const char *y = strchr(p->mounts.v[j], ':') + 1;
+
+			if (strncmp(x, y, n + 1) == 0)
+				return say_twice(p->mounts.v[i], err);
+		}
+	}
+	return 0;
+}
+
 static int32_t check_whole(struct immure_policy_build *b, struct immure_error **err)
 {
 	struct immure_policy *p = b->p;
@@ -609,6 +635,8 @@ static int32_t check_whole(struct immure_policy_build *b, struct immure_error **
 
 	if (r == 0)
 		r = check_publish(p, err);
+	if (r == 0)
+		r = check_mounts(p, err);
 	if (r < 0)
 		return r;
 	if (p->image && p->view != IMMURE_VIEW_IMAGE) {

@@ -97,6 +97,52 @@ int immure_check_write(struct immure_arena *a, const char *value, const char **r
 	return *ret ? 0 : -ENOMEM;
 }
 
+/* The kernel's places are ours to make, and the root is not one mount among others. */
+int immure_check_target(struct immure_arena *a, const char *value, const char **ret,
+			struct immure_complaint *c)
+{
+	static const char *const ours[] = { "/proc", "/sys", "/dev", NULL };
+	int r = immure_check_path(a, value, ret, c);
+
+	if (r < 0)
+		return r;
+	if ((*ret)[0] != '/')
+		return immure_complain(c, "\"%.100s\": a path inside is absolute", value);
+	if (strcmp(*ret, "/") == 0 || strcmp(*ret, "/etc") == 0)
+		return immure_complain(c, "\"%.100s\" cannot be covered", value);
+	for (size_t i = 0; ours[i]; i++)
+		if (immure_path_is_under(*ret, ours[i]))
+			return immure_complain(c, "\"%.100s\": %s is the kernel's", value, ours[i]);
+	if (strchr(*ret, ':'))
+		return immure_complain(c, "\"%.100s\" has a colon", value);
+	return 0;
+}
+
+int immure_check_mount(struct immure_arena *a, const char *value, const char **ret,
+		       struct immure_complaint *c)
+{
+	const char *target = strchr(value, ':'), *mode = target ? strchr(target + 1, ':') : NULL;
+	const char *source, *inside;
+	int r;
+
+	if (!target)
+		return immure_complain(c, "\"%.100s\": expected SOURCE:TARGET, :ro or :rw after it",
+				       value);
+	if (mode && strcmp(mode, ":ro") != 0 && strcmp(mode, ":rw") != 0)
+		return immure_complain(c, "\"%.100s\": expected ro or rw after the second colon", value);
+	source = immure_arena_strndup(a, value, (size_t)(target - value));
+	inside = mode ? immure_arena_strndup(a, target + 1, (size_t)(mode - target - 1)) : target + 1;
+	if (!source || !inside)
+		return -ENOMEM;
+	r = immure_check_path(a, source, &source, c);
+	if (r == 0)
+		r = immure_check_target(a, inside, &inside, c);
+	if (r < 0)
+		return r;
+	*ret = immure_arena_printf(a, "%s:%s:%s", source, inside, mode ? mode + 1 : "ro");
+	return *ret ? 0 : -ENOMEM;
+}
+
 int immure_check_created(struct immure_arena *a, const char *value, const char **ret,
 			 struct immure_complaint *c)
 {

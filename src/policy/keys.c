@@ -31,17 +31,29 @@ const struct immure_key immure_keys[] = {
 	},
 	{
 		KEY("workspace.mode"), .type = IMMURE_KEY_ENUM, .offset = AT(workspace_mode),
-		.names = NAMES("rw", "ro", "cow"),
-		.choices = "rw|ro|cow",
-		.rank = RANK(0, 2, 1), .fallback = "rw",
+		.names = NAMES("rw", "ro", "cow", "none", "scratch"),
+		.choices = "rw|ro|cow|none|scratch",
+		.rank = RANK(0, 2, 1, 3, 2), .fallback = "rw",
 		.tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "workspace-mode", .argument = "MODE",
 		.help = "whether the workspace can be changed",
 		.doc = "rw: changes reach the host's files, except protected ones. ro: nothing in the "
 		       "workspace can be changed. cow: the command changes a copy-on-write view, to "
 		       "be inspected and applied later; until a backend offers that, it is a gap and "
-		       "the run refuses.",
+		       "the run refuses. none: there is no workspace; the directory is what the view "
+		       "makes of it, and the command starts in /. scratch: an empty private directory "
+		       "in memory stands in its place and vanishes with the command.",
 		.enforced_by = "file_write", .example = "\"rw\"",
+	},
+	{
+		KEY("workspace.target"), .type = IMMURE_KEY_TEXT, .offset = AT(workspace_target),
+		.check = immure_check_target, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "workspace-target", .argument = "PATH",
+		.help = "where the workspace stands inside, when not at its own path",
+		.doc = "The path of the workspace inside, such as \"/workspace\". At its own path the "
+		       "workspace is then what the view makes of it. Rules for TARGET of files.mounts "
+		       "hold. Denials and protected files name the host's paths, or the paths inside.",
+		.enforced_by = "file_write", .example = "\"/workspace\"",
 	},
 	{
 		KEY("files.view"), .type = IMMURE_KEY_ENUM, .offset = AT(view),
@@ -95,6 +107,31 @@ const struct immure_key immure_keys[] = {
 		       "is refused; written ?PATH it is left out instead, and written ?PATH/ it is made "
 		       "as a directory (0700), where the one above it exists.",
 		.enforced_by = "file_write", .example = "[\"~/.cache/build\", \"?~/.cache/tool/\"]",
+	},
+	{
+		KEY("files.mounts"), .type = IMMURE_KEY_STRINGS, .offset = AT(mounts),
+		.check = immure_check_mount, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "bind", .argument = "SOURCE:TARGET[:ro|rw]",
+		.help = "a path of the host at another path inside",
+		.doc = "A file or directory of the host that is shown at another path inside: ro (read "
+		       "only, unless said otherwise) or rw. TARGET is absolute and covers what the host "
+		       "has there; one that is missing is made in the view, never on the host, except "
+		       "in a writable place, where it must exist. Denied, sensitive and protected paths "
+		       "below SOURCE are denied and protected below TARGET as well. Paths with a colon "
+		       "cannot be named. Needs a backend with mounts; elsewhere it is a gap.",
+		.enforced_by = "file_read", .example = "[\"/srv/data:/data\", \"~/out:/mnt/session/outputs:rw\"]",
+	},
+	{
+		KEY("files.links"), .type = IMMURE_KEY_ENUM, .offset = AT(links),
+		.names = NAMES("follow", "deny_escapes"), .choices = "follow|deny_escapes",
+		.rank = RANK(0, 1), .fallback = "follow", .tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "links", .argument = "LINKS",
+		.help = "what a symbolic link in a path of the policy may lead to",
+		.doc = "follow: a path of files.read, files.write or files.mounts that is a link, or goes "
+		       "through one, means what it leads to. deny_escapes: one that leads out of the "
+		       "directory that it is named in is refused. What the command itself finds behind a "
+		       "link is what the view has there, either way.",
+		.enforced_by = "file_read", .example = "\"follow\"",
 	},
 	{
 		KEY("files.deny"), .type = IMMURE_KEY_PATHS, .offset = AT(deny),

@@ -12,7 +12,11 @@
 #include "facts/report.h"
 #include "immure/immure.h"
 
-enum immure_workspace_mode { IMMURE_WORKSPACE_RW, IMMURE_WORKSPACE_RO, IMMURE_WORKSPACE_COW };
+enum immure_workspace_mode {
+	IMMURE_WORKSPACE_RW, IMMURE_WORKSPACE_RO, IMMURE_WORKSPACE_COW,
+	IMMURE_WORKSPACE_NONE, IMMURE_WORKSPACE_SCRATCH,
+};
+enum immure_links { IMMURE_LINKS_FOLLOW, IMMURE_LINKS_DENY_ESCAPES };
 enum immure_view {
 	IMMURE_VIEW_HOST,   /* the whole host tree, read-only, masked */
 	IMMURE_VIEW_SYSTEM, /* system directories only */
@@ -56,11 +60,14 @@ struct immure_policy {
 	const char *profile;   /* name of the profile at the bottom of the layers */
 	const char *workspace; /* as written; "." = the caller's directory */
 	enum immure_workspace_mode workspace_mode;
+	const char *workspace_target; /* its path inside; NULL = its own */
 
 	enum immure_view view;
 	enum immure_home home;
 	/* Paths as written: absolute, "~/..." or relative to the workspace. */
 	struct immure_strv read, write, deny, tmp, protect;
+	struct immure_strv mounts; /* "SOURCE:TARGET:ro", or rw */
+	enum immure_links links;
 	bool sensitive;            /* mask the built-in table of secrets' places */
 	bool protected_table;      /* protect the built-in table of host-executed files */
 	struct immure_strv created; /* protected-table entries that may be created */

@@ -65,7 +65,8 @@ static bool uncovers_variable(const struct immure_policy *before, const struct i
  * entry it could be written as well. */
 static bool uncovers_writable(const struct immure_policy *before, const struct immure_policy *after)
 {
-	return (after->write.n > 0 || after->workspace_mode == IMMURE_WORKSPACE_RW) &&
+	return (after->write.n > 0 || after->mounts.n > 0 ||
+		after->workspace_mode == IMMURE_WORKSPACE_RW) &&
 	       !contains(&after->read, &before->read);
 }
 

@@ -74,6 +74,25 @@ def path_attacks(program):
                 modes=("root", "user") if place.startswith("ws") else None)
 
 
+# The site once more at another path: what is denied of it is denied there.
+AGAIN = ("--bind", "{path}:/again")
+
+
+def alias_attacks(program):
+    for name, tags in listed(program).items():
+        if not name.startswith("path.") or "sock" in tags or "dgram" in tags or "symlink" in name:
+            continue
+        for place, victim in places(tags[0], tags):
+            inside = victim.replace("{ws}", "/again/ws")
+            for word in ("deny", "priv", "out"):
+                inside = inside.replace("{%s}" % word, "/again/" + word)
+            yield Attack(f"{name}-{place}-again", name, (inside, "{ws}/mine", "{ws}/free"),
+                         (*DENY, *AGAIN), "none: the same act has its control at its own path",
+                         threats="40 44 47", errno=("EACCES", "EROFS", "EPERM", "EXDEV", "ENOSYS"),
+                         modes=("user", "bwrap-user") if name in ("path.open", "path.chmod")
+                         else ("user",))
+
+
 SYSTEM_FILES = [
     # path, act, control switches
     ("/proc/sysrq-trigger", "open_write", ()), ("/proc/kcore", "open_read", "none: needs CAP_SYS_RAWIO"),
@@ -419,7 +438,7 @@ def bomb_attacks():
 
 
 def table(program):
-    groups = [path_attacks(program), system_attacks(), mount_attacks(), mask_attacks(),
+    groups = [path_attacks(program), alias_attacks(program), system_attacks(), mount_attacks(), mask_attacks(),
               protect_attacks(), process_attacks(program), net_attacks(), ipc_attacks(),
               kernel_attacks(program), privilege_attacks(), leak_attacks(), bomb_attacks()]
     attacks = [attack for group in groups for attack in group]

@@ -128,7 +128,8 @@ VARIANTS = [("--identity", "root"), ("--identity", "nobody"), ("--profile", "str
             ("--profile", "ci"), ("--profile", "readonly"), ("--net", "host"),
             ("--syscalls", "strict"), ("--home", "empty"), ("--workspace-mode", "ro"),
             ("--id-range", "subid", "--identity", "root"), ("--sensitive", "false"),
-            ("--protected", "false"), ("--output", "1M"), ("--backend", "native")]
+            ("--protected", "false"), ("--output", "1M"), ("--bind", "{ws}:/again:rw"),
+            ("--workspace-target", "/workspace"), ("--backend", "native")]
 SAMPLE = ["path.open-masked", "path.open-wsmasked", "path.open-file", "path.chmod-readonly",
           "path.fd_reopen_write-readonly", "path.rename_exchange-wsmasked", "rename_parent_read",
           "umount_mask", "remount_rw", "mount_tmpfs", "chroot_walk", "mknod_char",
@@ -172,6 +173,8 @@ def in_a_pid_namespace(site):
 
 
 def bare_modes(attack):
+    if "--bind" in attack.flags:
+        return []  # a mount, which that backend has not
     return [m for m in modes_of(attack) if m in ("root", "user")]
 
 
