@@ -176,6 +176,11 @@ static int op_bind(struct render *r, size_t at, const struct immure_op *op)
 		immure_close(&fd);
 		return -EIO;
 	}
+	if ((op->flags & IMMURE_OPF_SOCKET) && (op->flags & IMMURE_OPF_FILE) &&
+	    !S_ISSOCK(st.st_mode)) {
+		immure_close(&fd);
+		return -ENOTSOCK;
+	}
 	if (host_path(r->p, at, op->dst, path)) {
 		target = open_shown(r, at, op->dst, &have);
 		if (target < 0) {

@@ -200,6 +200,13 @@ static void devices(const struct immure_plan *plan, struct immure_buf *out)
 	}
 }
 
+static void lent(const struct immure_plan *plan, struct immure_buf *out)
+{
+	for (size_t i = 0; i < plan->ops_n && !full(out); i++)
+		if (plan->ops[i].flags & IMMURE_OPF_SOCKET)
+			line(out, "lent", plan->ops[i].dst);
+}
+
 static void limits(const struct immure_plan *plan, struct immure_buf *out)
 {
 	uint64_t processes = 0;
@@ -293,6 +300,7 @@ void immure_targets_write(const struct immure_plan *plan, const struct immure_ba
 	immure_targets_network(plan, bait, out);
 	areas(plan, out);
 	devices(plan, out);
+	lent(plan, out);
 	masks(plan, out);
 	protected_files(plan, out);
 	environment(plan, bait, out);

@@ -118,6 +118,7 @@ struct immure_facts {
 	size_t path_slots;
 	struct immure_fact_listing *listings; size_t listings_n;
 	struct immure_strv sockets; /* pathname unix sockets bound on this host now */
+	const char *agent;          /* SSH_AUTH_SOCK; NULL = none */
 };
 
 /* With QUICK: leaves facts.cgroup empty, for a policy that asks nothing of it. */

@@ -164,6 +164,7 @@ static void gather_dirs(struct immure_facts *f, const char *const *env)
 	}
 	dir = absolute(&f->arena, immure_facts_env(env, "TMPDIR"));
 	f->tmp_dir = is_ours(f, dir) ? dir : NULL;
+	f->agent = absolute(&f->arena, immure_facts_env(env, "SSH_AUTH_SOCK"));
 	/* The kernel says "(unreachable)/..." for one outside our root. */
 	cwd = getcwd(buf, sizeof(buf));
 	if (cwd && immure_path_is_normal(cwd))

@@ -90,6 +90,9 @@ static int op_bind(struct immure_build *b, const struct immure_op *op)
 		return src == -ENOENT && (op->flags & IMMURE_OPF_OPTIONAL) ? 0 : src;
 	if (fstat(src, &st) < 0)
 		return -errno;
+	if ((op->flags & IMMURE_OPF_SOCKET) && (op->flags & IMMURE_OPF_FILE) &&
+	    !S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
 	/* A device is what the policy names by itself, never what a tree holds. */
 	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
 		attr |= IMMURE_ATTR_NODEV;

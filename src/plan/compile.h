@@ -49,6 +49,7 @@ struct immure_point {
 	uint8_t kind, rank;
 	bool file;        /* not a directory */
 	bool optional;
+	bool socket;      /* READ: lent, see lend.c */
 	bool ro;          /* TMPFS */
 	bool cover;       /* TEXT: also where the host has a file of this name */
 	bool mount;       /* READ, WRITE: src at another path, whatever stands there */
@@ -95,6 +96,7 @@ struct immure_compile {
 	struct immure_root *roots;
 	size_t roots_n;
 	struct immure_strv ours;  /* our own directories, real paths */
+	struct immure_strv lent;  /* directories whose sockets are lent, real paths */
 	size_t denied_n;          /* the first of later: watches for denied paths */
 	struct immure_later *later; /* for the end of the plan */
 	size_t later_n, later_cap;
@@ -138,6 +140,15 @@ const char *immure_compile_workspace(struct immure_arena *a, const struct immure
 bool immure_compile_vanishes(const struct immure_policy *p, const char *path);
 extern const char *const immure_system_dirs[];
 extern const char *const immure_system_etc[];
+
+/* lend.c */
+/* A path of network.sockets, made absolute; NULL: there is none. */
+const char *immure_compile_socket(struct immure_arena *a, const struct immure_policy *p,
+				  const struct immure_facts *f, const char *text);
+int32_t immure_compile_lend(struct immure_compile *b);
+void immure_compile_lend_gaps(struct immure_compile *b);
+/* Lies below a directory whose sockets are lent. */
+bool immure_compile_lent(const struct immure_compile *b, const char *path);
 
 /* tree.c */
 struct immure_point *immure_compile_point(struct immure_compile *b, enum immure_point_kind kind,
@@ -187,6 +198,9 @@ bool immure_compile_is_ours(const struct immure_compile *b, const char *path);
 int32_t immure_compile_points(struct immure_compile *b);    /* make.c: those that make points */
 int32_t immure_compile_view(struct immure_compile *b);      /* view.c */
 int32_t immure_compile_files(struct immure_compile *b);     /* files.c */
+/* pt shows s->real; makes what s->path says lead there as well. */
+void immure_compile_also_at(struct immure_compile *b, const struct immure_fact_path *s,
+			    const struct immure_point *pt);
 int32_t immure_compile_masks(struct immure_compile *b);     /* masks.c */
 /* The table's entries are paths in a workspace, or in a home that is one. Where
  * root is a place inside the home: the part of the entry that is below root, NULL

@@ -125,8 +125,8 @@ static int32_t workspace(struct immure_compile *b)
 /* A link, or a path through one, must lead somewhere inside too: where the
  * link itself is not shown, its target is bound in its place. tree.c drops
  * what is visible already. */
-static void also_at(struct immure_compile *b, const struct immure_fact_path *s,
-		    const struct immure_point *pt)
+void immure_compile_also_at(struct immure_compile *b, const struct immure_fact_path *s,
+			    const struct immure_point *pt)
 {
 	const char *slash = strrchr(s->path, '/');
 	const char *places[2] = { s->path, NULL };
@@ -149,6 +149,7 @@ static void also_at(struct immure_compile *b, const struct immure_fact_path *s,
 			return;
 		alias->src = s->real;
 		alias->file = s->type != 'd';
+		alias->socket = pt->socket;
 	}
 }
 
@@ -244,7 +245,7 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write)
 	pt->file = s->type != 'd';
 	copy = *pt; /* adding moves the array */
 	if (strcmp(s->path, s->real) != 0)
-		also_at(b, s, &copy);
+		immure_compile_also_at(b, s, &copy);
 	if (write)
 		add_root(b, s->path, s->real, key, s->type != 'd');
 	return 0;

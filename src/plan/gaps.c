@@ -123,6 +123,7 @@ int32_t immure_compile_gaps(struct immure_compile *b)
 	immure_elsewhere_gaps(b);
 	gap_files(b);
 	immure_compile_network_gaps(b);
+	immure_compile_lend_gaps(b);
 	for (size_t i = 0; i < b->p->secrets_n; i++)
 		immure_compile_gap(b, false, "secrets", "secret_isolation",
 				 immure_arena_printf(b->a, "no backend here delivers secret %s",

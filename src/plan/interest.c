@@ -42,6 +42,18 @@ static void add_list(struct ask *q, const struct immure_strv *l, bool parents)
 	}
 }
 
+static void add_lent(struct ask *q)
+{
+	for (size_t i = 0; i < q->p->sockets.n; i++) {
+		const char *path = immure_compile_socket(q->a, q->p, q->f, q->p->sockets.v[i]);
+		const char *s = path ? slash_of(path) : NULL;
+
+		add(q, path);
+		if (s)
+			add(q, immure_arena_strndup(q->a, path, (size_t)(s - path)));
+	}
+}
+
 /* Every ancestor below dir is asked as well: one that is a link or a file
  * decides where the entry really is. */
 static void add_below(struct ask *q, const char *dir, const char *sub)
@@ -143,6 +155,7 @@ static void add_sensitive(struct ask *q, const char *workspace)
 			if (m.source)
 				add_allowed(q, &shown, &(struct immure_strv){ .v = &m.source, .n = 1 });
 		}
+		add_allowed(q, &shown, &p->sockets); /* the agent's is no directory */
 	}
 	for (size_t i = 0; i < immure_sensitive_paths_n; i++) {
 		const char *path = immure_sensitive_paths[i].path;
@@ -221,6 +234,7 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 	add_list(&q, &p->write, true);
 	add_list(&q, &p->deny, false);
 	add_list(&q, &p->tmp, false);
+	add_lent(&q);
 	if (p->view == IMMURE_VIEW_SYSTEM) {
 		for (size_t i = 0; immure_system_dirs[i]; i++)
 			add(&q, immure_system_dirs[i]);

@@ -29,6 +29,8 @@ int32_t immure_compile_points(struct immure_compile *b)
 	if (r == 0)
 		r = immure_compile_files(b);
 	if (r == 0)
+		r = immure_compile_lend(b);
+	if (r == 0)
 		r = immure_compile_view(b);
 	if (r == 0)
 		r = immure_compile_masks(b);

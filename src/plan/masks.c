@@ -200,8 +200,8 @@ static int32_t sensitive(struct immure_compile *b)
 }
 
 /* A read-only mount does not stop connect(2). A socket is left open only to a
- * policy that names exactly its path: then an allow stands at that path, and
- * tree.c lets it win. */
+ * policy that names exactly its path, in network.sockets or in a list of files: then an
+ * allow stands at that path, and tree.c lets it win; or that lends all of its directory. */
 static int32_t sockets(struct immure_compile *b)
 {
 	for (size_t i = 0; i < b->f->sockets.n; i++) {
@@ -218,6 +218,8 @@ static int32_t sockets(struct immure_compile *b)
 		if (immure_path_is_under(path, "/proc"))
 			continue;
 		s = immure_facts_path(b->f, path);
+		if (immure_compile_lent(b, s && s->real ? s->real : path))
+			continue;
 		if (!s)
 			r = mask(b, IMMURE_RANK_TABLE, path, true, true, "ipc (always)");
 		else if (s->real && s->type == 's')

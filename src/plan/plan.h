@@ -69,7 +69,7 @@ enum immure_op_kind {
 	IMMURE_OP_IDMAP_SUBID,     /* as IDMAP, plus the caller's sub-id range from 1 up, by newuidmap */
 	IMMURE_OP_ROOT_HOST,       /* root = recursive private clone of /, read-only nosuid */
 	IMMURE_OP_ROOT_EMPTY,      /* root = tmpfs, made read-only at the end of the mounts */
-	IMMURE_OP_BIND,            /* src -> dst; flags RO, OPTIONAL, NOEXEC, FILE */
+	IMMURE_OP_BIND,            /* src -> dst; flags RO, OPTIONAL, NOEXEC, FILE, SOCKET */
 	IMMURE_OP_TMPFS,           /* dst; num0 bytes (0 = kernel default), num1 mode; flags RO, NOEXEC */
 	IMMURE_OP_DEV,             /* "/dev": null zero full random urandom tty pts shm; num0 shm bytes */
 	IMMURE_OP_PROC,            /* dst "/proc"; RO: by nobody, not even a process's own settings */
@@ -127,6 +127,7 @@ enum {
 	IMMURE_OPF_ANYWHERE = 32,
 	IMMURE_OPF_ALLOWED = 64, /* watched and reported, not quarantined */
 	IMMURE_OPF_COVER = 128,  /* FILE: mounted over what stands there */
+	IMMURE_OPF_SOCKET = 256, /* BIND, PIN: lent; with FILE src must be a socket */
 };
 
 struct immure_op {

@@ -133,6 +133,13 @@ static void put_path(struct immure_buf *o, const char *what, const struct immure
 		immure_buf_puts(o, " (if there)");
 }
 
+static const char *bind_word(uint32_t flags)
+{
+	if (flags & IMMURE_OPF_SOCKET)
+		return flags & IMMURE_OPF_FILE ? "socket " : "sockets below ";
+	return flags & IMMURE_OPF_RO ? "read " : "write ";
+}
+
 static bool describe_mount(struct immure_buf *o, const struct immure_op *op)
 {
 	switch (op->kind) {
@@ -143,7 +150,7 @@ static bool describe_mount(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_puts(o, "root: empty");
 		break;
 	case IMMURE_OP_BIND:
-		put_path(o, op->flags & IMMURE_OPF_RO ? "read " : "write ", op);
+		put_path(o, bind_word(op->flags), op);
 		if (strcmp(op->src, op->dst) != 0) {
 			immure_buf_puts(o, " from ");
 			put(o, op->src);

@@ -15,6 +15,7 @@ static const struct { uint32_t bit; const char *name; } flag_names[] = {
 	{ IMMURE_OPF_ANYWHERE, "anywhere" },
 	{ IMMURE_OPF_ALLOWED, "allowed" },
 	{ IMMURE_OPF_COVER, "cover" },
+	{ IMMURE_OPF_SOCKET, "socket" },
 };
 
 static void put_op(struct immure_jsonw *w, const struct immure_op *op)

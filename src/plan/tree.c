@@ -168,6 +168,9 @@ static void merge(struct immure_compile *b)
 		win->entry |= pt->entry;
 		if (win->rank != IMMURE_RANK_ALLOW)
 			continue;
+		if (pt->rank == IMMURE_RANK_ALLOW)
+			win->socket = pt->file ? win->socket || pt->socket :
+						 win->socket && pt->socket;
 		if (pt->kind == IMMURE_POINT_READONLY) {
 			win->kind = IMMURE_POINT_READ;
 			win->key = pt->key;
@@ -225,7 +228,8 @@ static struct immure_op *show(struct walk *w, struct place *place, enum immure_o
 
 static uint32_t op_flags(const struct immure_point *pt)
 {
-	return (pt->file ? IMMURE_OPF_FILE : 0u) | (pt->optional ? IMMURE_OPF_OPTIONAL : 0u);
+	return (pt->file ? IMMURE_OPF_FILE : 0u) | (pt->optional ? IMMURE_OPF_OPTIONAL : 0u) |
+	       (pt->socket ? IMMURE_OPF_SOCKET : 0u);
 }
 
 static void note_writable(struct walk *w, const struct immure_point *pt)
@@ -244,17 +248,20 @@ static int32_t put_bind(struct walk *w, struct place *in, const struct immure_po
 	bool target = pt->mount && !pt->again;
 	struct immure_op *op;
 
-	if (same && ro && in->state == SHOWN)
+	if (same && ro && in->state == SHOWN && !pt->socket)
 		return 0;
-	if (same && !ro && in->state == WRITABLE) {
+	if (same && in->state == WRITABLE && (!ro || (pt->socket && !pt->file))) {
 		/* A writable place in another: what is protected below it must not
-		 * be moved away with it. */
+		 * be moved away with it. Nor what is lent; a directory is lent for its
+		 * sockets, which takes no writing away. */
 		op = show(w, in, IMMURE_OP_PIN, NULL, pt);
+		if (op)
+			op->flags = pt->socket ? IMMURE_OPF_SOCKET : 0u;
 		return op ? push(w, pt->path, WRITABLE, w->b->plan->ops_n) : -IMMURE_ERR_NOMEM;
 	}
 	if (!same && !target && (in->state == SHOWN || in->state == WRITABLE))
 		return 0; /* the host's own entry, a link to src, is there */
-	if (same && ro && in->state == WRITABLE) {
+	if (same && ro && in->state == WRITABLE && !pt->socket) {
 		op = show(w, in, IMMURE_OP_READONLY, NULL, pt);
 		if (!op)
 			return -IMMURE_ERR_NOMEM;

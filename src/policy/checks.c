@@ -93,7 +93,32 @@ int immure_check_write(struct immure_arena *a, const char *value, const char **r
 	r = immure_check_path(a, value + 1, &plain, c);
 	if (r < 0)
 		return r;
-	*ret = immure_arena_printf(a, "?%s%s", plain, value[len - 1] == '/' && plain[1] ? "/" : "");
+	*ret = immure_arena_printf(a, "?%s%s", plain, value[len - 1] == '/' && strcmp(plain, "/") != 0 ? "/" : "");
+	return *ret ? 0 : -ENOMEM;
+}
+
+int immure_check_socket(struct immure_arena *a, const char *value, const char **ret,
+			struct immure_complaint *c)
+{
+	const char *s = value + (value[0] == '?'), *plain;
+	size_t len = strlen(s);
+	int r;
+
+	if (s[0] == '$') {
+		if (strcmp(s, IMMURE_POLICY_AGENT) != 0) {
+			immure_complain(c, "\"%.100s\": only %s stands for a path", value,
+					IMMURE_POLICY_AGENT);
+			immure_complain_hint(c, "write ./%.100s for a socket of that name", s);
+			return -EINVAL;
+		}
+		*ret = immure_arena_strdup(a, value);
+		return *ret ? 0 : -ENOMEM;
+	}
+	r = immure_check_path(a, s, &plain, c);
+	if (r < 0)
+		return r;
+	*ret = immure_arena_printf(a, "%s%s%s", s == value ? "" : "?", plain,
+				   s[len - 1] == '/' && strcmp(plain, "/") != 0 ? "/" : "");
 	return *ret ? 0 : -ENOMEM;
 }
 

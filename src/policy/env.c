@@ -61,8 +61,22 @@ bool immure_env_is_control(const char *name, size_t len)
 	return false;
 }
 
+static bool is_agents(const struct immure_policy *p, const char *name, size_t len)
+{
+	const char *variable = &IMMURE_POLICY_AGENT[1];
+
+	if (len != strlen(variable) || memcmp(name, variable, len) != 0)
+		return false;
+	for (size_t i = 0; i < p->sockets.n; i++)
+		if (strcmp(p->sockets.v[i] + (p->sockets.v[i][0] == '?'), IMMURE_POLICY_AGENT) == 0)
+			return true;
+	return false;
+}
+
 bool immure_env_passes(const struct immure_policy *p, const char *name, size_t len)
 {
+	if (is_agents(p, name, len))
+		return true;
 	for (size_t i = 0; i < p->env_pass.n; i++) {
 		const char *pattern = p->env_pass.v[i];
 		size_t n = strlen(pattern);

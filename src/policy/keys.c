@@ -288,6 +288,20 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "network_egress", .example = "true",
 	},
 	{
+		KEY("network.sockets"), .type = IMMURE_KEY_PATHS, .offset = AT(sockets),
+		.check = immure_check_socket, .tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "socket", .argument = "PATH",
+		.help = "a unix socket of the host that the command may connect to",
+		.doc = "Unix sockets of the host that the command may connect to, whatever "
+		       "network.mode says; all others answer permission denied. PATH is one socket. "
+		       "PATH/ is all that lie below a directory, now and later, which is then readable "
+		       "too; denied and sensitive paths below it stay denied. $SSH_AUTH_SOCK is the "
+		       "caller's agent, and the variable is passed. What is missing at the start is "
+		       "refused; written with ? in front it is left out instead. Who may connect to a "
+		       "socket may ask of the service behind it whatever it does for the caller.",
+		.enforced_by = "ipc", .example = "[\"$SSH_AUTH_SOCK\", \"/run/app/api.sock\"]",
+	},
+	{
 		KEY("environment.pass"), .type = IMMURE_KEY_STRINGS, .offset = AT(env_pass),
 		.check = immure_check_pass, .tighten = IMMURE_TIGHTEN_FEWER,
 		.flag = "pass", .argument = "NAME",

@@ -54,6 +54,9 @@ struct immure_limits {
 	uint64_t output;      /* bytes, stdout and stderr together */
 };
 
+/* In network.sockets: the path that this variable of the caller's has. */
+#define IMMURE_POLICY_AGENT "$SSH_AUTH_SOCK"
+
 struct immure_policy {
 	struct immure_arena arena;
 
@@ -79,6 +82,7 @@ struct immure_policy {
 	uint64_t net_connections;  /* open at one time, 0 = the gatekeeper's default */
 	uint64_t net_bandwidth;    /* bytes a second, both ways together, 0 = no limit */
 	bool net_proxy;            /* variables that point programs at a proxy of ours */
+	struct immure_strv sockets; /* of the host, lent: paths, with a final '/' all below */
 
 	struct immure_strv env_pass;
 	struct immure_env_set *env_set;

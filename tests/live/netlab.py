@@ -326,13 +326,15 @@ class Lab:
             path.chmod(0o700 if path.is_dir() else 0o600)
             if self.root:
                 os.chown(path, uid, gid)
-        users = [line for line in pathlib.Path("/etc/passwd").read_text().splitlines()
-                 if line.split(":")[2] != str(uid)]
-        users.append(f"lab:x:{uid}:{gid}::{home}:/bin/sh")
-        (self.path / "passwd").write_text("\n".join(users) + "\n")
+        # All of /etc: a mount on one file would be gone when a host's program replaces it.
+        etc = self.path / "etc"
+        etc.mkdir()
+        (etc / "passwd").write_text(f"lab:x:{uid}:{gid}::{home}:/bin/sh\n")
+        (etc / "group").write_text(f"lab:x:{gid}:\n")
+        (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\n")
         self.service("ssh", ["dropbear", "-F", "-E", "-s", "-r", self.path / "hostkey", "-P",
                              self.path / "ssh.pid", "-p", str(zone.SSH)], zone.SSH,
-                     over=[(self.path / "passwd", "/etc/passwd")])
+                     over=[(etc, "/etc")])
         return True
 
     # ---- what the servers serve ----

@@ -9,7 +9,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import time
 
 import pytest
@@ -422,34 +421,6 @@ def test_a_published_port_is_free_afterwards(net, published):
     first.wait(10)
     published("--publish", "8090")
     assert dial(net, "127.0.0.1", 8090).text == "b'hello'\n"
-
-
-# ---- sockets of the host, lent ------------------------------------------------------------
-
-
-def test_a_unix_socket_is_lent_by_its_path(site):
-    """As an ssh agent's is: nothing else of the host's sockets is reached."""
-    path = site.path / "agent.sock"
-    other = site.path / "other.sock"
-    servers = []
-    for one in (path, other):
-        server = socket.socket(socket.AF_UNIX)
-        server.bind(str(one))
-        server.listen()
-        one.chmod(0o777)
-        servers.append(server)
-    script = ("import socket,sys\n"
-              "for p in sys.argv[1:]:\n"
-              "  s=socket.socket(socket.AF_UNIX)\n"
-              "  try: s.connect(p); print('reached')\n"
-              "  except OSError as e: print('denied', e.errno)\n")
-    try:
-        result = site.run("/usr/bin/python3", "-c", script, path, other, flags=["--read", path])
-        assert result.text.splitlines()[0] == "reached", result
-        assert result.text.splitlines()[1].startswith("denied"), result
-    finally:
-        for server in servers:
-            server.close()
 
 
 # ---- numbers of a session --------------------------------------------------------

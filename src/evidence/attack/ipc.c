@@ -12,6 +12,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* The policy lends it. */
+static bool is_lent(const struct attack_ctx *ctx, const char *path)
+{
+	const char *lent;
+	size_t i = 0;
+
+	while ((lent = attack_next(ctx, "lent", &i))) {
+		size_t n = strlen(lent);
+
+		if (strncmp(path, lent, n) == 0 && (path[n] == '\0' || path[n] == '/'))
+			return true;
+	}
+	return false;
+}
+
 static void connect_unix(struct attack_result *r, const char *name, bool abstract)
 {
 	static const int types[] = { SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET };
@@ -84,10 +99,12 @@ static void known_sockets(const struct attack_ctx *ctx, struct attack_result *r)
 	char path[160];
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		connect_unix(r, paths[i], false);
+		if (!is_lent(ctx, paths[i]))
+			connect_unix(r, paths[i], false);
 	for (size_t i = 0; id && i < sizeof(user) / sizeof(user[0]); i++) {
 		(void)snprintf(path, sizeof(path), "/run/user/%.20s/%s", id, user[i]); /* fits */
-		connect_unix(r, path, false);
+		if (!is_lent(ctx, path))
+			connect_unix(r, path, false);
 	}
 }
 

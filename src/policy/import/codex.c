@@ -174,7 +174,7 @@ static void network(struct immure_import *im, const struct immure_tree *t)
 {
 	static const struct immure_import_known known[] = {
 		{ "enabled", 0, NULL }, { "domains", 0, NULL }, { "mode", 0, NULL },
-		{ "unix_sockets", IMMURE_IMPORT_DROPPED, "sockets of the host are not lent by this version" },
+		{ "unix_sockets", IMMURE_IMPORT_DROPPED, "name the sockets in network.sockets" },
 		{ "allow_local_binding", IMMURE_IMPORT_MOOT, "ports are bound in a network of its own" },
 		{ "proxy_url", IMMURE_IMPORT_DROPPED, "names are judged here, no proxy is asked" },
 		{ "socks_url", IMMURE_IMPORT_DROPPED, "names are judged here, no proxy is asked" },

@@ -157,6 +157,18 @@ static void deny_host(struct immure_import *im, const char *host, size_t line, c
 	}
 }
 
+static void lend_socket(struct immure_import *im, const char *path, size_t line, const char *name)
+{
+	if ((path[0] != '/' && path[0] != '~') || strpbrk(path, "*?[{")) {
+		immure_import_note(im, IMMURE_IMPORT_DROPPED, line, name,
+				   "\"%.100s\": a socket is lent by its path, see network.sockets", path);
+		return;
+	}
+	/* There nobody minds when it is missing. */
+	immure_import_put(im, "network.sockets", immure_arena_printf(im->a, "?%s", path), false, line,
+			  name);
+}
+
 void immure_import_network(struct immure_import *im, const struct immure_tree *network,
 			   const char *prefix)
 {
@@ -166,7 +178,7 @@ void immure_import_network(struct immure_import *im, const struct immure_tree *n
 		{ "strictAllowlist", IMMURE_IMPORT_MOOT, "what is not allowed is denied, nobody is asked" },
 		{ "allowManagedDomainsOnly", IMMURE_IMPORT_LOST, "which file allows a host is not looked at" },
 		{ "deniedDomainReasons", IMMURE_IMPORT_DROPPED, "denials have reasons of their own" },
-		{ "allowUnixSockets", IMMURE_IMPORT_DROPPED, "sockets of the host are not lent by this version" },
+		{ "allowUnixSockets", 0, NULL },
 		{ "allowAllUnixSockets", IMMURE_IMPORT_TIGHTENED, "sockets of the host stay hidden" },
 		{ "allowLocalBinding", IMMURE_IMPORT_MOOT, "ports are bound in a network of its own" },
 		{ "allowMachLookup", IMMURE_IMPORT_DROPPED, "macOS only" },
@@ -183,6 +195,8 @@ void immure_import_network(struct immure_import *im, const struct immure_tree *n
 	each_string(im, allowed, NAME("allowedDomains"), false, allow_host);
 	each_string(im, immure_tree_get(network, "deniedDomains"), NAME("deniedDomains"), true,
 		    deny_host);
+	each_string(im, immure_tree_get(network, "allowUnixSockets"), NAME("allowUnixSockets"), false,
+		    lend_socket);
 	immure_import_rest(im, network, prefix, known, IMMURE_IMPORT_LOST,
 			   "a setting that this version does not know");
 }
