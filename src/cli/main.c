@@ -109,6 +109,10 @@ static const struct immure_cli_command commands[] = {
 	{ "serve", FULL_ONLY(immure_cli_serve), IMMURE_CLI_SERVE, "--stdio [OPTION]... [SESSION]",
 	  "Speak the protocol of a session over standard input and output",
 	  "Without SESSION one is made as the options say, and ends with the input.", false },
+	{ "mcp", FULL_ONLY(immure_cli_mcp), IMMURE_CLI_MCP, "[OPTION]...",
+	  "Offer sandboxes as tools of the Model Context Protocol, over standard streams",
+	  "The policy is the one given here; a client cannot widen it. Sandboxes end with the input.\n"
+	  "--config prints what a client's list of servers wants to know.", false },
 	{ "rm", FULL_ONLY(immure_cli_rm), IMMURE_CLI_RM, "[OPTION]... SESSION...",
 	  "Remove what is recorded of sessions that have ended", NULL, false },
 	{ "pool", FULL_ONLY(immure_cli_pool), IMMURE_CLI_POOL, "start|stats|stop|ls [OPTION]... [NAME]",

@@ -57,6 +57,7 @@ enum {
 	OPT_POOL_WAIT,
 	OPT_POOL_SIZE,
 	OPT_POOL_MAX,
+	OPT_CONFIG,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -110,6 +111,8 @@ static const struct {
 	{ IMMURE_CLI_SERVE,
 	  { "stdio", 0, NULL, "speak over standard input and output, one JSON object a line", NULL,
 	    OPT_STDIO } },
+	{ IMMURE_CLI_MCP,
+	  { "config", 0, NULL, "print how a client starts this server, and exit", NULL, OPT_CONFIG } },
 	{ IMMURE_CLI_RUN,
 	  { "pool", 0, "NAME", "run it in a session of this pool; a policy given here must be the pool's",
 	    NULL, OPT_POOL } },
@@ -335,6 +338,7 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_EXEC: return take_exec(f, value);
 	case OPT_RW: s->writable = true; return 0;
 	case OPT_STDIO: s->stdio = true; return 0;
+	case OPT_CONFIG: s->config = true; return 0;
 	case OPT_POOL: s->pool = value; return 0;
 	case OPT_POOL_WAIT: return take_time(f, value, &s->wait_ms);
 	case OPT_POOL_SIZE: return take_count(f, value, &s->pool_size);

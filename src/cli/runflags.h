@@ -17,6 +17,7 @@ struct immure_sessionflags {
 	const char *pool;         /* run --pool */
 	uint64_t wait_ms;         /* --pool-wait */
 	uint32_t pool_size, pool_max;
+	bool config; /* mcp --config */
 	bool idle_stops, remove, tty, detach, all, follow, stdio, writable, has_grace, has_exec;
 };
 
