@@ -191,7 +191,13 @@ struct immure_plan_options {
 	const char *const *env;  /* the caller's environment; the policy filters it */
 	const char *cwd;         /* NULL: the caller's when visible inside, else the workspace */
 	uint32_t facts;          /* IMMURE_FACTS_*: how hard to look at this host */
-	uint32_t reserved;
+	uint32_t flags;          /* IMMURE_PLAN_* */
+};
+enum {
+	/* All but the workspace, and what the policy says of paths below it: what the sessions
+	 * of a pool have that wait for a caller's. To look at: it gives nobody anything to
+	 * work in. */
+	IMMURE_PLAN_NO_WORKSPACE = 1,
 };
 /* Looks at the host as far as the policy needs, then plans. Gaps do not fail
  * this call; see immure_plan_check(). Errors: POLICY, INVALID, NOMEM, IO. */
@@ -605,7 +611,7 @@ IMMURE_API void immure_result_proof_counts(const immure_result *result, uint64_t
 
 /* ---- pools: sessions that are sealed in already and wait ---- */
 
-/* A pool keeps `pool_size` sessions of one plan ready. Its holder is a process of its
+/* A pool keeps `pool_size` sessions of one plan ready, or, when it is open, of one policy. Its holder is a process of its
  * own, registered as a session is. A handle is a connection to it and belongs to one
  * thread at a time; any number of programs of the same user (or root) may have one.
  * Each acquired session is the caller's alone, and is destroyed when it is released:
@@ -625,25 +631,41 @@ struct immure_pool_options {
 	const char *supervisor;    /* as in immure_session_options */
 	const char *runtime_dir;
 	const char *const *env;
+	const immure_policy *policy; /* starts an open pool; with plan NULL. NULL: none */
 };
-/* With a plan: starts a pool and returns when it is filled. Without: connects to the
- * living pool of that name; sizes and times are not looked at. Errors: as
- * immure_session_create(); INVALID for sizes; NO_SESSION. */
+/* With a plan: starts a pool of such sessions, workspace included. With a policy: starts
+ * an open pool, whose sessions get the workspace of whoever acquires one; the policy's
+ * own workspace.path does not count, and paths in it that are relative mean that
+ * workspace. Both return when it is filled. With neither: connects to the living pool of
+ * that name; sizes and times are not looked at. Errors: as immure_plan_create() and
+ * immure_session_create(); INVALID for sizes; NO_SESSION; UNSUPPORTED for an open pool
+ * of a backend other than native, or of a policy with secrets. */
 IMMURE_API int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_options *options,
 				    immure_pool **ret, immure_error **err);
 
 struct immure_acquire_options {
 	uint64_t size;
-	/* The caller's own plan; may be NULL. Its policy version and workspace must be the
-	 * pool's, for a living session cannot be given others: else POLICY, and nothing is
+	/* The caller's own plan; may be NULL. A pool that was started with a plan: its policy
+	 * version and workspace must be the pool's. An open pool: it may differ from the
+	 * pool's in workspace and what lies below, command, environment, and narrower network
+	 * rules; the session becomes exactly what it says. Else POLICY, and nothing is
 	 * acquired. */
 	const immure_plan *plan;
-	const char *workspace;     /* must be the pool's or below it, else POLICY; NULL: any */
+	const char *workspace;     /* plan NULL: an open pool: the caller's directory, NULL: the
+				    * process's own; else it must be the pool's or below it; NULL: any */
 	const char *owner;         /* who it is for, as the pool lists it; may be NULL */
 	uint64_t wait_ms;          /* when all are in use; 0 = refuse at once with STATE */
+	/* For open pools, which plan with them when plan is NULL; POLICY where the result
+	 * gives more than the pool's policy, whose environment.* alone may be added to. */
+	const immure_policy *policy; /* the caller's own instead of the pool's; NULL: the pool's */
+	const struct immure_setting *settings; /* on top of it; may be NULL */
+	uint64_t settings_n;
+	const char *const *env;    /* the caller's, filtered by the policy; may be NULL */
+	const char *const *labels; /* "key=value" of the session, NULL-terminated; may be NULL */
 };
 /* A session that runs commands at once. options may be NULL. It has IMMURE_LIFE_CALLER.
- * Errors: STATE (full, or ending), POLICY, LAUNCH (none could be made). */
+ * Errors: STATE (full, or ending), POLICY, LAUNCH (none could be made, or this one could
+ * not become what the plan says: it is destroyed). */
 IMMURE_API int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_options *options,
 				       immure_session **ret, immure_error **err);
 /* The session and all in it is destroyed, off the caller's path; frees the handle. So

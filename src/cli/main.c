@@ -117,7 +117,8 @@ static const struct immure_cli_command commands[] = {
 	  "Remove what is recorded of sessions that have ended", NULL, false },
 	{ "pool", FULL_ONLY(immure_cli_pool), IMMURE_CLI_POOL, "start|stats|stop|ls [OPTION]... [NAME]",
 	  "Keep sessions ready that are sealed in already",
-	  "start fills a pool of the policy that is given and returns; then `immure run --pool NAME\n"
+	  "start fills a pool of the policy that is given and returns; each session gets the workspace\n"
+	  "of whoever takes it, or all have the one that --workspace names. Then `immure run --pool NAME\n"
 	  "-- COMMAND` takes one for one command, after which it is destroyed and replaced. stats\n"
 	  "prints what it did, ls the pools there are, stop ends one. NAME is \"pool\" unless given.",
 	  false },

@@ -17,19 +17,34 @@ static int32_t open_pool(const char *name, immure_pool **ret, struct immure_erro
 	return immure_pool_open(NULL, &o, ret, err);
 }
 
-static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_error **err)
+/* What every one of its sessions lacks is said once, here. */
+static int32_t look(const immure_policy *policy, const struct immure_runflags *f, uint32_t flags,
+		    immure_plan **ret, struct immure_error **err)
 {
 	static const char *const nothing[] = { "/bin/true", NULL };
+	struct immure_plan_options o = {
+		.size = sizeof(o), .argv = nothing, .env = f->policy.env, .cwd = f->cwd,
+		.facts = IMMURE_FACTS_QUICK, .flags = flags,
+	};
+	int32_t r = immure_plan_create(policy, &o, ret, err);
+
+	if (r == 0)
+		r = immure_plan_check(*ret, err);
+	if (r == 0)
+		immure_cli_print_downgrades(*ret);
+	return r;
+}
+
+/* With a workspace all of them have that one; without, each gets its caller's. */
+static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_error **err)
+{
 	char path[IMMURE_CLI_PATH_MAX];
 	struct immure_pool_options o = {
 		.size = sizeof(o), .name = f->session.name, .lifetime = IMMURE_LIFE_DETACHED,
 		.pool_size = f->session.pool_size, .pool_max = f->session.pool_max,
 		.idle_ms = f->session.idle_ms, .env = (const char *const *)environ,
 	};
-	struct immure_plan_options plan_options = {
-		.size = sizeof(plan_options), .argv = nothing, .env = f->policy.env, .cwd = f->cwd,
-		.facts = IMMURE_FACTS_QUICK,
-	};
+	bool fixed = f->policy.workspace;
 	immure_policy *policy = NULL;
 	immure_plan *plan = NULL;
 	int32_t r = immure_runflags_policy(f, &policy, err);
@@ -37,13 +52,10 @@ static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_
 	if (immure_cli_own_program("immure", path))
 		o.supervisor = path;
 	if (r == 0)
-		r = immure_plan_create(policy, &plan_options, &plan, err);
+		r = look(policy, f, fixed ? 0 : IMMURE_PLAN_NO_WORKSPACE, &plan, err);
+	o.policy = fixed ? NULL : policy;
 	if (r == 0)
-		r = immure_plan_check(plan, err);
-	if (r == 0)
-		immure_cli_print_downgrades(plan);
-	if (r == 0)
-		r = immure_pool_open(plan, &o, ret, err);
+		r = immure_pool_open(fixed ? plan : NULL, &o, ret, err);
 	immure_plan_free(plan);
 	immure_policy_free(policy);
 	return r;

@@ -2,8 +2,10 @@
 /* run --pool: a session that is sealed in already, for this one command. */
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "base/jsonr.h"
 #include "cli/session.h"
 
 static bool has_policy(const struct immure_runflags *f)
@@ -11,7 +13,24 @@ static bool has_policy(const struct immure_runflags *f)
 	return f->policy.settings_n > f->self_n || f->policy.profile || f->policy.file;
 }
 
-/* A policy that is given must be the pool's own, which the pool checks. */
+static bool is_open(immure_pool *pool)
+{
+	struct immure_jsonr_value v[512];
+	const struct immure_jsonr_value *open = NULL;
+	struct immure_jsonr r;
+	char *text = NULL;
+	bool ret;
+
+	if (immure_pool_stats(pool, &text, NULL) == 0 &&
+	    immure_jsonr_parse(&r, text, strlen(text), v, sizeof(v) / sizeof(v[0])) == 0)
+		open = immure_jsonr_get(&r, &r.v[0], "open");
+	ret = open && open->integer; /* should the pool have ended, acquire says so */
+	immure_string_free(text);
+	return ret;
+}
+
+/* For sessions that have their workspace: the policy must be the pool's, which the
+ * pool checks. */
 static int32_t plan_of(struct immure_runflags *f, const char *const *argv, immure_plan **ret,
 		       struct immure_error **err)
 {
@@ -26,18 +45,39 @@ static int32_t plan_of(struct immure_runflags *f, const char *const *argv, immur
 	return r;
 }
 
+/* For those that get ours: flags are on top of the pool's policy, unless they begin
+ * one of their own. */
+static int32_t policy_of(struct immure_runflags *f, struct immure_acquire_options *o,
+			 immure_policy **ret, struct immure_error **err)
+{
+	int32_t r;
+
+	if (!f->policy.profile && !f->policy.file) {
+		o->settings = f->policy.settings;
+		o->settings_n = f->policy.settings_n - f->self_n;
+		return 0;
+	}
+	r = immure_runflags_policy(f, ret, err);
+	o->policy = *ret;
+	return r;
+}
+
 static int32_t acquire(struct immure_runflags *f, const char *const *argv, immure_pool *pool,
 		       const char *here, immure_session **ret, struct immure_error **err)
 {
 	struct immure_acquire_options o = { .size = sizeof(o), .owner = argv[0], .workspace = here,
-					    .wait_ms = f->session.wait_ms };
+					    .wait_ms = f->session.wait_ms, .env = f->policy.env };
+	immure_policy *policy = NULL;
 	immure_plan *plan = NULL;
-	int32_t r = has_policy(f) ? plan_of(f, argv, &plan, err) : 0;
+	int32_t r = 0;
 
+	if (has_policy(f))
+		r = is_open(pool) ? policy_of(f, &o, &policy, err) : plan_of(f, argv, &plan, err);
 	o.plan = plan;
 	if (r == 0)
 		r = immure_pool_acquire(pool, &o, ret, err);
 	immure_plan_free(plan);
+	immure_policy_free(policy);
 	return r;
 }
 

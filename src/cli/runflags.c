@@ -114,7 +114,7 @@ static const struct {
 	{ IMMURE_CLI_MCP,
 	  { "config", 0, NULL, "print how a client starts this server, and exit", NULL, OPT_CONFIG } },
 	{ IMMURE_CLI_RUN,
-	  { "pool", 0, "NAME", "run it in a session of this pool; a policy given here must be the pool's",
+	  { "pool", 0, "NAME", "run it in a session of this pool, under its policy; flags may only narrow that",
 	    NULL, OPT_POOL } },
 	{ IMMURE_CLI_RUN,
 	  { "pool-wait", 0, "TIME", "when all of the pool are in use, wait for so long (default: not)",

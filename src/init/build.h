@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "init/init.h"
 #include "init/netns.h"
 #include "plan/plan.h"
 
@@ -23,6 +24,17 @@ struct immure_build {
 	int seal[IMMURE_BUILD_SEALS];            /* become read-only when the stage ends */
 	size_t seal_n;
 };
+
+/* ---- root.c: the MOUNT stage; 0 or -errno with *step set ---- */
+
+/* The network namespace is joined on the way, where the view of /sys depends on it. */
+int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
+		       const struct immure_plan *p, struct immure_init_step *step);
+/* Those of the operations for which which[i] is set, in their order. */
+int immure_root_some(struct immure_build *b, const struct immure_plan *p, const bool *which,
+		      struct immure_init_step *step);
+/* Seals what is to be read-only. The descriptor of the root, or -errno. */
+int immure_root_end(struct immure_build *b);
 
 /* ---- target.c ---- */
 

@@ -29,6 +29,7 @@ struct immure_init {
 	bool serve;                         /* run many commands, on request */
 	bool handles;                       /* hand over namespaces and root before READY */
 	bool attachable;                    /* keep the mount namespace before the pivot for that */
+	bool waits;                         /* for a caller's plan, before the last mounts (await.c) */
 	struct immure_init_shared *shared;  /* a page that both have mapped; NULL = none */
 	bool tty[3];                        /* which of 0..2 become the session's terminal */
 	uint64_t memory_watch;              /* bytes, 0 = not sampled */
@@ -55,12 +56,7 @@ struct immure_init_step {
 	const char *subject;
 };
 
-struct immure_init_net;
-
-/* root.c: the MOUNT and PIVOT stages. 0 or -errno with *step set. The network
- * namespace is joined on the way, where the view of /sys depends on it. */
-int immure_init_build_root(const struct immure_plan *p, struct immure_init_net *net,
-			   struct immure_init_step *step);
+/* root.c: the PIVOT stage; 0 or -errno with *step set. MOUNT: build.h. */
 int immure_init_pivot(struct immure_init_step *step, int root_fd);
 /* view.c: instead of those, where they are made already: whether they are true. */
 int immure_init_check_view(const struct immure_init *in, struct immure_init_step *step);

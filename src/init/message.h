@@ -17,6 +17,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_NETWORK,    /* net_flags, net_fds and the descriptors that this names: bit N
 				 * fd[N] of struct immure_netplumb, then NET_USERNS, NET_NETNS */
 	IMMURE_INIT_ARRIVED,    /* an init that was executed: its sender is pid 1 inside */
+	IMMURE_INIT_WAITS,      /* made as far as it goes without a caller: TAKE comes next */
 	/* init -> whoever asked, struct immure_init_reply */
 	IMMURE_INIT_STARTED = 50, /* pid; one descriptor (pty master) when there is a terminal */
 	IMMURE_INIT_ENDED,      /* status, usage, flags */
@@ -31,6 +32,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_SIGNAL,     /* status: signal number, to the command's process group */
 	IMMURE_INIT_PLACE,      /* the plan's directory for temporary files is there */
 	IMMURE_INIT_STREAMS,    /* the answer to ARRIVED: three descriptors, to be 0..2 */
+	IMMURE_INIT_TAKE,       /* the answer to WAITS: one descriptor, the caller's sealed plan */
 	/* supervisor or a lane -> init, struct immure_init_run (run.h) */
 	IMMURE_INIT_RUN = 150,
 	/* the same senders, struct immure_init_order */

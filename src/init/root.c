@@ -339,34 +339,48 @@ static int apply_settled(struct immure_build *b, const struct immure_op *op)
 	return r;
 }
 
-int immure_init_build_root(const struct immure_plan *p, struct immure_init_net *net,
-			   struct immure_init_step *step)
+int immure_root_some(struct immure_build *b, const struct immure_plan *p, const bool *which,
+		      struct immure_init_step *step)
 {
-	struct immure_build b = { .net = net, .root_fd = -1, .mask_dir_fd = -1, .mask_file_fd = -1 };
 	mode_t old = umask(0);
-	int r;
+	int r = 0;
 
 	step->stage = IMMURE_STAGE_MOUNT;
-	step->subject = "/";
-	r = immure_mount_make_private();
 	for (size_t i = 0; r == 0 && i < p->ops_n; i++) {
-		if (p->ops[i].stage != IMMURE_STAGE_MOUNT)
+		if (p->ops[i].stage != IMMURE_STAGE_MOUNT || (which && !which[i]))
 			continue;
 		step->op = (uint32_t)i;
 		step->subject = p->ops[i].dst[0] ? p->ops[i].dst : "/";
-		r = apply_settled(&b, &p->ops[i]);
-	}
-	if (r == 0)
-		r = immure_build_drop_mask_names(&b);
-	for (size_t i = 0; i < b.seal_n; i++) {
-		if (r == 0)
-			r = immure_mount_set(b.seal[i], IMMURE_ATTR_RDONLY, false);
-		immure_close(&b.seal[i]);
+		r = apply_settled(b, &p->ops[i]);
 	}
 	(void)umask(old);
-	if (r == 0 && b.root_fd < 0)
+	return r;
+}
+
+int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
+		       const struct immure_plan *p, struct immure_init_step *step)
+{
+	int r;
+
+	*b = (struct immure_build){ .net = net, .root_fd = -1, .mask_dir_fd = -1, .mask_file_fd = -1 };
+	step->stage = IMMURE_STAGE_MOUNT;
+	step->subject = "/";
+	r = immure_mount_make_private();
+	return r < 0 ? r : immure_root_some(b, p, NULL, step);
+}
+
+int immure_root_end(struct immure_build *b)
+{
+	int r = immure_build_drop_mask_names(b);
+
+	for (size_t i = 0; i < b->seal_n; i++) {
+		if (r == 0)
+			r = immure_mount_set(b->seal[i], IMMURE_ATTR_RDONLY, false);
+		immure_close(&b->seal[i]);
+	}
+	if (r == 0 && b->root_fd < 0)
 		r = -EINVAL;
-	return r < 0 ? r : b.root_fd;
+	return r < 0 ? r : b->root_fd;
 }
 
 int immure_init_pivot(struct immure_init_step *step, int root_fd)

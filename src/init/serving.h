@@ -38,7 +38,7 @@ struct immure_execs {
 };
 
 struct immure_serving {
-	const struct immure_init *in;
+	struct immure_init *in; /* its plan changes where a session waits for one */
 	int signal_fd;
 	int master_fd, slave_fd;
 	pid_t current; /* the command, or the attacker; 0 = none */
@@ -54,6 +54,12 @@ struct immure_serving {
 /* All stages up to seccomp, in their order. 0, or -errno with *step saying where. */
 int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step);
 uint64_t immure_init_now(void);
+/* Closes all descriptors but 0..2 and these, of which -1 is none; sorts them. */
+int immure_init_keep(int *keep, size_t n);
+
+struct immure_build;
+/* await.c: says WAITS, takes the caller's plan and applies what its mounts add. */
+int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b, struct immure_init_step *step);
 
 /* init.c: a message with descriptors to the supervisor, or over a lane. 0 or -errno. */
 int immure_init_send(int sock, const void *data, size_t len, const int *fds, size_t fds_n,

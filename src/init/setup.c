@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Setting up: the plan's stages from the inside, each one function, run by the
  * last one in the only order that there is (plan.h says why it is this one). */
+#include "init/build.h"
 #include "init/serving.h"
 
 #include <errno.h>
@@ -195,30 +196,36 @@ static int keep_host_tree(struct immure_serving *s, struct immure_init_step *ste
 	return unshare(CLONE_NEWNS) < 0 ? -errno : 0;
 }
 
-static int stage_fds(struct immure_serving *s, struct immure_init_step *step)
+int immure_init_keep(int *keep, size_t n)
 {
-	int keep[4] = { s->in->report_fd, s->master_fd, s->slave_fd, s->signal_fd };
 	unsigned int from = 3;
 	int r = 0;
 
-	step->stage = IMMURE_STAGE_FDS;
-	step->subject = "close_range";
-	for (int i = 0; i < 4; i++) /* four numbers: the simplest sort there is */
-		for (int j = i + 1; j < 4; j++)
+	for (size_t i = 0; i < n; i++) /* a few numbers: the simplest sort there is */
+		for (size_t j = i + 1; j < n; j++)
 			if (keep[j] < keep[i]) {
 				int t = keep[i];
 
 				keep[i] = keep[j];
 				keep[j] = t;
 			}
-	for (int i = 0; i < 4 && r == 0; i++) {
-		if (keep[i] < 0)
-			continue;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (keep[i] < (int)from)
+			continue; /* none, or one of 0..2, or named twice */
 		if ((unsigned int)keep[i] > from)
 			r = immure_sys_close_range(from, (unsigned int)keep[i] - 1, 0);
 		from = (unsigned int)keep[i] + 1;
 	}
 	return r < 0 ? r : immure_sys_close_range(from, ~0U, 0);
+}
+
+static int stage_fds(struct immure_serving *s, struct immure_init_step *step)
+{
+	int keep[4] = { s->in->report_fd, s->master_fd, s->slave_fd, s->signal_fd };
+
+	step->stage = IMMURE_STAGE_FDS;
+	step->subject = "close_range";
+	return immure_init_keep(keep, 4);
 }
 
 static const struct {
@@ -452,6 +459,7 @@ static int set_up_bare(struct immure_serving *s, struct immure_init_step *step)
 static int make_place(struct immure_serving *s, struct immure_init_step *step)
 {
 	const struct immure_init *in = s->in;
+	struct immure_build b;
 	int r, root_fd;
 
 	r = stage_cgroup(in, step);
@@ -466,7 +474,8 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	r = keep_host_tree(s, step);
 	if (r < 0)
 		return r;
-	root_fd = immure_init_build_root(in->plan, &s->net, step);
+	r = immure_root_begin(&b, &s->net, in->plan, step);
+	root_fd = r < 0 || in->waits ? r : immure_root_end(&b);
 	mark(s, IMMURE_STAGE_MOUNT);
 	if (root_fd < 0)
 		return root_fd;
@@ -478,6 +487,12 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	r = immure_init_egress(in, step);
 	if (r < 0)
 		return r;
+	if (in->waits) {
+		r = immure_init_wait_for_caller(s, &b, step);
+		root_fd = r < 0 ? r : immure_root_end(&b);
+		if (root_fd < 0)
+			return root_fd;
+	}
 	r = immure_init_pivot(step, root_fd);
 	mark(s, IMMURE_STAGE_PIVOT);
 	return r < 0 ? r : stage_network(in, step);

@@ -56,16 +56,17 @@ static int32_t take_options(const struct immure_plan_options *options,
 {
 	int32_t r = immure_options_copy(ret, sizeof(*ret), options, "plan", err);
 
-	if (r == 0 && (ret->facts > IMMURE_FACTS_FULL || ret->reserved))
+	if (r == 0 && (ret->facts > IMMURE_FACTS_FULL || (ret->flags & ~(uint32_t)IMMURE_PLAN_NO_WORKSPACE)))
 		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "options",
-				"options: facts or reserved are wrong");
+				"options: facts or flags are wrong");
 	return r;
 }
 
 static int32_t make(const immure_policy *policy, const struct immure_plan_options *o, uint32_t more,
 		    immure_plan **ret, immure_error **err)
 {
-	struct immure_command command = { .argv = o->argv, .env = o->env, .cwd = o->cwd };
+	struct immure_command command = { .argv = o->argv, .env = o->env, .cwd = o->cwd,
+					  .no_workspace = o->flags & IMMURE_PLAN_NO_WORKSPACE };
 	struct immure_facts *facts;
 	int32_t r = look(policy, o, more, &facts, err);
 

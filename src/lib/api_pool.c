@@ -16,16 +16,12 @@
 #include "base/fdmsg.h"
 #include "kernel/sys.h"
 #include "lib/options.h"
+#include "lib/pool.h"
 #include "lib/session.h"
 #include "plan/plan.h"
 #include "session/control.h"
 #include "session/pool.h"
 #include "session/registry.h"
-
-struct immure_pool {
-	struct immure_link *link;
-	pid_t pid; /* of the holder when it is our child, else <= 0 */
-};
 
 static void reap(pid_t *pid)
 {
@@ -59,9 +55,10 @@ static int32_t spawn_holder(const char *path, bool detach, int plan_fd, int thei
 	return 0;
 }
 
-static int32_t ask_start(struct immure_link *l, const struct immure_pool_options *o, const char *runtime,
+static int32_t ask_start(struct immure_pool *pool, const struct immure_pool_options *o, const char *runtime,
 			 struct immure_error **err)
 {
+	struct immure_link *l = pool->link;
 	struct immure_link_ask ask;
 
 	immure_link_begin(l, &ask, "start");
@@ -73,6 +70,8 @@ static int32_t ask_start(struct immure_link *l, const struct immure_pool_options
 	immure_jsonw_uint(&ask.w, "pool_max", o->pool_max);
 	immure_jsonw_uint(&ask.w, "idle_ms", o->idle_ms ? o->idle_ms : 30000);
 	immure_jsonw_uint(&ask.w, "check_ms", o->check_ms ? o->check_ms : IMMURE_POOL_CHECK_MS);
+	if (pool->open)
+		immure_pool_policy_put(&pool->policy, &ask.w);
 	return immure_link_request(l, &ask, NULL, NULL, err);
 }
 
@@ -99,7 +98,23 @@ static int32_t start(const struct immure_plan *plan, const struct immure_pool_op
 	immure_close(&pair[1]);
 	if (r == 0)
 		r = immure_link_new(&ours, &pool->link, err);
-	return r == 0 ? ask_start(pool->link, o, runtime, err) : r;
+	return r == 0 ? ask_start(pool, o, runtime, err) : r;
+}
+
+/* Of the policy alone: whoever takes a session brings the workspace. */
+static int32_t start_open(const struct immure_pool_options *o, const char *runtime, immure_pool *pool,
+			  struct immure_error **err)
+{
+	immure_plan *plan = NULL;
+	int32_t r = immure_pool_policy_of(o->policy, &pool->policy, err);
+
+	pool->open = pool->asked = true;
+	if (r == 0)
+		r = immure_pool_plan_base(&pool->policy, o->env, &plan, err);
+	if (r == 0)
+		r = start(plan, o, runtime, pool, err);
+	immure_plan_free(plan);
+	return r;
 }
 
 static int32_t connect_to(const char *name, const char *runtime, int *ret_fd, struct immure_error **err)
@@ -143,9 +158,10 @@ int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_optio
 	int32_t r = pool ? immure_options_copy(&o, sizeof(o), options, "pool", err)
 			 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
 
-	if (r == 0 && (o.lifetime > IMMURE_LIFE_DETACHED || o.reserved || (!plan && !o.name)))
-		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "", "no such lifetime, or neither a plan "
-				"nor a name");
+	if (r == 0 && (o.lifetime > IMMURE_LIFE_DETACHED || o.reserved || (plan && o.policy) ||
+		       (!plan && !o.policy && !o.name)))
+		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "", "no such lifetime, both a plan and a "
+				"policy, or neither these nor a name");
 	if (r == 0)
 		runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
 	if (r == 0 && !runtime)
@@ -153,6 +169,8 @@ int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_optio
 				"no place to register the pool: neither XDG_RUNTIME_DIR nor HOME is set");
 	if (r == 0 && plan) {
 		r = start(plan, &o, runtime, pool, err);
+	} else if (r == 0 && o.policy) {
+		r = start_open(&o, runtime, pool, err);
 	} else if (r == 0) {
 		r = connect_to(o.name, runtime, &fd, err);
 		if (r == 0)
@@ -200,37 +218,119 @@ static int32_t take(immure_pool *pool, const struct immure_link_ask *ask, int fd
 	return r;
 }
 
+/* Once: what it is does not change. */
+static int32_t ask_policy(immure_pool *pool, struct immure_error **err)
+{
+	const struct immure_jsonr_value *root, *open;
+	struct immure_link_ask ask;
+	int32_t r;
+
+	if (pool->asked)
+		return 0;
+	immure_link_begin(pool->link, &ask, "policy");
+	r = immure_link_request(pool->link, &ask, &root, NULL, err);
+	if (r < 0)
+		return r;
+	open = immure_jsonr_get(&pool->link->json, root, "open");
+	pool->open = open && open->integer;
+	pool->asked = true;
+	return !pool->open ? 0
+			   : immure_pool_policy_take(pool->link, immure_jsonr_get(&pool->link->json, root, "policy"),
+						     &pool->policy, err);
+}
+
+/* The session becomes what the plan says, and only then is the caller's. */
+static int32_t become(struct immure_link *l, const struct immure_plan *plan, const char *const *labels,
+		      struct immure_error **err)
+{
+	IMMURE_CLEANUP_FREE void *data = NULL;
+	IMMURE_CLEANUP_FD int fd = -1;
+	struct immure_link_ask ask;
+	size_t len = 0;
+	int32_t r = immure_plan_seal_bytes(plan, &data, &len, err);
+
+	if (r < 0)
+		return r;
+	fd = immure_memfd_of("immure-plan", data, len);
+	if (fd < 0)
+		return immure_fail(err, IMMURE_ERR_IO, -fd, "pool", "", "no descriptor for the plan");
+	immure_link_begin(l, &ask, "take");
+	immure_jsonw_object(&ask.w, "plan");
+	immure_jsonw_uint(&ask.w, "fd", 0);
+	immure_jsonw_end(&ask.w, '}');
+	r = immure_link_put_labels(&ask, labels, err);
+	if (r < 0) {
+		immure_buf_done(&ask.text);
+		return r;
+	}
+	r = immure_link_send(l, &ask, &fd, 1, err);
+	return r < 0 ? r : immure_link_answer(l, &ask, NULL, NULL, err);
+}
+
+/* For sessions that wait for a workspace: the caller's plan, own or made here. */
+static int32_t plan_for(immure_pool *pool, struct immure_acquire_options *o, immure_plan **ret_made,
+			struct immure_error **err)
+{
+	int32_t r = ask_policy(pool, err);
+
+	if (r < 0)
+		return r;
+	if (!pool->open)
+		return o->policy || o->settings_n || o->labels
+			       ? immure_fail(err, IMMURE_ERR_POLICY, 0, "pool", "workspace", "the sessions of this "
+					     "pool have their workspace: they take a plan, and nothing else")
+			       : 0;
+	if (o->plan)
+		return immure_plan_startable(o->plan, err);
+	r = immure_pool_plan_for(&pool->policy, o, ret_made, err);
+	o->plan = *ret_made;
+	return r;
+}
+
+static int32_t ask_acquire(immure_pool *pool, const struct immure_acquire_options *o,
+			   struct immure_link_ask *ask, struct immure_error **err)
+{
+	const char *workspace = o->workspace ? o->workspace : o->plan ? o->plan->workspace : NULL;
+
+	immure_link_begin(pool->link, ask, "acquire");
+	if (o->plan)
+		immure_jsonw_str(&ask->w, "policy_version", o->plan->policy_version);
+	if (workspace)
+		immure_jsonw_str(&ask->w, "workspace", workspace);
+	if (o->owner)
+		immure_jsonw_str(&ask->w, "owner", o->owner);
+	if (o->wait_ms)
+		immure_jsonw_uint(&ask->w, "wait_ms", o->wait_ms);
+	return immure_link_send(pool->link, ask, NULL, 0, err);
+}
+
 int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_options *options,
 			    immure_session **ret, immure_error **err)
 {
 	struct immure_acquire_options o = { .size = sizeof(o) };
 	immure_session *s = calloc(1, sizeof(*s));
 	struct immure_link_ask ask;
+	immure_plan *made = NULL;
 	int fds[2] = { -1, -1 };
 	int32_t r = s ? usable(pool, err) : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "",
 							"out of memory");
 
 	if (r == 0 && options)
 		r = immure_options_copy(&o, sizeof(o), options, "acquire", err);
-	if (r == 0) {
-		const char *workspace = o.workspace ? o.workspace : o.plan ? o.plan->workspace : NULL;
-
-		immure_link_begin(pool->link, &ask, "acquire");
-		if (o.plan)
-			immure_jsonw_str(&ask.w, "policy_version", o.plan->policy_version);
-		if (workspace)
-			immure_jsonw_str(&ask.w, "workspace", workspace);
-		if (o.owner)
-			immure_jsonw_str(&ask.w, "owner", o.owner);
-		if (o.wait_ms)
-			immure_jsonw_uint(&ask.w, "wait_ms", o.wait_ms);
-		r = immure_link_send(pool->link, &ask, NULL, 0, err);
-	}
+	if (r == 0)
+		r = plan_for(pool, &o, &made, err);
+	if (r == 0)
+		r = ask_acquire(pool, &o, &ask, err);
 	if (r == 0)
 		r = take(pool, &ask, fds, s, err);
+	if (r == 0 && pool->open)
+		r = become(s->link, o.plan, o.labels, err);
+	immure_plan_free(made);
 	immure_close(&fds[0]);
 	immure_close(&fds[1]);
 	if (r < 0) {
+		if (s && s->link) /* given, and not to be had: it ends with this */
+			immure_link_free(s->link);
 		free(s);
 		return r;
 	}
@@ -315,6 +415,7 @@ void immure_pool_free(immure_pool *pool)
 		immure_link_free(pool->link);
 	if (ours)
 		reap(&pool->pid);
+	immure_arena_done(&pool->policy.arena);
 	free(pool);
 }
 

@@ -77,7 +77,8 @@ static void reap(pid_t *pid)
 	*pid = -1;
 }
 
-static int32_t put_labels(struct immure_link_ask *ask, const char *const *labels, struct immure_error **err)
+int32_t immure_link_put_labels(struct immure_link_ask *ask, const char *const *labels,
+			       struct immure_error **err)
 {
 	immure_jsonw_object(&ask->w, "labels");
 	for (; labels && *labels; labels++) {
@@ -111,7 +112,7 @@ static int32_t ask_create(struct immure_link *l, const struct immure_session_opt
 	immure_jsonw_uint(&ask.w, "life_ms", o->life_ms);
 	immure_jsonw_str(&ask.w, "on_idle", o->flags & IMMURE_SESSION_IDLE_STOPS ? "stop" : "suspend");
 	immure_jsonw_bool(&ask.w, "remove", o->flags & IMMURE_SESSION_REMOVE);
-	r = put_labels(&ask, o->labels, err);
+	r = immure_link_put_labels(&ask, o->labels, err);
 	if (r == 0)
 		r = immure_link_request(l, &ask, &root, NULL, err);
 	else

@@ -76,6 +76,11 @@ int immure_spawn_supervisor(const char *path, const char *const *argv, const int
 /* NULL when the environment names none; owned by the arena or static. */
 const char *immure_runtime_dir_of(struct immure_arena *a, const char *const *env);
 
+/* ---- api_session.c ---- */
+/* "labels": {...}, of "key=value" strings; labels may be NULL. */
+int32_t immure_link_put_labels(struct immure_link_ask *ask, const char *const *labels,
+			       struct immure_error **err);
+
 /* ---- link.c ---- */
 /* Takes fd, a connected socket; says hello. */
 int32_t immure_link_new(int *fd, struct immure_link **ret, struct immure_error **err);

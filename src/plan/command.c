@@ -81,6 +81,10 @@ static int32_t directory(struct immure_compile *b)
 {
 	const char *cwd = b->cmd->cwd;
 
+	if (b->cmd->no_workspace) { /* nothing is run by this plan */
+		b->plan->cwd = b->workspace;
+		return 0;
+	}
 	if (cwd) {
 		const char *path = cwd[0] == '/' ? cwd :
 				   immure_compile_join(b->a, b->inside, cwd);

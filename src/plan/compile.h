@@ -136,6 +136,8 @@ const char *immure_compile_path(struct immure_arena *a, const struct immure_poli
 			      const struct immure_facts *f, const char *text);
 const char *immure_compile_workspace(struct immure_arena *a, const struct immure_policy *p,
 				   const struct immure_facts *f);
+/* A path below a workspace that is not known yet. */
+bool immure_compile_awaits(const struct immure_compile *b, const char *text);
 /* Lies in a directory that a host view replaces with an empty one anyway. */
 bool immure_compile_vanishes(const struct immure_policy *p, const char *path);
 extern const char *const immure_system_dirs[];

@@ -84,6 +84,10 @@ static int32_t workspace(struct immure_compile *b)
 	const struct immure_fact_path *s = text ? immure_facts_path(b->f, text) : NULL;
 	enum immure_workspace_mode mode = b->p->workspace_mode;
 
+	if (b->cmd && b->cmd->no_workspace) { /* no command: only places are asked for */
+		b->workspace_text = b->workspace = b->inside = "/";
+		return 0;
+	}
 	if (!text && !b->f->cwd && (!b->p->workspace || strcmp(b->p->workspace, ".") == 0)) {
 		/* Started in a directory that was deleted: there is nothing to write
 		 * in, and the command still has something to start in. */
@@ -202,6 +206,8 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write)
 	const struct immure_fact_path *s = path ? immure_facts_path(b->f, path) : NULL;
 	struct immure_point *pt, copy;
 
+	if (immure_compile_awaits(b, text))
+		return 0;
 	if (!path || !s)
 		return immure_compile_refuse(b, key, "%s: %s", text, path ? "was not examined" :
 					   "cannot be made absolute");
@@ -283,6 +289,8 @@ static int32_t mount(struct immure_compile *b, const char *text)
 	immure_compile_mount_parts(b->a, text, &m);
 	if (!m.source || !m.target)
 		return -IMMURE_ERR_NOMEM;
+	if (immure_compile_awaits(b, m.source))
+		return 0;
 	r = source(b, m.source, KEY_MOUNTS, &s);
 	if (r == 0)
 		r = immure_compile_target(b, m.target, s->type, KEY_MOUNTS);

@@ -226,6 +226,8 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 	const char *workspace = immure_compile_workspace(a, p, f);
 
 	add(&q, workspace);
+	if (workspace && strcmp(workspace, "/") == 0)
+		workspace = NULL; /* none, or nothing that can be written in */
 	add(&q, f->home);
 	add(&q, f->runtime_dir);
 	add(&q, f->state_dir);

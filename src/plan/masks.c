@@ -153,6 +153,8 @@ static int32_t denied(struct immure_compile *b)
 		const char *outside;
 		int32_t r;
 
+		if (immure_compile_awaits(b, b->p->deny.v[i]))
+			continue;
 		if (!path)
 			return immure_compile_refuse(b, "files.deny", "%s: cannot be made absolute",
 						   b->p->deny.v[i]);

@@ -74,6 +74,13 @@ const char *immure_compile_path(struct immure_arena *a, const struct immure_poli
 	return immure_path_is_normal(s) ? s : immure_path_normalize(a, s);
 }
 
+bool immure_compile_awaits(const struct immure_compile *b, const char *text)
+{
+	const char *s = text + (text[0] == '?');
+
+	return b->cmd && b->cmd->no_workspace && s[0] != '/' && !(s[0] == '~' && (s[1] == '/' || !s[1]));
+}
+
 bool immure_compile_vanishes(const struct immure_policy *p, const char *path)
 {
 	static const char *const always[] = { "/run", "/dev", "/proc", NULL };

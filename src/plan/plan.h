@@ -185,6 +185,8 @@ struct immure_command {
 	const char *const *argv; /* NULL-terminated, argv[0] set */
 	const char *const *env;  /* the caller's environment, filtered by the policy */
 	const char *cwd;         /* NULL = the caller's if inside what is visible, else workspace */
+	bool no_workspace;       /* plans all but the workspace and what the policy says below it:
+	                          * what sessions have that wait for somebody's (fit.h) */
 };
 
 /* Never returns an unenforceable plan silently: what cannot be enforced is in

@@ -228,6 +228,8 @@ static int32_t named(struct immure_compile *b, const char *text, const char *key
 	const struct immure_fact_path *s;
 	struct entry e = { .key = key };
 
+	if (immure_compile_awaits(b, text))
+		return 0;
 	if (!path)
 		return immure_compile_refuse(b, e.key, "%s: cannot be made absolute", text);
 	for (size_t i = 0; i < b->roots_n; i++) {

@@ -155,6 +155,8 @@ static int32_t tmp_areas(struct immure_compile *b)
 		const char *path = immure_compile_path(b->a, b->p, b->f, b->p->tmp.v[i]);
 		const struct immure_fact_path *s = path ? immure_facts_path(b->f, path) : NULL;
 
+		if (immure_compile_awaits(b, b->p->tmp.v[i]))
+			continue;
 		if (!path)
 			return immure_compile_refuse(b, "files.tmp", "%s: cannot be made absolute",
 						   b->p->tmp.v[i]);

@@ -36,7 +36,7 @@ enum {
 	IMMURE_POOL_CLIENTS = 1024,
 	IMMURE_POOL_BUCKETS = 24,      /* of the histogram: up to 2^i microseconds */
 	IMMURE_POOL_PACKET = 64 << 10,
-	IMMURE_POOL_VALUES = 256,
+	IMMURE_POOL_VALUES = 2048,
 	IMMURE_POOL_CHECK_MS = 5000,   /* between two looks at a waiting session */
 	IMMURE_POOL_ANSWER_MS = 2000,  /* who does not answer by then is unhealthy */
 	IMMURE_POOL_MAKE_MS = 30000,
@@ -128,6 +128,8 @@ struct immure_holder {
 	struct immure_pool_watch listener, signals, timer;
 	uint64_t idle_ms, check_ms, armed_ms, backoff_ms, retry_ms, refill_ms, noted_ms;
 	bool started, ending, with_caller, kill_used;
+	bool open; /* its sessions have no workspace yet: whoever takes one brings a plan (take.c) */
+	struct immure_buf policy; /* then, what callers plan with: JSON, as `start` had it */
 	char runtime[4096];
 	struct immure_registry registry;
 	struct immure_entry entry;

@@ -132,6 +132,41 @@ static int32_t take_sizes(struct request *q, uint32_t *ret_size, uint32_t *ret_m
 	return 0;
 }
 
+/* What callers make their plans with, for sessions that have no workspace yet: words
+ * that are theirs to understand. */
+static int32_t keep_policy(struct request *q)
+{
+	const struct immure_jsonr_value *v = immure_jsonr_get(&q->j, q->root, "policy"), *e;
+	struct immure_jsonw w;
+
+	q->p->open = v && v->type == IMMURE_JSON_ARRAY;
+	if (!q->p->open)
+		return 0;
+	immure_jsonw_init(&w, &q->p->policy, 0);
+	immure_jsonw_array(&w, NULL);
+	for (e = immure_jsonr_first(&q->j, v); e; e = immure_jsonr_after(&q->j, v, e)) {
+		if (e->type != IMMURE_JSON_STRING)
+			return no(q, IMMURE_ERR_INVALID, "policy", "policy is a list of words");
+		immure_jsonw_str(&w, NULL, e->text);
+	}
+	immure_jsonw_end(&w, ']');
+	return immure_buf_ok(&q->p->policy) && q->p->policy.len < IMMURE_POOL_PACKET - 256
+		       ? 0 : no(q, IMMURE_ERR_INVALID, "policy", "the policy is too long for a pool to hand out");
+}
+
+static int32_t policy(struct request *q)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+
+	immure_pool_answer_begin(&w, &b, q->id);
+	immure_jsonw_bool(&w, "open", q->p->open);
+	if (q->p->open)
+		immure_jsonw_raw(&w, "policy", q->p->policy.data);
+	(void)immure_pool_answer_send(q->p, q->c, &w, NULL, 0); /* gone: dropped by it */
+	return 0;
+}
+
 static int32_t start(struct request *q)
 {
 	const char *name = text(q, "name"), *runtime = text(q, "runtime"), *life = text(q, "lifetime");
@@ -154,6 +189,9 @@ static int32_t start(struct request *q)
 	p->idle_ms = number(q, "idle_ms", 30000);
 	p->check_ms = number(q, "check_ms", IMMURE_POOL_CHECK_MS);
 	p->with_caller = !life || strcmp(life, "detached") != 0;
+	r = keep_policy(q);
+	if (r < 0)
+		return r;
 	immure_pool_book_init(&p->book, size, max);
 	r = immure_pool_begin(p, &q->err);
 	p->starter = r == 0 ? q->c : NULL;
@@ -177,6 +215,8 @@ static int32_t same(struct request *q)
 	const struct immure_plan *plan = q->p->plan;
 	int32_t r = 0;
 
+	if (q->p->open) /* its server looks at the plan that the caller brings */
+		return 0;
 	if (version && strcmp(version, plan->policy_version) != 0) {
 		r = immure_fail(&q->err, IMMURE_ERR_POLICY, 0, "pool", "policy",
 				"the sessions of this pool are sealed in under policy %s, not %s",
@@ -243,7 +283,9 @@ static int32_t stats(struct request *q)
 	immure_jsonw_str(&w, "pool", q->p->meta.name);
 	immure_jsonw_str(&w, "profile", q->p->plan->profile);
 	immure_jsonw_str(&w, "policy_version", q->p->plan->policy_version);
-	immure_jsonw_str(&w, "workspace", q->p->plan->workspace);
+	immure_jsonw_bool(&w, "open", q->p->open);
+	if (!q->p->open)
+		immure_jsonw_str(&w, "workspace", q->p->plan->workspace);
 	immure_jsonw_uint(&w, "idle_ms", q->p->idle_ms);
 	immure_jsonw_uint(&w, "holder_pid", (uint64_t)getpid());
 	immure_pool_book_json(&q->p->book, &w);
@@ -299,7 +341,7 @@ static int32_t answer(struct request *q)
 		bool before_start;
 	} ops[] = {
 		{ "hello", hello, true }, { "start", start, true }, { "acquire", acquire, false },
-		{ "warm", warm, false },  { "stats", stats, false }, { "list", list, false },
+		{ "warm", warm, false },  { "policy", policy, false }, { "stats", stats, false }, { "list", list, false },
 		{ "stop", stop, false },
 	};
 	const char *op = text(q, "op");

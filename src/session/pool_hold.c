@@ -454,6 +454,7 @@ static int done(struct immure_holder *p, int r)
 	immure_pool_unwatch(p, &p->timer);
 	immure_close(&p->epoll_fd);
 	immure_error_free(p->failure);
+	immure_buf_done(&p->policy);
 	free(p->slots);
 	free(p->packet);
 	free(p->values);

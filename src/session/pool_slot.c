@@ -159,6 +159,14 @@ static void ready(struct immure_holder *p, struct immure_pool_slot *s)
 	s->since_ms = s->checked_ms = immure_pool_us() / 1000;
 }
 
+static void made(struct immure_holder *p, struct immure_pool_slot *s)
+{
+	p->book.created++;
+	p->book.warm += !s->on_demand;
+	p->backoff_ms = p->retry_ms = 0;
+	ready(p, s);
+}
+
 static uint64_t number(const struct immure_jsonr *j, const struct immure_jsonr_value *root, const char *key)
 {
 	const struct immure_jsonr_value *v = immure_jsonr_get(j, root, key);
@@ -166,11 +174,15 @@ static uint64_t number(const struct immure_jsonr *j, const struct immure_jsonr_v
 	return v && v->type == IMMURE_JSON_INTEGER ? (uint64_t)v->integer : UINT64_MAX;
 }
 
-/* Well: it runs, and nobody has run anything in it. */
-static bool is_well(const struct immure_jsonr *j, const struct immure_jsonr_value *root)
+/* Well: it runs, and nobody has run anything in it; or it waits, and its server lives,
+ * which ends with its init. */
+static bool is_well(const struct immure_holder *p, const struct immure_jsonr *j,
+		    const struct immure_jsonr_value *root)
 {
 	const struct immure_jsonr_value *state = immure_jsonr_get(j, root, "state");
 
+	if (p->open)
+		return state && state->type == IMMURE_JSON_STRING && !strcmp(state->text, "PREPARED");
 	return state && state->type == IMMURE_JSON_STRING && !strcmp(state->text, "RUNNING") &&
 	       number(j, root, "execs_started") == 0 && number(j, root, "processes") == 0;
 }
@@ -188,18 +200,17 @@ static void took_answer(struct immure_holder *p, struct immure_pool_slot *s, con
 		v = immure_jsonr_get(j, root, "session");
 		if (v && v->type == IMMURE_JSON_STRING)
 			(void)snprintf(s->id, sizeof(s->id), "%s", v->text);
-		if (ask_plain(s, ASK_LANE, "lane") < 0)
+		if (p->open) /* nothing runs in it before it is taken, and then it has none */
+			made(p, s);
+		else if (ask_plain(s, ASK_LANE, "lane") < 0)
 			failed(p, s, NULL);
 	} else if (s->state == IMMURE_SLOT_MAKING && id == ASK_LANE) {
 		/* Without a lane, commands go by way of the server. */
 		s->lane_fd = immure_take_fd(fd);
 		s->wall_ms = number(j, root, "timeout_ms") == UINT64_MAX ? 0 : number(j, root, "timeout_ms");
-		p->book.created++;
-		p->book.warm += !s->on_demand;
-		p->backoff_ms = p->retry_ms = 0;
-		ready(p, s);
+		made(p, s);
 	} else if (s->state == IMMURE_SLOT_CHECKING && id == ASK_STATS) {
-		if (good && is_well(j, root)) {
+		if (good && is_well(p, j, root)) {
 			uint64_t since = s->since_ms;
 
 			ready(p, s);
@@ -237,7 +248,8 @@ static void on_boss(struct immure_holder *p, struct immure_pool_watch *w, uint32
 static _Noreturn void become_server(struct immure_holder *p, int control)
 {
 	struct immure_serve_options o = { .plan = p->plan, .plan_data = p->plan_data,
-					  .plan_len = p->plan_len, .egress = p->egress, .control_fd = 3 };
+					  .plan_len = p->plan_len, .egress = p->egress, .control_fd = 3,
+					  .waits = p->open };
 
 	if (control != 3 && dup3(control, 3, O_CLOEXEC) < 0)
 		_exit(125);
@@ -295,7 +307,7 @@ void immure_pool_check(struct immure_holder *p, struct immure_pool_slot *s)
 	if (!immure_pool_move(&p->book, &s->state, IMMURE_SLOT_CHECKING))
 		return;
 	s->deadline_ms = immure_pool_us() / 1000 + IMMURE_POOL_ANSWER_MS;
-	if (ask_plain(s, ASK_STATS, "stats") < 0)
+	if (ask_plain(s, ASK_STATS, p->open ? "inspect" : "stats") < 0)
 		evict(p, s);
 }
 
@@ -330,6 +342,7 @@ static bool hand_over(struct immure_holder *p, struct immure_pool_slot *s, struc
 	immure_jsonw_bool(&w, "hit", c->hit);
 	immure_jsonw_uint(&w, "timeout_ms", s->wall_ms);
 	immure_jsonw_bool(&w, "lane", s->lane_fd >= 0);
+	immure_jsonw_bool(&w, "open", p->open);
 	return immure_pool_answer_send(p, c, &w, fds, s->lane_fd >= 0 ? 2 : 1);
 }
 

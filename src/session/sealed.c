@@ -213,7 +213,7 @@ static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err
 
 
 /* What a command must find masked has to be there first. */
-static int32_t prepare_own_dirs(const struct immure_sealed *s, struct immure_error **err)
+int32_t immure_sealed_own_dirs(const struct immure_sealed *s, struct immure_error **err)
 {
 	for (size_t i = 0; i < s->plan->ops_n; i++) {
 		const struct immure_op *op = &s->plan->ops[i];
@@ -248,7 +248,7 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 				   "this build cannot start the backend %s", s->plan->backend);
 	r = prepare_filter(s, err);
 	if (r == 0)
-		r = prepare_own_dirs(s, err);
+		r = immure_sealed_own_dirs(s, err);
 	if (r == 0)
 		r = immure_bare_name(&s->bare, s->plan, &s->init, err);
 	if (r == 0)

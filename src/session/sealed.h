@@ -49,6 +49,8 @@ struct immure_sealed {
 
 void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan);
 int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err);
+/* Part of prepare; once more when another plan takes the place of the first. */
+int32_t immure_sealed_own_dirs(const struct immure_sealed *s, struct immure_error **err);
 /* stdio: what init gets as 0..2, >= 0, borrowed. */
 int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct immure_error **err);
 /* One message to init, with 0..3 descriptors when fds is not NULL. When init is

@@ -9,6 +9,7 @@
  *   ask.c      requests: the permit table, arguments, answers
  *   task.c     commands: starting, ends, what is kept of them
  *   stream.c   their output: rings, frames, back-pressure
+ *   take.c     a session that waited becomes a caller's
  *   life.c     leases, freezing, statistics, limits
  *   attach.c   files and directories of the host, added to a living session
  *   net.c      rules of its network
@@ -136,6 +137,9 @@ struct immure_server {
 	struct immure_sealed sealed;
 	struct immure_init_shared *shared;
 	enum immure_state state;
+	bool waits;     /* made without a workspace: PREPARED until a caller's plan comes (take.c) */
+	bool awaiting;  /* then, and init is as far */
+	struct immure_plan *taken; /* that plan; ours */
 	bool suspended; /* FROZEN because it was idle: the next exec wakes it */
 	bool init_ready, init_gone, over_memory;
 	bool remove;    /* the session's directory goes with the session */
@@ -201,6 +205,11 @@ void immure_server_stop(struct immure_server *s, uint64_t grace_ms, const char *
 void immure_server_state(struct immure_server *s, enum immure_state to, const char *note);
 int32_t immure_server_create(struct immure_server *s, struct immure_ask *a);
 uint64_t immure_server_ms(void); /* CLOCK_BOOTTIME: a lease runs out in suspended machines too */
+
+int32_t immure_server_labels(struct immure_ask *a);
+
+/* ---- take.c ---- */
+int32_t immure_take(struct immure_ask *a);
 
 /* ---- client.c ---- */
 int immure_client_add(struct immure_server *s, int *fd, bool boss);
@@ -311,6 +320,7 @@ struct immure_serve_options {
 	size_t plan_len;
 	const char *egress;    /* immure-egress; NULL: the installed one */
 	int control_fd;        /* taken: the first client, which says `create` */
+	bool waits;            /* the plan has no workspace: its maker, or who has its line, says `take` */
 };
 
 /* Until the session has ended; an exit status. */

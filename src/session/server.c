@@ -96,15 +96,12 @@ static void took_handles(struct immure_server *s, const struct immure_init_msg *
 		}
 }
 
-static void created(struct immure_server *s)
+/* Answers create, and take. */
+static void answer_creator(struct immure_server *s)
 {
 	struct immure_jsonw w;
 	struct immure_buf b = IMMURE_BUF_INIT;
 
-	immure_server_state(s, IMMURE_STATE_RUNNING, "");
-	s->active_ms = immure_server_ms();
-	s->armed_ms = 0;
-	immure_life_arm(s);
 	if (!s->creator)
 		return;
 	immure_answer_begin(&w, &b, s->creator_request);
@@ -112,6 +109,15 @@ static void created(struct immure_server *s)
 	immure_jsonw_str(&w, "state", immure_state_name(s->state));
 	immure_answer_send(s, s->creator, &w, NULL, 0);
 	s->creator = NULL;
+}
+
+static void created(struct immure_server *s)
+{
+	immure_server_state(s, IMMURE_STATE_RUNNING, "");
+	s->active_ms = immure_server_ms();
+	s->armed_ms = 0;
+	immure_life_arm(s);
+	answer_creator(s);
 }
 
 static void not_created(struct immure_server *s, const struct immure_init_msg *m)
@@ -155,6 +161,9 @@ static void old_message(struct immure_server *s, const struct immure_init_msg *m
 	} else if (m->type == IMMURE_INIT_READY) {
 		s->init_ready = true;
 		created(s);
+	} else if (m->type == IMMURE_INIT_WAITS) {
+		s->awaiting = true;
+		answer_creator(s);
 	} else if (m->type == IMMURE_INIT_FAILED) {
 		not_created(s, m);
 		s->init_gone = true;
@@ -219,6 +228,7 @@ static int32_t start_init(struct immure_server *s, struct immure_error **err)
 	s->sealed.init.serve = true;
 	s->sealed.init.handles = true;
 	s->sealed.init.attachable = geteuid() != 0;
+	s->sealed.init.waits = s->waits;
 	r = immure_sealed_start(&s->sealed, stdio, err);
 	if (r < 0)
 		return r;
@@ -270,7 +280,7 @@ static int32_t take_lifetime(struct immure_ask *a)
 	return 0;
 }
 
-static int32_t take_labels(struct immure_ask *a)
+int32_t immure_server_labels(struct immure_ask *a)
 {
 	const struct immure_jsonr_value *labels = immure_jsonr_get(&a->json, a->root, "labels"), *v;
 	struct immure_meta *m = &a->s->meta;
@@ -299,7 +309,7 @@ int32_t immure_server_create(struct immure_server *s, struct immure_ask *a)
 	if (!a->c->boss)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, 0, "", "only who started this may create");
 	if (r == 0)
-		r = take_labels(a);
+		r = immure_server_labels(a);
 	if (r == 0)
 		r = immure_arg_string(a, "runtime", &runtime);
 	if (r == 0 && (!runtime || runtime[0] != '/'))
@@ -486,6 +496,7 @@ int immure_session_serve(const struct immure_serve_options *o)
 	s->plan = o->plan;
 	s->plan_data = o->plan_data;
 	s->plan_len = o->plan_len;
+	s->waits = o->waits;
 	s->next_task = 1;
 	s->epoll_fd = -1;
 	s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
@@ -508,6 +519,7 @@ int immure_session_serve(const struct immure_serve_options *o)
 		loop(s);
 	tear_down(s);
 	r = r < 0 ? 1 : s->exit_status;
+	immure_plan_destroy(s->taken);
 	free(s);
 	return r;
 }

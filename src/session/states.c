@@ -12,6 +12,7 @@ static const struct {
 } requests[IMMURE_REQ_MAX] = {
 	[IMMURE_REQ_HELLO] =   { "hello",   "yyyyyyy" },
 	[IMMURE_REQ_CREATE] =  { "create",  "y------" },
+	[IMMURE_REQ_TAKE] =    { "take",    "-y-----" },
 	[IMMURE_REQ_EXEC] =    { "exec",    "--y----" },
 	[IMMURE_REQ_ATTACH] =  { "attach",  "--yyyy-" },
 	[IMMURE_REQ_INPUT] =   { "input",   "--yyy--" },

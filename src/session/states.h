@@ -5,7 +5,7 @@
 
 enum immure_state {
 	IMMURE_STATE_NEW,      /* a plan, nothing made yet */
-	IMMURE_STATE_PREPARED, /* cgroup and init are being made */
+	IMMURE_STATE_PREPARED, /* cgroup and init are being made, or made and wait for a caller's plan */
 	IMMURE_STATE_RUNNING,
 	IMMURE_STATE_FROZEN,   /* nobody inside runs; by request, or because it was idle */
 	IMMURE_STATE_STOPPING, /* what runs was told to end */
@@ -17,6 +17,7 @@ enum immure_state {
 enum immure_request {
 	IMMURE_REQ_HELLO, /* always first */
 	IMMURE_REQ_CREATE,
+	IMMURE_REQ_TAKE,
 	IMMURE_REQ_EXEC,
 	IMMURE_REQ_ATTACH,
 	IMMURE_REQ_INPUT,

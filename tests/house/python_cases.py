@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import os
+import pathlib
 import pickle
 import signal
 import sys
@@ -411,6 +412,31 @@ def case_pool():
         pool.stop(force=True)
     with raises(immure.NoSession):
         immure.Pool.open("no-such-pool")
+
+
+def case_open_pool():
+    def look(session):
+        return session.run(["sh", "-c", "pwd; cat mine; echo $COLOUR"], capture_output=True, text=True).stdout
+
+    with policy() as p, immure.Pool.start(p, size=1, maximum=3) as pool:
+        for name in ("one", "two"):
+            here = pathlib.Path(os.path.realpath(WORKSPACE), name)
+            here.mkdir()
+            (here / "mine").write_text(name)
+            with pool.acquire(workspace=here, settings={"+environment.set": "COLOUR=red"},
+                              labels={"for": name}) as session:
+                assert look(session) == f"{here}\n{name}red\n"
+                assert session.inspect()["labels"]["for"] == name
+        with raises(immure.PolicyError):
+            pool.acquire(settings={"network.mode": "host"})
+        with policy(settings={"files.write": ["/srv"]}) as other, raises(immure.PolicyError):
+            pool.acquire(policy=other)
+        with policy() as own, pool.acquire(policy=own, workspace=WORKSPACE + "/one") as session:
+            assert look(session).endswith("one\n")
+        # A plan is taken as it is, if it fits.
+        with immure.Policy.load(profile="dev", workspace=WORKSPACE + "/one", discover=False) as dev, \
+                immure.Plan.create(dev, ["true"]) as plan, raises(immure.PolicyError):
+            pool.acquire(plan)
 
 
 def case_threads():

@@ -180,7 +180,8 @@ int32_t host_plan(struct host *h, const char *profile, ...)
 		.size = sizeof(o), .profile = profile, .settings = settings, .file = h->file,
 		.flags = IMMURE_POLICY_NO_DISCOVERY,
 	};
-	struct immure_command cmd = { .argv = argv, .env = env, .cwd = h->cwd };
+	struct immure_command cmd = { .argv = argv, .env = env, .cwd = h->cwd,
+				      .no_workspace = h->no_workspace };
 	struct immure_arena a = IMMURE_ARENA_INIT;
 	struct immure_strv want = { 0 }, dirs = { 0 };
 	const char *text;

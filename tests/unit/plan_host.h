@@ -25,6 +25,7 @@ struct host {
 	struct immure_fact_entry entries[128];
 	size_t lists_n, entries_n;
 	const char *cwd; /* of the command */
+	bool no_workspace;
 	const char *file; /* a policy file; NULL = none */
 	void (*change)(struct immure_policy *p); /* after loading; NULL = nothing */
 };

@@ -47,7 +47,7 @@ class immure_import_note(Sized):
 
 class immure_plan_options(Sized):
     _fields_ = [("size", c_uint64), ("argv", Words), ("env", Words), ("cwd", c_char_p),
-                ("facts", c_uint32), ("reserved", c_uint32)]
+                ("facts", c_uint32), ("flags", c_uint32)]
 
 
 class immure_gap_info(Sized):
@@ -108,12 +108,14 @@ class immure_pool_options(Sized):
     _fields_ = [("size", c_uint64), ("name", c_char_p), ("lifetime", c_uint32),
                 ("pool_size", c_uint32), ("pool_max", c_uint32), ("reserved", c_uint32),
                 ("idle_ms", c_uint64), ("check_ms", c_uint64), ("supervisor", c_char_p),
-                ("runtime_dir", c_char_p), ("env", Words)]
+                ("runtime_dir", c_char_p), ("env", Words), ("policy", c_void_p)]
 
 
 class immure_acquire_options(Sized):
     _fields_ = [("size", c_uint64), ("plan", c_void_p), ("workspace", c_char_p),
-                ("owner", c_char_p), ("wait_ms", c_uint64)]
+                ("owner", c_char_p), ("wait_ms", c_uint64), ("policy", c_void_p),
+                ("settings", POINTER(immure_setting)), ("settings_n", c_uint64), ("env", Words),
+                ("labels", Words)]
 
 
 class immure_gc_options(Sized):

@@ -40,6 +40,15 @@ def settings_of(given: "Union[Mapping[str, Values], Iterable[Setting], None]") -
     return made_
 
 
+def setting_array(given: "Union[Mapping[str, Values], Iterable[Setting], None]") -> Any:
+    """As the library takes them."""
+    items = settings_of(given)
+    array = (_native.immure_setting * len(items))()
+    for slot, s in zip(array, items):
+        slot.key, slot.value, slot.source = encode(s.key), encode(s.value), encode(s.source)
+    return array
+
+
 class Policy(_native.Handle):
     _free = "immure_policy_free"
 
@@ -50,13 +59,10 @@ class Policy(_native.Handle):
              discover: bool = True) -> "Policy":
         """Profile, then the user's or the workspace's file, then the settings. env: this
         process's environment unless given. discover=False: no file but the one given."""
-        items = settings_of(settings)
-        array = (_native.immure_setting * max(1, len(items)))()
-        for slot, s in zip(array, items):
-            slot.key, slot.value, slot.source = encode(s.key), encode(s.value), encode(s.source)
+        array = setting_array(settings)
         o = _native.immure_policy_options(
             profile=encode(profile), file=encode(file), workspace=encode(workspace),
-            env=_native.environment(env), settings=array, settings_n=len(items),
+            env=_native.environment(env), settings=array, settings_n=len(array),
             flags=0 if discover else 1)
         return cls(made("immure_policy_load", ctypes.byref(o)))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import json
 from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Type
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Type, Union
 
 from . import _native
 from ._channel import Channel
 from ._native import PathLike, call, encode, library, made, string_of
-from .policy import Plan
+from .policy import Plan, Policy, Setting, Values, setting_array
 from .running import Programs
 from .session import Lifetime, Session
 
@@ -22,19 +22,22 @@ class Pool:
         self._handle: Optional[int] = pointer
 
     @classmethod
-    def start(cls, plan: Plan, *, name: Optional[str] = None,
+    def start(cls, what: Union[Plan, Policy], *, name: Optional[str] = None,
               lifetime: Lifetime = Lifetime.CALLER, size: int = 1, maximum: int = 0,
               idle: Optional[float] = None, check: Optional[float] = None,
               runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
               programs: Optional[Programs] = None) -> "Pool":
-        """Returns when it is filled. maximum: alive at a time, those in use too. idle, check:
-        seconds."""
+        """Returns when it is filled. A plan: all sessions have its workspace; a policy: each
+        gets that of whoever acquires it. maximum: alive at a time, those in use too. idle,
+        check: seconds."""
+        plan = what if isinstance(what, Plan) else None
         o = _native.immure_pool_options(
             name=encode(name), lifetime=int(lifetime), pool_size=size, pool_max=maximum,
             idle_ms=_native.milliseconds(idle), check_ms=_native.milliseconds(check),
             supervisor=encode((programs or Programs.find()).supervisor),
-            runtime_dir=encode(runtime_dir), env=_native.environment(env))
-        return cls(made("immure_pool_open", plan._pointer, ctypes.byref(o)))
+            runtime_dir=encode(runtime_dir), env=_native.environment(env),
+            policy=None if plan else what._pointer)
+        return cls(made("immure_pool_open", plan._pointer if plan else None, ctypes.byref(o)))
 
     @classmethod
     def open(cls, name: str, *, runtime_dir: Optional[PathLike] = None,
@@ -51,12 +54,24 @@ class Pool:
         return self._handle
 
     def acquire(self, plan: Optional[Plan] = None, *, workspace: Optional[PathLike] = None,
-                owner: Optional[str] = None, wait: Optional[float] = None) -> Session:
+                owner: Optional[str] = None, wait: Optional[float] = None,
+                policy: Optional[Policy] = None,
+                settings: "Union[Mapping[str, Values], Iterable[Setting], None]" = None,
+                env: Optional[Mapping[str, str]] = None,
+                labels: Optional[Mapping[str, str]] = None) -> Session:
         """A session that is the caller's alone; closing it destroys it. plan: the caller's
-        own, which must agree with the pool's. wait: seconds, when all are in use."""
+        own, which must agree with the pool's. wait: seconds, when all are in use. For a pool
+        that was started with a policy: workspace (this process's directory unless given),
+        policy (the pool's unless given) with settings on top, env (this process's) and
+        labels are this caller's; what gives more than the pool's policy is refused."""
+        array = setting_array(settings)
         o = _native.immure_acquire_options(
             plan=None if plan is None else plan._pointer, workspace=encode(workspace),
-            owner=encode(owner), wait_ms=_native.milliseconds(wait))
+            owner=encode(owner), wait_ms=_native.milliseconds(wait),
+            policy=None if policy is None else policy._pointer, settings=array,
+            settings_n=len(array), env=_native.environment(env),
+            labels=None if labels is None else
+            _native.words("%s=%s" % pair for pair in labels.items()))
         return Session(Channel(made("immure_pool_acquire", self._pointer, ctypes.byref(o))))
 
     def warm(self, target: int) -> int:

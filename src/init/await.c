@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A session that waits for its caller. All that does not depend on who that is has
+ * been made; the workspace, its masks and protected files, and the locks that cannot
+ * be opened again (pivot, capabilities, Landlock, seccomp) follow when the caller's
+ * plan comes. Nothing of a payload's has run by then, and nothing is done otherwise
+ * than by the rest of a start, from here on by that plan.
+ *
+ * The plan comes from our own server, which has looked whether it fits; it is looked
+ * at here once more, because what is left to do is what the two differ in.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fdmsg.h"
+#include "init/build.h"
+#include "init/serving.h"
+#include "plan/fit.h"
+
+/* What was the server's at the fork, its lock above all: as long as we have a copy it
+ * seems to live. */
+static int let_go(const struct immure_serving *s, const struct immure_build *b)
+{
+	int keep[6 + IMMURE_BUILD_SEALS] = { s->in->report_fd, s->signal_fd, s->host_ns_fd, b->root_fd,
+					     b->mask_dir_fd, b->mask_file_fd };
+
+	for (size_t i = 0; i < b->seal_n; i++)
+		keep[6 + i] = b->seal[i];
+	return immure_init_keep(keep, 6 + b->seal_n);
+}
+
+static int receive(const struct immure_init *in, int *ret_fd)
+{
+	struct immure_init_msg m;
+	size_t n = 0;
+	ssize_t len;
+
+	do
+		len = immure_fdmsg_receive(in->report_fd, &m, sizeof(m), ret_fd, 1, &n, 0);
+	while (len == -EINTR);
+	if (len == 0)
+		_exit(1); /* nobody is there any more */
+	return len == sizeof(m) && m.type == IMMURE_INIT_TAKE && n == 1 ? 0 : -EPROTO;
+}
+
+static int open_plan(int fd, struct immure_plan **ret)
+{
+	struct stat st;
+	void *data;
+	int32_t r;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size <= 0 || st.st_size > 64 << 20)
+		return -EPROTO;
+	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return -errno;
+	r = immure_plan_unseal(data, (size_t)st.st_size, ret, NULL);
+	(void)munmap(data, (size_t)st.st_size); /* it was copied */
+	return r < 0 ? -EPROTO : 0;
+}
+
+int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b, struct immure_init_step *step)
+{
+	struct immure_init_msg waits = { .type = IMMURE_INIT_WAITS };
+	struct immure_arena a = IMMURE_ARENA_INIT;
+	struct immure_plan *plan = NULL;
+	bool *now = NULL;
+	int fd = -1, r;
+
+	step->stage = IMMURE_STAGE_MOUNT;
+	step->subject = "the caller's plan";
+	r = let_go(s, b);
+	if (r == 0)
+		r = immure_init_send(s->in->report_fd, &waits, sizeof(waits), NULL, 0, 0);
+	if (r == 0)
+		r = receive(s->in, &fd);
+	if (r == 0)
+		r = open_plan(fd, &plan);
+	immure_close(&fd);
+	if (r == 0 && immure_plan_fit(s->in->plan, plan, &a, &now, NULL) < 0)
+		r = -EPERM;
+	if (r == 0)
+		r = immure_root_some(b, plan, now, step);
+	immure_arena_done(&a);
+	if (r == 0)
+		s->in->plan = plan; /* for as long as this process lives */
+	return r;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pools on the side of their users. */
+#ifndef IMMURE_LIB_POOL_H
+#define IMMURE_LIB_POOL_H
+
+#include "lib/session.h"
+#include "policy/policy.h"
+
+/* The policy of a pool whose sessions have no workspace yet, as its holder keeps it
+ * for those who take one: profile and settings. Strings are the arena's, or the
+ * policy's that it was made of. */
+struct immure_pool_policy {
+	struct immure_arena arena;
+	const char *profile;
+	const struct immure_setting *settings;
+	size_t settings_n;
+};
+
+struct immure_pool {
+	struct immure_link *link;
+	pid_t pid; /* of the holder when it is our child, else <= 0 */
+	bool asked, open; /* whether its sessions wait for a workspace: known when asked */
+	struct immure_pool_policy policy; /* then */
+};
+
+/* ---- pool_plan.c ---- */
+int32_t immure_pool_policy_of(const immure_policy *p, struct immure_pool_policy *ret,
+			      struct immure_error **err);
+/* "policy": [profile, key, value, ...] */
+void immure_pool_policy_put(const struct immure_pool_policy *p, struct immure_jsonw *w);
+int32_t immure_pool_policy_take(struct immure_link *l, const struct immure_jsonr_value *list,
+				struct immure_pool_policy *ret, struct immure_error **err);
+/* What its sessions are made by: all but a workspace. */
+int32_t immure_pool_plan_base(const struct immure_pool_policy *p, const char *const *env,
+			      immure_plan **ret, struct immure_error **err);
+/* What one of them becomes: the pool's policy with the caller's workspace, settings
+ * and environment. Refused where that would give more than the pool's does. */
+int32_t immure_pool_plan_for(const struct immure_pool_policy *p, const struct immure_acquire_options *o,
+			     immure_plan **ret, struct immure_error **err);
+
+#endif
