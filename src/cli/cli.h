@@ -53,10 +53,11 @@ enum {
 	IMMURE_CLI_MOUNT = 1048576,
 	IMMURE_CLI_POOL = 1 << 22,
 	IMMURE_CLI_MCP = 1 << 28,
+	IMMURE_CLI_BENCH = 1 << 29,
 	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
 				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP |
 				 IMMURE_CLI_CREATE | IMMURE_CLI_SERVE | IMMURE_CLI_POOL |
-				 IMMURE_CLI_MCP,
+				 IMMURE_CLI_MCP | IMMURE_CLI_BENCH,
 };
 
 struct immure_cli_command {
@@ -102,6 +103,7 @@ int immure_cli_stop(int argc, char **argv);
 int immure_cli_rm(int argc, char **argv);
 int immure_cli_serve(int argc, char **argv);
 int immure_cli_mcp(int argc, char **argv);
+int immure_cli_bench(int argc, char **argv);
 int immure_cli_net(int argc, char **argv);
 int immure_cli_mount(int argc, char **argv);
 int immure_cli_umount(int argc, char **argv);

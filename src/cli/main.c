@@ -113,6 +113,10 @@ static const struct immure_cli_command commands[] = {
 	  "Offer sandboxes as tools of the Model Context Protocol, over standard streams",
 	  "The policy is the one given here; a client cannot widen it. Sandboxes end with the input.\n"
 	  "--config prints what a client's list of servers wants to know.", false },
+	{ "bench", FULL_ONLY(immure_cli_bench), IMMURE_CLI_BENCH, "[OPTION]... [--] [COMMAND [ARG]...]",
+	  "Time sandboxes of this policy on this host",
+	  "One sandbox is attacked from inside first; a sample counts only when COMMAND (default:\n"
+	  "/bin/true) ended with status 0. Times are microseconds.", false },
 	{ "rm", FULL_ONLY(immure_cli_rm), IMMURE_CLI_RM, "[OPTION]... SESSION...",
 	  "Remove what is recorded of sessions that have ended", NULL, false },
 	{ "pool", FULL_ONLY(immure_cli_pool), IMMURE_CLI_POOL, "start|stats|stop|ls [OPTION]... [NAME]",

@@ -58,6 +58,8 @@ enum {
 	OPT_POOL_SIZE,
 	OPT_POOL_MAX,
 	OPT_CONFIG,
+	OPT_TARGET,
+	OPT_COUNT,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -111,6 +113,11 @@ static const struct {
 	{ IMMURE_CLI_SERVE,
 	  { "stdio", 0, NULL, "speak over standard input and output, one JSON object a line", NULL,
 	    OPT_STDIO } },
+	{ IMMURE_CLI_BENCH,
+	  { "target", 0, "TARGET", "what is timed (default: cold-start)",
+	    "cold-start|hot-acquire|warm-throughput", OPT_TARGET } },
+	{ IMMURE_CLI_BENCH,
+	  { "count", 0, "N", "how many samples (default: 50)", NULL, OPT_COUNT } },
 	{ IMMURE_CLI_MCP,
 	  { "config", 0, NULL, "print how a client starts this server, and exit", NULL, OPT_CONFIG } },
 	{ IMMURE_CLI_RUN,
@@ -175,7 +182,8 @@ static const struct {
 		  IMMURE_CLI_WRAP | IMMURE_CLI_GC | IMMURE_CLI_JOURNAL | IMMURE_CLI_RECLAIM | IMMURE_CLI_DETACH |
 		  IMMURE_CLI_CREATE | IMMURE_CLI_EXEC | IMMURE_CLI_PS | IMMURE_CLI_ASK |
 		  IMMURE_CLI_STATS | IMMURE_CLI_LOGS | IMMURE_CLI_STOP | IMMURE_CLI_SIGNAL |
-		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT | IMMURE_CLI_POOL,
+		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT | IMMURE_CLI_POOL |
+		  IMMURE_CLI_BENCH,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
 	{ IMMURE_CLI_GC,
 	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
@@ -338,6 +346,8 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_EXEC: return take_exec(f, value);
 	case OPT_RW: s->writable = true; return 0;
 	case OPT_STDIO: s->stdio = true; return 0;
+	case OPT_TARGET: s->target = value; return 0;
+	case OPT_COUNT: return take_count(f, value, &s->count);
 	case OPT_CONFIG: s->config = true; return 0;
 	case OPT_POOL: s->pool = value; return 0;
 	case OPT_POOL_WAIT: return take_time(f, value, &s->wait_ms);

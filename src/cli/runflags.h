@@ -17,7 +17,9 @@ struct immure_sessionflags {
 	const char *pool;         /* run --pool */
 	uint64_t wait_ms;         /* --pool-wait */
 	uint32_t pool_size, pool_max;
-	bool config; /* mcp --config */
+	const char *target;       /* bench --target */
+	uint32_t count;           /* bench --count; 0 = not given */
+	bool config;              /* mcp --config */
 	bool idle_stops, remove, tty, detach, all, follow, stdio, writable, has_grace, has_exec;
 };
 
