@@ -52,6 +52,8 @@ MODES = {
     "delegated": Mode("delegated", USER, delegated=True),
     "bwrap": Mode("bwrap", "root", backend="bwrap"),
     "bwrap-user": Mode("bwrap-user", USER, backend="bwrap"),
+    "landlock": Mode("landlock", "root", backend="landlock"),
+    "landlock-user": Mode("landlock-user", USER, backend="landlock"),
 }
 DEFAULT_MODES = ["root", "user"]
 
@@ -169,7 +171,7 @@ class Site:
         argv = [os.fspath(a) if isinstance(a, os.PathLike) else a for a in argv]
         if self.mode.backend and argv[0] == os.fspath(self.immure) and "--backend" not in argv \
                 and argv[1] in ("run", "plan", "prove", "shell"):
-            argv[2:2] = ["--backend", self.mode.backend]
+            argv[2:2] = BARE if self.mode.backend == "landlock" else ["--backend", self.mode.backend]
         argv = ([str(self.bin / "without"), poorer, "--"] if poorer else []) + argv
         if self.mode.delegated:
             argv = ["/bin/sh", "-c", 'echo 0 >"$0" && exec setpriv --reuid "$1" --regid "$2" --clear-groups '

@@ -21,8 +21,14 @@ static void close_reset(int *fd)
 	immure_close(fd);
 }
 
-/* What an address inside stands for. false: nothing. */
-static bool meaning(struct worker *w, const struct immure_inet *a, struct immure_endpoint *ret)
+bool immure_flow_is_loopback(const struct immure_inet *a)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return a->v6 ? memcmp(a->addr, one, sizeof(one)) == 0 : a->addr[0] == 127;
+}
+
+bool immure_flow_meaning(struct worker *w, const struct immure_inet *a, struct immure_endpoint *ret)
 {
 	enum immure_host_kind kind = a->v6 ? IMMURE_HOST_NET6 : IMMURE_HOST_NET4;
 	const char *name;
@@ -42,7 +48,7 @@ static bool meaning(struct worker *w, const struct immure_inet *a, struct immure
 	ret->port = a->port;
 	/* The session's own loopback, where a rule lets a service of the host's shine
 	 * through: by its name, or by the very address. */
-	if ((a->v6 && a->addr[15] == 1 && a->addr[0] == 0) || (!a->v6 && a->addr[0] == 127)) {
+	if (immure_flow_is_loopback(a)) {
 		struct immure_endpoint local = { .kind = IMMURE_HOST_NAME, .port = a->port };
 
 		memcpy(local.name, "localhost", sizeof("localhost"));
@@ -60,7 +66,7 @@ static void begin(struct worker *w, struct conn *c)
 		immure_look_start(w, c);
 		return;
 	}
-	if (!meaning(w, &c->meant, &c->to)) {
+	if (!immure_flow_meaning(w, &c->meant, &c->to)) {
 		immure_endpoint_address(&c->to, c->meant.v6 ? IMMURE_HOST_NET6 : IMMURE_HOST_NET4,
 					c->meant.addr);
 		c->to.port = c->meant.port;
@@ -100,6 +106,20 @@ static void too_many(struct worker *w, int *fd, const struct immure_inet *meant,
 	close_reset(fd);
 }
 
+void immure_flow_begin(struct worker *w, int *fd, enum conn_kind kind,
+		       const struct immure_inet *meant, const struct immure_inet *from)
+{
+	struct conn *c = immure_conn_new(w, fd, kind);
+
+	if (!c) {
+		too_many(w, fd, meant, from);
+		return;
+	}
+	c->meant = *meant;
+	c->source = *from;
+	begin(w, c);
+}
+
 void immure_flow_accept(struct worker *w, int listener_fd, enum conn_kind kind)
 {
 	for (int i = 0; i < ACCEPTS; i++) {
@@ -115,6 +135,10 @@ void immure_flow_accept(struct worker *w, int listener_fd, enum conn_kind kind)
 			immure_worker_pause(w, true);
 			return;
 		}
+		if (kind != CONN_PUBLISHED) {
+			immure_flow_begin(w, &fd, kind, &meant, &from);
+			continue;
+		}
 		c = immure_conn_new(w, &fd, kind);
 		if (!c) {
 			too_many(w, &fd, &meant, &from);
@@ -122,10 +146,6 @@ void immure_flow_accept(struct worker *w, int listener_fd, enum conn_kind kind)
 		}
 		c->meant = meant;
 		c->source = from;
-		if (kind != CONN_PUBLISHED) {
-			begin(w, c);
-			continue;
-		}
 		for (uint32_t k = 0; k < w->config.publish_n; k++)
 			if (w->publish_fd[k] == listener_fd)
 				begin_published(w, c, w->config.publish[k].port);

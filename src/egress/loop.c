@@ -90,6 +90,12 @@ static void request(struct worker *w, const struct immure_wire *m, int *fds)
 		if (immure_hostconf_replace(&w->host, fds[0], fds[1]) == 0)
 			immure_resolver_drop_all(w->resolver);
 		break;
+	case IMMURE_WIRE_REACH:
+		immure_handed_ask(w, m->id, &m->reach.meant);
+		break;
+	case IMMURE_WIRE_HANDED:
+		immure_handed_take(w, &m->handed, &fds[0]);
+		break;
 	case IMMURE_WIRE_ASK:
 		immure_report_stats(w, m->id);
 		break;
@@ -220,6 +226,9 @@ static bool dispatch(struct worker *w, uint64_t tag, uint32_t events)
 		break;
 	case IMMURE_TAG_CONN:
 		conn_event(w, tag, events);
+		break;
+	case IMMURE_TAG_PAIR:
+		immure_handed_event(w, index, (uint16_t)(tag >> 32));
 		break;
 	}
 	return true;

@@ -97,9 +97,8 @@ bool immure_names_claim(struct worker *w, const char *name, struct immure_verdic
 	return r == IMMURE_SYNTH_OK;
 }
 
-/* 1: out holds the answer. 0: none is due. -EAGAIN: it waits in p. */
-static int answer(struct worker *w, const struct immure_inet *from, const unsigned char *msg,
-		  size_t len, unsigned char *out, size_t *ret_len, char *name)
+int immure_names_answer(struct worker *w, const struct immure_inet *from, const unsigned char *msg,
+			size_t len, unsigned char *out, size_t *ret_len, char *name)
 {
 	struct immure_verdict v = { 0 };
 	uint32_t number;
@@ -184,7 +183,7 @@ void immure_names_udp(struct worker *w)
 			return;
 		if (n > IMMURE_DNS_QUERY_MAX || immure_inet_from_sockaddr(&sa, &from) < 0)
 			continue;
-		r = answer(w, &from, in, (size_t)n, out, &len, name);
+		r = immure_names_answer(w, &from, in, (size_t)n, out, &len, name);
 		if (r == 1)
 			send_udp(w, &from, out, len);
 		p = r == -EAGAIN ? hold(w, name, out, len) : NULL;
@@ -209,11 +208,31 @@ static void client_wants(struct worker *w, struct dns_client *d)
 	(void)epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, d->fd, &e);
 }
 
+void immure_names_take(struct worker *w, int *fd, const struct immure_inet *from)
+{
+	struct dns_client *d = NULL;
+
+	for (int k = 0; k < CLIENTS && !d; k++)
+		if (w->dns[k].fd < 0)
+			d = &w->dns[k];
+	if (!d || immure_worker_watch(w, *fd, EPOLLIN, IMMURE_TAG(IMMURE_TAG_DNS_CLIENT, 0, d->life,
+								  d - w->dns)) < 0) {
+		immure_close(fd);
+		return;
+	}
+	d->fd = immure_take_fd(fd);
+	d->from = *from;
+	d->ended = d->blocked = false;
+	d->in.have = d->out_at = d->out_len = 0;
+	d->due_ms = w->now_ms + CLIENT_MS;
+	if (d->due_ms < w->next_due)
+		w->next_due = d->due_ms;
+}
+
 void immure_names_accept(struct worker *w)
 {
 	for (int i = 0; i < CLIENTS; i++) {
 		struct immure_inet meant, from;
-		struct dns_client *d = NULL;
 		int fd = immure_netsock_accept(w->net.fd[IMMURE_NETPLUMB_DNS_TCP], &meant, &from);
 
 		if (fd < 0) {
@@ -221,22 +240,7 @@ void immure_names_accept(struct worker *w)
 				immure_worker_pause(w, true);
 			return;
 		}
-		for (int k = 0; k < CLIENTS && !d; k++)
-			if (w->dns[k].fd < 0)
-				d = &w->dns[k];
-		if (!d || immure_worker_watch(w, fd, EPOLLIN,
-					      IMMURE_TAG(IMMURE_TAG_DNS_CLIENT, 0, d->life,
-							 d - w->dns)) < 0) {
-			immure_close(&fd);
-			continue;
-		}
-		d->fd = fd;
-		d->from = from;
-		d->ended = d->blocked = false;
-		d->in.have = d->out_at = d->out_len = 0;
-		d->due_ms = w->now_ms + CLIENT_MS;
-		if (d->due_ms < w->next_due)
-			w->next_due = d->due_ms;
+		immure_names_take(w, &fd, &from);
 	}
 }
 
@@ -297,7 +301,7 @@ static bool questions(struct worker *w, struct dns_client *d, const unsigned cha
 		len -= used;
 		if (r == 0)
 			continue;
-		r = answer(w, &d->from, d->in.buf + 2, query, out, &n, name);
+		r = immure_names_answer(w, &d->from, d->in.buf + 2, query, out, &n, name);
 		d->in.have = 0;
 		if (r == 1 && !room_for_answer(d) && (!flush(w, d) || !room_for_answer(d)))
 			return false; /* asks and asks and does not listen */

@@ -237,7 +237,7 @@ int immure_pairs_name(struct worker *w, const char *name, uint32_t number)
 
 	if (!caught)
 		return -ENOMEM;
-	if (*caught)
+	if (*caught || w->handed) /* each connection is asked for */
 		return 0;
 	endpoint_of(&e, name);
 	n = immure_judge_ports(&w->judge, &e, l);
@@ -378,6 +378,8 @@ int immure_pairs_change(struct worker *w, const struct immure_judge *old)
 {
 	int r;
 
+	if (w->handed)
+		return 0;
 	if (!w->net.with_nft) {
 		r = change_listeners(w);
 		return r < 0 ? r : immure_pairs_nets(w);
@@ -483,8 +485,11 @@ static int fixed_listener(struct worker *w, enum immure_netplumb_fd which, uint1
 
 int immure_pairs_init(struct worker *w)
 {
-	int r = fixed_listener(w, IMMURE_NETPLUMB_TCP4, &w->port4);
+	int r;
 
+	if (w->handed)
+		return 0;
+	r = fixed_listener(w, IMMURE_NETPLUMB_TCP4, &w->port4);
 	if (r == 0)
 		r = fixed_listener(w, IMMURE_NETPLUMB_TCP6, &w->port6);
 	/* Pairs of a worker before this one mean nothing to it. */

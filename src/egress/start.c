@@ -128,6 +128,7 @@ static void place_fds(struct worker *w, const struct immure_wire_start *s, int *
 	}
 	w->net.with_v6 = s->with_v6;
 	w->net.with_nft = s->with_nft;
+	w->handed = s->handed;
 }
 
 /* A session without a network publishes ports all the same: then there is nothing
@@ -144,7 +145,7 @@ static int plumbing_is_whole(const struct worker *w)
 {
 	const int *fd = w->net.fd;
 
-	if (ports_only(w))
+	if (ports_only(w) || w->handed)
 		return 0;
 	if (fd[IMMURE_NETPLUMB_DNS_UDP] < 0 || fd[IMMURE_NETPLUMB_DNS_TCP] < 0 ||
 	    fd[IMMURE_NETPLUMB_ROUTE] < 0)
@@ -182,6 +183,8 @@ static int make_names(struct worker *w)
 		r = immure_rtnl_range_from(true, s.prefix6, s.bits6, &w->routes.v6);
 	w->routes.with_v6 = w->net.with_v6;
 	w->told_upto = s.first;
+	if (r == 0)
+		r = immure_handed_init(w);
 	return r == 0 ? immure_names_init(w) : r;
 }
 
@@ -278,7 +281,7 @@ int immure_worker_start(struct worker *w)
 	if (r == 0)
 		r = make_all(w);
 	if (r == 0)
-		r = immure_worker_confine(w->net.with_nft, &m.ready.landlock_abi, &w->why);
+		r = immure_worker_confine(w->net.with_nft || w->handed, &m.ready.landlock_abi, &w->why);
 	if (r < 0)
 		return r;
 	set_connections(w);
@@ -297,6 +300,7 @@ void immure_worker_done(struct worker *w)
 	immure_resolver_free(w->resolver);
 	immure_pipes_done(&w->pipes);
 	immure_names_done(w);
+	immure_handed_done(w);
 	immure_synth_free(w->synth);
 	immure_hostconf_done(&w->host);
 	immure_own_done(&w->own);

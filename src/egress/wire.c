@@ -32,6 +32,12 @@ static bool body_of(uint32_t type, bool to_worker, size_t *ret_len)
 	case IMMURE_WIRE_SOCKETS:
 		*ret_len = sizeof(m->sockets);
 		return true;
+	case IMMURE_WIRE_REACH:
+		*ret_len = sizeof(m->reach);
+		return true;
+	case IMMURE_WIRE_HANDED:
+		*ret_len = sizeof(m->handed);
+		return true;
 	case 0x100 | IMMURE_WIRE_READY:
 		*ret_len = sizeof(m->ready);
 		return true;
@@ -49,6 +55,9 @@ static bool body_of(uint32_t type, bool to_worker, size_t *ret_len)
 		return true;
 	case 0x100 | IMMURE_WIRE_NAMES:
 		*ret_len = sizeof(m->names);
+		return true;
+	case 0x100 | IMMURE_WIRE_VERDICT:
+		*ret_len = sizeof(m->verdict);
 		return true;
 	case 0x100 | IMMURE_WIRE_FAILED:
 		*ret_len = sizeof(m->failed);
@@ -98,7 +107,7 @@ static bool content_ok(const struct immure_wire *m, size_t *ret_fds)
 	switch (m->type) {
 	case IMMURE_WIRE_START:
 		*ret_fds = 1 + (size_t)__builtin_popcount(m->start.present) + m->start.publish_n;
-		return m->start.with_v6 <= 1 && m->start.with_nft <= 1 &&
+		return m->start.with_v6 <= 1 && m->start.with_nft <= 1 && m->start.handed <= 2 &&
 		       (uint64_t)m->start.present < UINT64_C(1) << IMMURE_NETPLUMB_MAX &&
 		       m->start.publish_n <= IMMURE_EGRESS_PUBLISH_MAX;
 	case IMMURE_WIRE_POLICY:
@@ -111,6 +120,13 @@ static bool content_ok(const struct immure_wire *m, size_t *ret_fds)
 	case IMMURE_WIRE_SOCKETS:
 		*ret_fds = (size_t)m->sockets.n4 + m->sockets.n6;
 		return sockets_ok(m->sockets.n4, m->sockets.n6);
+	case IMMURE_WIRE_REACH:
+		return inet_ok(&m->reach.meant);
+	case IMMURE_WIRE_HANDED:
+		*ret_fds = 1;
+		return m->handed.kind <= IMMURE_WIRE_HANDED_NAMES && inet_ok(&m->handed.meant);
+	case IMMURE_WIRE_VERDICT:
+		return m->verdict.errnum >= 0 && m->verdict.errnum < 4096;
 	case IMMURE_WIRE_WANT:
 		return sockets_ok(m->want.n4, m->want.n6);
 	case IMMURE_WIRE_DONE:
@@ -256,7 +272,7 @@ int immure_wire_recv(int fd, bool to_worker, struct immure_wire *ret,
 }
 
 int immure_wire_send_start(int fd, int config_fd, const struct immure_netplumb *p,
-			   const int *listeners, uint32_t publish_n)
+			   const int *listeners, uint32_t publish_n, uint32_t handed)
 {
 	struct immure_wire m = { .type = IMMURE_WIRE_START };
 	int fds[IMMURE_WIRE_FDS_MAX];
@@ -276,6 +292,7 @@ int immure_wire_send_start(int fd, int config_fd, const struct immure_netplumb *
 	m.start.with_v6 = p->with_v6;
 	m.start.with_nft = p->with_nft;
 	m.start.publish_n = publish_n;
+	m.start.handed = handed;
 	return immure_wire_send(fd, &m, fds, n);
 }
 

@@ -15,9 +15,16 @@
  *   SHOW     a memfd to write to         ->
  *                                        <- DONE     value: bytes written
  *   HOSTCONF two memfds: resolv.conf, hosts ->       any time; no answer
+ *   REACH    an address                  ->
+ *                                        <- VERDICT  whether it may be reached
+ *   HANDED   one end of a connection, or of a pair for questions ->   no answer
  *                                        <- NAMES, DENIED, WANT   any time
  *
- * Requests (POLICY, ASK, SHOW) carry a number that the answer repeats; answers
+ * REACH and HANDED are for a session without a network of its own (START: handed),
+ * where there is nothing to listen on: the supervisor, which stands between the
+ * command and its sockets, asks before it connects, and then hands the end over.
+ *
+ * Requests (POLICY, ASK, SHOW, REACH) carry a number that the answer repeats; answers
  * come in order of the requests, one each. FAILED may come at any time and is the last
  * message: the worker exits with 1, and all its connections are reset. When the
  * control socket is closed the worker exits with 0.
@@ -58,6 +65,8 @@ enum immure_wire_type {
 	IMMURE_WIRE_ASK,
 	IMMURE_WIRE_SHOW,
 	IMMURE_WIRE_HOSTCONF,
+	IMMURE_WIRE_REACH,
+	IMMURE_WIRE_HANDED,
 	IMMURE_WIRE_READY = 32,
 	IMMURE_WIRE_DONE,
 	IMMURE_WIRE_DENIED,
@@ -65,6 +74,7 @@ enum immure_wire_type {
 	IMMURE_WIRE_WANT,
 	IMMURE_WIRE_FAILED,
 	IMMURE_WIRE_NAMES,
+	IMMURE_WIRE_VERDICT,
 };
 
 enum {
@@ -82,6 +92,27 @@ struct immure_wire_start {
 	uint32_t with_v6, with_nft; /* 0 or 1, from netplumb */
 	uint32_t present;
 	uint32_t publish_n;
+	uint32_t handed; /* 1: connections are handed over, there is no plumbing; 2: the proxy is
+			  * among what can be connected to; 0: neither */
+};
+
+/* REACH */
+struct immure_wire_reach {
+	struct immure_inet meant;
+};
+
+enum immure_wire_handed_kind { IMMURE_WIRE_HANDED_TCP, IMMURE_WIRE_HANDED_NAMES };
+
+/* HANDED, with one descriptor that does not block. NAMES: a unix socket, a packet of which
+ * is a question or its answer; meant says nothing. */
+struct immure_wire_handed {
+	uint32_t kind;
+	struct immure_inet meant;
+};
+
+/* VERDICT: 0, or with what connect() is to fail. */
+struct immure_wire_verdict {
+	int32_t errnum;
 };
 
 /* SOCKETS. Unbound TCP sockets born in the session's namespace, non-blocking:
@@ -172,6 +203,9 @@ struct immure_wire {
 		struct immure_wire_want want;
 		struct immure_wire_failed failed;
 		struct immure_wire_names names;
+		struct immure_wire_reach reach;
+		struct immure_wire_handed handed;
+		struct immure_wire_verdict verdict;
 	};
 };
 
@@ -189,9 +223,9 @@ int immure_wire_send(int fd, const struct immure_wire *m, const int *fds, size_t
  * gone. -EAGAIN: none yet. -EPROTO: no message; descriptors that came were closed. */
 int immure_wire_recv(int fd, bool to_worker, struct immure_wire *ret,
 		     int fds[IMMURE_WIRE_FDS_MAX], size_t *ret_n);
-/* START with all that belongs to it. p and listeners are borrowed. */
+/* START with all that belongs to it. p and listeners are borrowed. handed: as above. */
 int immure_wire_send_start(int fd, int config_fd, const struct immure_netplumb *p,
-			   const int *listeners, uint32_t publish_n);
+			   const int *listeners, uint32_t publish_n, uint32_t handed);
 /* POLICY. */
 int immure_wire_send_policy(int fd, uint32_t id, int config_fd);
 

@@ -42,6 +42,7 @@ enum immure_tag {
 	IMMURE_TAG_DNS_CLIENT,
 	IMMURE_TAG_QUERY,
 	IMMURE_TAG_CONN,
+	IMMURE_TAG_PAIR,    /* index: into the pairs of handed.c */
 };
 
 /* kind, side, life, index */
@@ -105,6 +106,7 @@ struct listener {
 struct pending;
 struct dns_client;
 struct outgoing;
+struct immure_handed;
 
 struct worker {
 	int control_fd, epoll_fd;
@@ -127,6 +129,9 @@ struct worker {
 	bool wanted;             /* WANT was sent and not answered … */
 	uint64_t wanted_ms;      /* … since then */
 	int publish_fd[IMMURE_EGRESS_PUBLISH_MAX];
+
+	uint32_t handed;         /* as START says */
+	struct immure_handed *pairs;
 
 	struct listener *listeners;
 	size_t listeners_n, listeners_cap;
@@ -206,10 +211,28 @@ uint64_t immure_names_due(const struct worker *w);
 void immure_names_tick(struct worker *w);
 void immure_names_done(struct worker *w);
 int immure_names_init(struct worker *w);
+/* 1: out holds the answer. 0: none is due. -EAGAIN: it waits for sockets. */
+int immure_names_answer(struct worker *w, const struct immure_inet *from, const unsigned char *msg,
+			size_t len, unsigned char *out, size_t *ret_len, char *name);
+/* A client over TCP; what cannot be taken is closed. */
+void immure_names_take(struct worker *w, int *fd, const struct immure_inet *from);
 /* For a name that came otherwise than by a question. false: the denial is in v. */
 bool immure_names_claim(struct worker *w, const char *name, struct immure_verdict *v);
 
+/* handed.c */
+int immure_handed_init(struct worker *w);
+void immure_handed_done(struct worker *w);
+void immure_handed_ask(struct worker *w, uint32_t id, const struct immure_inet *meant);
+void immure_handed_take(struct worker *w, const struct immure_wire_handed *h, int *fd);
+void immure_handed_event(struct worker *w, uint32_t index, uint16_t life);
+
 /* flow.c */
+bool immure_flow_is_loopback(const struct immure_inet *a);
+/* What an address inside stands for. false: nothing. */
+bool immure_flow_meaning(struct worker *w, const struct immure_inet *a, struct immure_endpoint *ret);
+/* A connection of the command's from its beginning; *fd is taken. */
+void immure_flow_begin(struct worker *w, int *fd, enum conn_kind kind,
+		       const struct immure_inet *meant, const struct immure_inet *from);
 void immure_flow_accept(struct worker *w, int listener_fd, enum conn_kind kind);
 void immure_flow_event(struct worker *w, struct conn *c, unsigned int side, uint32_t events);
 void immure_flow_resolved(void *ctx, uint64_t who, int result, const struct immure_inet *addrs,

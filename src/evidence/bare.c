@@ -12,7 +12,7 @@
 static const struct {
 	const char *id, *gap, *reason;
 } rows[] = {
-	{ "control.loopback", NULL, "no socket can be made: there is no loopback of its own" },
+	{ "control.loopback", NULL, "there is no loopback of its own" },
 	{ "process_visibility.host", "process_visibility", "a gap that is approved: /proc is the host's" },
 	{ "process_visibility.listing", "process_visibility",
 	  "a gap that is approved: /proc is the host's" },
@@ -24,7 +24,7 @@ static const struct {
 	{ "kernel_surface.host-wide", "process_visibility",
 	  "a gap that is approved: /proc is the host's" },
 	{ "network_ingress.interfaces", "process_visibility",
-	  "a gap that is approved: interfaces are listed in /proc; no socket can be made" },
+	  "a gap that is approved: interfaces are listed in /proc" },
 	{ "ipc.sysv", "process_visibility",
 	  "a gap that is approved: objects are listed; the calls to use them are closed" },
 	{ "signals.host", "signals", "a gap that is approved: Landlock here has no scopes" },
@@ -49,6 +49,8 @@ const char *immure_bare_not_asked(const struct immure_plan *plan, const char *id
 {
 	if (!immure_plan_is_bare(plan))
 		return NULL;
+	if (strcmp(id, "network_egress.dns-others") == 0 && immure_plan_find(plan, IMMURE_OP_EGRESS))
+		return "whichever server is asked, the gatekeeper answers; nothing is sent to it";
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (strcmp(rows[i].id, id) == 0 && (!rows[i].gap || has_gap(plan, rows[i].gap)))
 			return rows[i].reason;

@@ -50,6 +50,7 @@ enum {
 	IMMURE_SEEN_KILLED = 1 << 19, /* by SIGSYS */
 	IMMURE_SEEN_FAULT = 1 << 20,  /* by SIGSEGV: the processor has no such gate */
 	IMMURE_SEEN_OPNOTSUPP = 1 << 22,
+	IMMURE_SEEN_PIPE = 1 << 23,   /* a socket that is made so that it cannot send */
 	IMMURE_SEEN_DONE = 1 << 21,   /* it worked: what controls are for */
 };
 

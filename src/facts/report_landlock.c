@@ -31,6 +31,7 @@ static void dimensions(const struct immure_facts *f, struct immure_arena *a,
 	const enum immure_evidence seen = f->full ? IMMURE_EVIDENCE_PROBED
 						  : IMMURE_EVIDENCE_CONFIGURED;
 	const struct immure_cgroup_facts *c = &f->cgroup;
+	const char *tcp = f->landlock_abi >= 4 ? ", Landlock TCP" : "";
 	bool scopes = f->landlock_abi >= 6;
 
 	set(r, IMMURE_DIM_FILE_WRITE, on, seen, "Landlock; metadata by seccomp");
@@ -38,9 +39,10 @@ static void dimensions(const struct immure_facts *f, struct immure_arena *a,
 	    "Landlock: contents and lists; metadata stays visible");
 	set(r, IMMURE_DIM_SECRET_READ, on, seen, "Landlock, filtered environment");
 	set(r, IMMURE_DIM_NETWORK_EGRESS, on, seen,
-	    f->landlock_abi >= 4 ? "seccomp: no sockets, Landlock TCP" : "seccomp: no sockets");
+	    immure_arena_printf(a, "seccomp: no sockets%s%s", f->seccomp_notify == IMMURE_NO ? "" :
+				", or the supervisor's, and names by immure-egress", tcp));
 	set(r, IMMURE_DIM_NETWORK_INGRESS, on, seen,
-	    f->landlock_abi >= 4 ? "seccomp: no sockets, Landlock TCP" : "seccomp: no sockets");
+	    immure_arena_printf(a, "seccomp: nothing listens%s", tcp));
 	set(r, IMMURE_DIM_IPC, on, seen,
 	    scopes ? "seccomp: no unix sockets, no System V objects, Landlock scope"
 		   : "seccomp: no unix sockets, no System V objects");
@@ -81,6 +83,8 @@ void immure_report_landlock(const struct immure_facts *f, struct immure_arena *a
 			  1u << IMMURE_CAP_SECRET_ISOLATION | 1u << IMMURE_CAP_PROCESS_TIMEOUT |
 			  1u << IMMURE_CAP_PROCESS_SIGNAL | 1u << IMMURE_CAP_PROCESS_RLIMITS |
 			  1u << IMMURE_CAP_PROCESS_STATS;
+	if (f->seccomp_notify != IMMURE_NO)
+		r->capabilities |= 1u << IMMURE_CAP_EGRESS_ALLOWLIST;
 	/* Without scopes what is inside can end whoever would clean up. */
 	if (f->landlock_abi >= 6)
 		r->capabilities |= 1u << IMMURE_CAP_CLEANUP;

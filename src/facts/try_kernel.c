@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "facts/probe.h"
 #include "kernel/landlock.h"
+#include "kernel/notify.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
@@ -141,35 +142,54 @@ void immure_try_seccomp(const struct immure_facts *f, struct immure_outcome *o)
 	o->ok = IMMURE_YES;
 }
 
-/* Answers one call of a child from here; 42 must arrive there. */
+/* The caller: a number in its memory, a descriptor of it, and a new one in return. */
+__attribute__((noreturn)) static void ask_for_one(const int pipe_fd[2])
+{
+	static const int word = 42;
+	long fd = syscall(SYS_getpriority, pipe_fd[0], &word);
+	char c = 0;
+
+	_exit(fd >= 0 && read((int)fd, &c, 1) == 1 && c == 'x' ? word : 1);
+}
+
+/* All that names without a namespace rest on: a call of a child received, its memory
+ * read, its descriptor taken, another one given to it. */
+static const char *answer_call(int listener)
+{
+	struct immure_notice n;
+	IMMURE_CLEANUP_FD int fd = -1;
+	int word = 0;
+
+	errno = immure_notify_receive(listener, &n) == 1 ? 0 : EPROTO;
+	if (errno)
+		return "receive a notification";
+	errno = -immure_notify_read(&n, n.args[1], &word, sizeof(word));
+	if (errno || word != 42)
+		return "read the caller's memory";
+	fd = immure_notify_take_fd(&n, (int)n.args[0]);
+	errno = fd < 0 ? -fd : 0;
+	if (errno)
+		return "take the caller's descriptor (pidfd_getfd)";
+	errno = -immure_notify_answer_fd(listener, n.id, fd, true);
+	return errno ? "answer with a descriptor (Linux 5.14)" : NULL;
+}
+
 static void answer_one(int listener, struct immure_outcome *o)
 {
-	struct seccomp_notif_sizes sizes;
-	union {
-		struct seccomp_notif n;
-		char room[512];
-	} req = { 0 };
-	union {
-		struct seccomp_notif_resp r;
-		char room[512];
-	} resp = { 0 };
-	int pid, pidfd = -1, status = 0;
+	int pid, pidfd = -1, status = 0, pipe_fd[2];
+	const char *what;
 
-	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0 ||
-	    sizes.seccomp_notif > sizeof(req) || sizes.seccomp_notif_resp > sizeof(resp))
-		return immure_probe_no(o, "notification sizes");
+	if (pipe2(pipe_fd, O_CLOEXEC) < 0 || write(pipe_fd[1], "x", 1) != 1)
+		return immure_probe_no(o, "pipe");
 	pid = immure_child_start(&pidfd);
 	if (pid == 0)
-		_exit((int)syscall(SYS_getpriority, PRIO_PROCESS, 0));
+		ask_for_one(pipe_fd);
 	errno = pid < 0 ? -pid : 0;
 	if (errno)
 		return immure_probe_no(o, "fork");
-	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &req) < 0)
-		return immure_probe_no(o, "receive a notification");
-	resp.r.id = req.n.id;
-	resp.r.val = 42;
-	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp) < 0)
-		return immure_probe_no(o, "answer a notification");
+	what = answer_call(listener); /* else the child waits until we end */
+	if (what)
+		return immure_probe_no(o, what);
 	errno = -immure_child_wait(pid, &pidfd, 1000, &status);
 	if (errno || !WIFEXITED(status) || WEXITSTATUS(status) != 42)
 		return immure_probe_no(o, "answered call");

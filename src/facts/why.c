@@ -225,6 +225,10 @@ const char *immure_remedy(const char *name, const struct immure_outcome *o,
 	if (strcmp(name, "seccomp_notify") == 0 && o->errnum == EBUSY)
 		return "another supervisor already listens to this process: start immure outside "
 		       "of it";
+	if (strcmp(name, "seccomp_notify") == 0 && (o->errnum == EPERM || o->errnum == EACCES))
+		return "names without a namespace need it: a container's filter has to permit "
+		       "pidfd_getfd and process_vm_readv, and kernel.yama.ptrace_scope has to be "
+		       "less than 2";
 	if (strcmp(name, "bwrap") == 0) {
 		if (o->step && strcmp(o->step, "not installed") == 0)
 			return ""; /* only a backend of its own needs it */

@@ -13,10 +13,11 @@
 
 #include "base/fd.h"
 #include "init/init.h"
+#include "init/serving.h"
 #include "kernel/netplumb.h"
 #include "policy/netrule.h"
 
-_Static_assert((int)IMMURE_NETPLUMB_MAX <= (int)IMMURE_INIT_NET_USERNS, "one bit for each descriptor");
+_Static_assert((int)IMMURE_NETPLUMB_MAX <= (int)IMMURE_INIT_NET_NOTIFY, "one bit for each descriptor");
 
 static int parse(const char *text, enum immure_host_kind *ret_kind, uint8_t ret_address[16],
 		 unsigned int *ret_bits)
@@ -136,4 +137,12 @@ int immure_init_egress(const struct immure_init *in, struct immure_init_step *st
 	}
 	immure_netplumb_done(&p);
 	return r;
+}
+
+int immure_init_hand_listener(const struct immure_init *in, int fd)
+{
+	struct immure_init_msg m = { .type = IMMURE_INIT_NETWORK,
+				     .net_fds = 1U << IMMURE_INIT_NET_NOTIFY };
+
+	return immure_init_send(in->report_fd, &m, sizeof(m), &fd, 1, 0);
 }

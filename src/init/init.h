@@ -66,6 +66,8 @@ int immure_init_forget(const struct immure_plan *p, struct immure_init_step *ste
 /* egress.c: what the session's network is reached by from outside, handed to the
  * supervisor. In the session's network namespace, before the pivot. */
 int immure_init_egress(const struct immure_init *in, struct immure_init_step *step);
+/* The same without namespaces: who answers the calls that the filter does not decide. */
+int immure_init_hand_listener(const struct immure_init *in, int fd);
 /* setup.c: waits for that word of the supervisor, and ends when there will be none. */
 int immure_init_await(const struct immure_init *in, enum immure_init_msg_type what);
 /* confine.c: LANDLOCK. ret_ruleset: kept open for commands to enter a domain of

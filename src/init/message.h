@@ -15,7 +15,8 @@ enum immure_init_msg_type {
 	IMMURE_INIT_OVER_MEMORY, /* the sampled sum passed the limit; everything was killed */
 	IMMURE_INIT_HANDLES,    /* before READY, when asked for: descriptors, see enum immure_init_handle */
 	IMMURE_INIT_NETWORK,    /* net_flags, net_fds and the descriptors that this names: bit N
-				 * fd[N] of struct immure_netplumb, then NET_USERNS, NET_NETNS */
+				 * fd[N] of struct immure_netplumb, then NET_USERNS, NET_NETNS; or
+				 * NET_NOTIFY alone: the listener of the filter, without namespaces */
 	IMMURE_INIT_ARRIVED,    /* an init that was executed: its sender is pid 1 inside */
 	IMMURE_INIT_WAITS,      /* made as far as it goes without a caller: TAKE comes next */
 	/* init -> whoever asked, struct immure_init_reply */
@@ -47,7 +48,7 @@ enum immure_init_msg_type {
 
 enum {
 	IMMURE_INIT_NET_V6 = 1, IMMURE_INIT_NET_NFT = 2, /* net_flags */
-	IMMURE_INIT_NET_USERNS = 30, IMMURE_INIT_NET_NETNS = 31, /* bits of net_fds */
+	IMMURE_INIT_NET_NOTIFY = 29, IMMURE_INIT_NET_USERNS = 30, IMMURE_INIT_NET_NETNS = 31, /* bits of net_fds */
 	IMMURE_INIT_FDS_MAX = 32, /* beside one message */
 };
 

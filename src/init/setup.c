@@ -17,6 +17,7 @@
 
 #include "base/fd.h"
 #include "kernel/landlock.h"
+#include "kernel/notify.h"
 #include "kernel/privs.h"
 #include "kernel/pty.h"
 #include "kernel/sys.h"
@@ -349,6 +350,22 @@ static int stage_check(const struct immure_init *in, struct immure_init_step *st
 	return 0;
 }
 
+/* Under everything else, where there are no namespaces. Where names can be reached it
+ * has a listener, which only the supervisor keeps. */
+static int install_beneath(const struct immure_init *in)
+{
+	int r;
+
+	if (!immure_plan_find(in->plan, IMMURE_OP_EGRESS))
+		return immure_filter_install(in->beneath, 0);
+	IMMURE_CLEANUP_FD int fd = immure_notify_install(in->beneath);
+
+	if (fd < 0)
+		return fd;
+	r = immure_init_hand_listener(in, fd);
+	return r < 0 ? r : 0;
+}
+
 static int stage_seccomp(const struct immure_init *in, struct immure_init_step *step)
 {
 	int r = 0;
@@ -358,7 +375,7 @@ static int stage_seccomp(const struct immure_init *in, struct immure_init_step *
 	if (!in->filter)
 		return -EINVAL;
 	if (in->beneath)
-		r = immure_filter_install(in->beneath, 0);
+		r = install_beneath(in);
 	else if (immure_plan_is_bare(in->plan))
 		return -EINVAL;
 	if (r < 0)

@@ -154,7 +154,7 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_BWRAP:
 		return op->num[0] <= 1;
 	case IMMURE_OP_SECCOMP:
-		return op->num[1] <= IMMURE_BENEATH_BARE_OLD &&
+		return op->num[1] <= IMMURE_BENEATH_NAMES_OLD &&
 		       (strcmp(op->src, "default") == 0 || strcmp(op->src, "strict") == 0 ||
 			immure_path_is_normal(op->src));
 	case IMMURE_OP_WATCH:
@@ -216,6 +216,16 @@ const char *immure_plan_check_op(const struct immure_op *op, uint32_t least_stag
 	return values_fit(op) ? NULL : "a value out of range";
 }
 
+static const char *check_rules(const unsigned int *seen)
+{
+	if ((seen[IMMURE_OP_EGRESS_ALLOW] || seen[IMMURE_OP_EGRESS_DENY] ||
+	     seen[IMMURE_OP_EGRESS_NET]) && !seen[IMMURE_OP_EGRESS])
+		return "network rules that nobody enforces";
+	if (seen[IMMURE_OP_EGRESS_NET] > IMMURE_NETPLUMB_NETS_MAX)
+		return "too many networks";
+	return NULL;
+}
+
 /* With namespaces. */
 static const char *check_native(const struct immure_plan *p, const unsigned int *seen)
 {
@@ -232,18 +242,13 @@ static const char *check_native(const struct immure_plan *p, const unsigned int 
 		return "not one root";
 	if (seen[IMMURE_OP_LOOPBACK] + seen[IMMURE_OP_NET_HOST] + seen[IMMURE_OP_EGRESS] != 1)
 		return "not one network";
-	if ((seen[IMMURE_OP_EGRESS_ALLOW] || seen[IMMURE_OP_EGRESS_DENY] ||
-	     seen[IMMURE_OP_EGRESS_NET]) && !seen[IMMURE_OP_EGRESS])
-		return "network rules that nobody enforces";
-	if (seen[IMMURE_OP_EGRESS_NET] > IMMURE_NETPLUMB_NETS_MAX)
-		return "too many networks";
 	if (seen[IMMURE_OP_PUBLISH] && seen[IMMURE_OP_NET_HOST])
 		return "ports of the host's own network published";
 	for (size_t i = 0; i < p->ops_n; i++)
 		if (p->ops[i].kind == IMMURE_OP_NAMESPACES &&
 		    !(p->ops[i].num[0] & CLONE_NEWNET) != (seen[IMMURE_OP_NET_HOST] != 0))
 			return "a network without its namespace";
-	return NULL;
+	return check_rules(seen);
 }
 
 static bool has_open_gap(const struct immure_plan *p)
@@ -259,21 +264,23 @@ static bool has_open_gap(const struct immure_plan *p)
 static const char *check_bare(const struct immure_plan *p, const unsigned int *seen)
 {
 	const struct immure_op *calls = immure_plan_find(p, IMMURE_OP_SECCOMP);
+	bool names = calls->num[1] >= IMMURE_BENEATH_NAMES;
 
 	/* On a host without Landlock the plan is there to be read: it cannot be started. */
 	if ((seen[IMMURE_OP_LANDLOCK] != 1 && !has_open_gap(p)) || seen[IMMURE_OP_SESSION_DIR] != 1 ||
 	    seen[IMMURE_OP_IDMAP] != 1)
 		return "a stage that is missing or doubled";
-	if (seen[IMMURE_OP_NET_CLOSED] + seen[IMMURE_OP_NET_HOST] != 1)
+	if (seen[IMMURE_OP_NET_CLOSED] + seen[IMMURE_OP_NET_HOST] + seen[IMMURE_OP_EGRESS] != 1 ||
+	    seen[IMMURE_OP_LOOPBACK] || seen[IMMURE_OP_PUBLISH])
 		return "not one network";
-	if (calls->num[1] == IMMURE_BENEATH_NONE ||
+	if (calls->num[1] == IMMURE_BENEATH_NONE || names != (seen[IMMURE_OP_EGRESS] == 1) ||
 	    (seen[IMMURE_OP_NET_CLOSED] && calls->num[0]))
 		return "a filter that closes too little";
 	for (size_t i = 0; i < p->ops_n; i++)
 		if (p->ops[i].stage == IMMURE_STAGE_NAMESPACE || p->ops[i].stage == IMMURE_STAGE_MOUNT ||
 		    p->ops[i].stage == IMMURE_STAGE_PIVOT)
 			return "an operation of another backend";
-	return NULL;
+	return check_rules(seen);
 }
 
 /* Without these, once each, it would be no sandbox. */

@@ -108,7 +108,7 @@ static int32_t landlock(struct immure_compile *b)
 	op->num[0] = (uint64_t)abi;
 	op->num[1] = fs;
 	op->num[2] = immure_landlock_scopes(abi);
-	if (b->netns) /* no rule for any port: a second gate where no socket can be made */
+	if (b->netns) /* no rule for any port: a second gate, what connects is the supervisor */
 		op->num[3] = immure_landlock_net_rights(abi);
 	r = immure_bare_rules(b, fs);
 	if (r < 0)
@@ -124,6 +124,11 @@ static int32_t seccomp(struct immure_compile *b)
 
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
+	if (b->p->network == IMMURE_NETWORK_LIMITED) {
+		op->num[0] = 1u << AF_INET | 1u << AF_INET6;
+		op->num[1] = abi_of(b) < 3 ? IMMURE_BENEATH_NAMES_OLD : IMMURE_BENEATH_NAMES;
+		return 0;
+	}
 	op->num[0] = b->netns ? 0 : 1u << AF_INET | 1u << AF_INET6 | 1u << AF_NETLINK;
 	op->num[1] = abi_of(b) < 3 ? IMMURE_BENEATH_BARE_OLD : IMMURE_BENEATH_BARE;
 	return 0;
@@ -181,9 +186,10 @@ int32_t immure_bare_compile(struct immure_compile *b)
 		r = identity(b);
 	if (r < 0)
 		return r;
-	if (!immure_compile_op(b, b->netns ? IMMURE_OP_NET_CLOSED : IMMURE_OP_NET_HOST, NULL, NULL,
-			       "network.mode") ||
-	    !simple(b, IMMURE_OP_CLOSE_FDS) || !simple(b, IMMURE_OP_DROP_CAPS) ||
+	r = immure_compile_network(b);
+	if (r < 0)
+		return r;
+	if (!simple(b, IMMURE_OP_CLOSE_FDS) || !simple(b, IMMURE_OP_DROP_CAPS) ||
 	    !simple(b, IMMURE_OP_NO_NEW_PRIVS) || !simple(b, IMMURE_OP_KEYRING))
 		return -IMMURE_ERR_NOMEM;
 	r = landlock(b);
@@ -211,7 +217,7 @@ int32_t immure_plan_listings(const struct immure_policy *p, const struct immure_
 			     struct immure_error **err)
 {
 	struct immure_plan scratch = { 0 };
-	struct immure_compile b = { .p = p, .f = f, .plan = &scratch, .a = a, .err = err };
+	struct immure_compile b = { .p = p, .f = f, .plan = &scratch, .a = a, .err = err, .bare = true };
 	int32_t r;
 
 	*ret = (struct immure_strv){ 0 };

@@ -18,7 +18,7 @@ static const char RANGE6[] = "fd53:6e62::/64", RANGE4[] = "198.18.0.0/15";
 
 static bool is_limited(const struct immure_compile *b)
 {
-	return b->p->network == IMMURE_NETWORK_LIMITED && !b->bare;
+	return b->p->network == IMMURE_NETWORK_LIMITED;
 }
 
 static const char *range4(const struct immure_compile *b)
@@ -89,7 +89,7 @@ static void put(struct immure_compile *b, const char *path, const char *contents
 
 void immure_compile_lookup(struct immure_compile *b)
 {
-	const char *server = is_limited(b) ? gateway(b) : NULL;
+	const char *server = is_limited(b) && !b->bare ? gateway(b) : NULL;
 
 	if (!server)
 		return;
@@ -197,10 +197,12 @@ int32_t immure_compile_network(struct immure_compile *b)
 	int32_t r;
 
 	if (!is_limited(b)) {
-		if (!immure_compile_op(b, b->netns ? IMMURE_OP_LOOPBACK : IMMURE_OP_NET_HOST, NULL,
-				       NULL, "network.mode"))
+		enum immure_op_kind none = b->bare ? IMMURE_OP_NET_CLOSED : IMMURE_OP_LOOPBACK;
+
+		if (!immure_compile_op(b, b->netns ? none : IMMURE_OP_NET_HOST, NULL, NULL,
+				       "network.mode"))
 			return -IMMURE_ERR_NOMEM;
-		return b->netns ? put_published(b) : 0;
+		return b->netns && !b->bare ? put_published(b) : 0;
 	}
 	op = immure_compile_op(b, IMMURE_OP_EGRESS, immure_arena_strdup(b->a, range4(b)), RANGE6,
 			       "network.mode");
@@ -213,7 +215,7 @@ int32_t immure_compile_network(struct immure_compile *b)
 	r = put_rules(b, IMMURE_OP_EGRESS_ALLOW, &b->p->net_allow);
 	if (r == 0)
 		r = put_rules(b, IMMURE_OP_EGRESS_DENY, &b->p->net_deny);
-	return r < 0 ? r : put_published(b);
+	return r < 0 || b->bare ? r : put_published(b);
 }
 
 /* ---- variables ---- */
@@ -272,22 +274,23 @@ void immure_compile_network_gaps(struct immure_compile *b)
 {
 	const struct immure_policy *p = b->p;
 
-	if (b->bare && p->network == IMMURE_NETWORK_LIMITED)
-		immure_compile_gap(b, false, "network.mode", "egress_allowlist",
-				   "without a network namespace nothing limits the network by name",
-				   "backend native, or network.mode: none");
+	if (b->bare && is_limited(b) && b->f->seccomp_notify == IMMURE_NO)
+		immure_compile_gap(b, true, "network.mode", "egress_allowlist",
+				   "without a network namespace names can only be reached by sockets that "
+				   "the supervisor makes, and it cannot answer for the command here",
+				   "immure doctor tells why (seccomp_notify); or network.mode: none");
 	if (b->bare && p->network != IMMURE_NETWORK_HOST && p->publish.n)
 		immure_compile_gap(b, false, "network.publish", "network_ingress",
 				   "without a network namespace there is nothing to publish from",
 				   "backend native, or take network.publish out");
-	if (is_limited(b) && b->f->egress == IMMURE_NO)
+	if (is_limited(b) && !b->bare && b->f->egress == IMMURE_NO)
 		immure_compile_gap(b, true, "network.mode", "egress_allowlist",
 				   "a network from which only names can be reached cannot be made here",
 				   "immure doctor tells why and what helps");
 	if (is_limited(b)) {
 		gap_rules(b, "network.allow", &p->net_allow);
 		gap_rules(b, "network.deny", &p->net_deny);
-		if (!place_of(b, "/etc/resolv.conf"))
+		if (!b->bare && !place_of(b, "/etc/resolv.conf"))
 			immure_compile_gap(b, false, "network.mode", "egress_allowlist",
 					   "/etc/resolv.conf is missing, so names could not be looked up "
 					   "inside", "make an empty one");

@@ -87,7 +87,7 @@ enum immure_op_kind {
 	IMMURE_OP_LOOPBACK,        /* bring lo up */
 	IMMURE_OP_NET_HOST,        /* share the host's network: no namespace */
 	IMMURE_OP_NET_CLOSED,      /* no socket can be made: no namespace */
-	IMMURE_OP_EGRESS,          /* instead of LOOPBACK: src, dst: ranges of names, v4 and v6;
+	IMMURE_OP_EGRESS,          /* instead of LOOPBACK, or of NET_CLOSED: src, dst: ranges of names, v4 and v6;
 	                            * num0: port of the proxy, 0 = none; num1: names may lead to
 	                            * private networks; num2: connections, 0 = the default; num3:
 	                            * bytes a second, 0 = no limit */
@@ -116,7 +116,8 @@ enum immure_op_kind {
 	IMMURE_OP_MAX
 };
 
-enum immure_beneath { IMMURE_BENEATH_NONE, IMMURE_BENEATH_BARE, IMMURE_BENEATH_BARE_OLD };
+enum immure_beneath { IMMURE_BENEATH_NONE, IMMURE_BENEATH_BARE, IMMURE_BENEATH_BARE_OLD,
+		      IMMURE_BENEATH_NAMES, IMMURE_BENEATH_NAMES_OLD }; /* of EGRESS */
 
 enum {
 	IMMURE_OPF_RO = 1,

@@ -5,6 +5,7 @@
 #define IMMURE_SESSION_GATEKEEP_H
 
 #include "egress/wire.h"
+#include "session/broker.h"
 #include "session/gatekeeper.h"
 
 enum immure_gate_state { IMMURE_GATE_IDLE, IMMURE_GATE_RUNNING, IMMURE_GATE_CLOSED };
@@ -29,6 +30,8 @@ struct immure_gatekeeper {
 	struct immure_netplumb plumb;
 	struct immure_rtnl_setup routes;
 	int userns_fd, netns_fd;
+	struct immure_broker broker; /* where there is no namespace: instead of the plumbing */
+	bool proxy;
 	int listeners[IMMURE_EGRESS_PUBLISH_MAX];
 
 	struct immure_gate_rules rules;
@@ -50,6 +53,9 @@ struct immure_gatekeeper {
 	size_t denials_n;
 	uint64_t denials_more;
 };
+
+/* gatekeeper.c: starts the worker if none runs. false: there is none. */
+bool immure_gate_wake(struct immure_gatekeeper *g);
 
 /* ---- gateplan.c ---- */
 

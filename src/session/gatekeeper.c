@@ -25,7 +25,7 @@
 enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300,
        WANTS_A_SECOND = 64 };
 
-enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD, TAG_HOST };
+enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD, TAG_HOST, TAG_BROKER };
 
 static uint64_t now_s(void)
 {
@@ -62,6 +62,7 @@ static void close_for_good(struct immure_gatekeeper *g, const char *why)
 	immure_close(&g->hostwatch_fd);
 	immure_gateproc_end(&g->pid, &g->pidfd);
 	immure_netplumb_done(&g->plumb);
+	immure_broker_done(&g->broker);
 	for (uint32_t i = 0; i < g->config.publish_n; i++)
 		immure_close(&g->listeners[i]);
 	immure_close(&g->userns_fd);
@@ -84,6 +85,7 @@ static void worker_ended(struct immure_gatekeeper *g)
 
 	unwatch(g->epoll_fd, g->wire_fd);
 	unwatch(g->epoll_fd, g->pidfd);
+	immure_broker_refuse(&g->broker);
 	immure_close(&g->wire_fd);
 	immure_gateproc_end(&g->pid, &g->pidfd);
 	add_up(&g->total, &g->stats);
@@ -140,14 +142,21 @@ static void start_worker(struct immure_gatekeeper *g)
 		return;
 	}
 	g->state = IMMURE_GATE_RUNNING;
-	r = immure_wire_send_start(g->wire_fd, config_fd, &g->plumb, g->listeners,
-				   g->config.publish_n);
+	r = immure_wire_send_start(g->wire_fd, config_fd, &g->plumb, g->listeners, g->config.publish_n,
+				   g->broker.listener_fd < 0 ? 0 : g->proxy ? 2 : 1);
 	/* A worker's spare sockets end with it; the next one gets others. */
 	for (unsigned int i = IMMURE_NETPLUMB_SPARE4; i < IMMURE_NETPLUMB_MAX; i++)
 		immure_close(&g->plumb.fd[i]);
 	if (r < 0 || !watch(g->epoll_fd, g->wire_fd, TAG_WIRE) ||
 	    !watch(g->epoll_fd, g->pidfd, TAG_DEAD))
 		worker_ended(g);
+}
+
+bool immure_gate_wake(struct immure_gatekeeper *g)
+{
+	if (g->state == IMMURE_GATE_IDLE)
+		start_worker(g);
+	return g->state == IMMURE_GATE_RUNNING;
 }
 
 /* ---- what the worker says ---- */
@@ -194,6 +203,9 @@ static void hear(struct immure_gatekeeper *g, const struct immure_wire *m)
 		break;
 	case IMMURE_WIRE_WANT:
 		give_sockets(g, &m->want);
+		break;
+	case IMMURE_WIRE_VERDICT:
+		immure_broker_verdict(g, m->id, m->verdict.errnum);
 		break;
 	case IMMURE_WIRE_FAILED:
 		(void)snprintf(g->failed_why, sizeof(g->failed_why), "%s", m->failed.why);
@@ -250,17 +262,19 @@ static bool wait_answer(struct immure_gatekeeper *g, uint32_t id, int timeout_ms
 
 void immure_gatekeeper_step(struct immure_gatekeeper *g)
 {
-	struct epoll_event e[4];
+	struct epoll_event e[5];
 	int n;
 
 	if (!g || g->epoll_fd < 0)
 		return;
-	n = epoll_wait(g->epoll_fd, e, 4, 0);
+	n = epoll_wait(g->epoll_fd, e, 5, 0);
 	for (int i = 0; i < n; i++) {
 		if (e[i].data.u64 == TAG_ACTIVATE && g->state == IMMURE_GATE_IDLE)
 			start_worker(g);
 		else if (e[i].data.u64 == TAG_HOST && g->hostwatch_fd >= 0)
 			host_changed(g);
+		else if (e[i].data.u64 == TAG_BROKER && g->broker.listener_fd >= 0)
+			immure_broker_step(g);
 		else if (g->state != IMMURE_GATE_RUNNING)
 			continue; /* of a worker whose end was dealt with just before */
 		else if (e[i].data.u64 == TAG_WIRE && !hear_all(g))
@@ -278,6 +292,19 @@ int immure_gatekeeper_fd(const struct immure_gatekeeper *g)
 }
 
 /* ---- taking over ---- */
+
+static int32_t adopt_broker(struct immure_gatekeeper *g, struct immure_error **err)
+{
+	int r = immure_brokersock_check(&g->plumb.with_v6);
+
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, -r, "network", "",
+				   "sockets that cannot send cannot be made: %s", strerror(-r));
+	if (!watch(g->epoll_fd, g->broker.listener_fd, TAG_BROKER))
+		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
+				   "the session's network cannot be watched");
+	return 0;
+}
 
 int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure_init_msg *m,
 				int *fds, size_t n, int init_pid, struct immure_error **err)
@@ -305,9 +332,13 @@ int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure
 			g->userns_fd = fd;
 		else if (bit == IMMURE_INIT_NET_NETNS)
 			g->netns_fd = fd;
+		else if (bit == IMMURE_INIT_NET_NOTIFY)
+			g->broker.listener_fd = fd;
 		else
 			immure_close(&fd);
 	}
+	if (g->broker.listener_fd >= 0)
+		return adopt_broker(g, err);
 	static const int active[] = { IMMURE_NETPLUMB_TCP4, IMMURE_NETPLUMB_TCP6, IMMURE_NETPLUMB_DNS_UDP,
 				      IMMURE_NETPLUMB_DNS_TCP, IMMURE_NETPLUMB_PROXY };
 	bool ok = true;
@@ -452,6 +483,10 @@ void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result 
 		immure_result_notice(result, "network: immure-egress ended %u time%s and was started "
 				     "again%s%s", g->deaths, g->deaths == 1 ? "" : "s",
 				     g->failed_why[0] ? ": " : "", g->failed_why);
+	if (g->broker.trouble)
+		immure_result_notice(result, "network: %s: %s: a process that hides its memory, or this "
+				     "host forbids it (`immure doctor`: seccomp_notify)",
+				     g->broker.trouble, strerror(g->broker.trouble_errnum));
 	close_for_good(g, "");
 	immure_gate_report(g, result);
 }
@@ -483,6 +518,7 @@ int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *progra
 	g->epoll_fd = g->activate_fd = g->program_fd = g->wire_fd = g->pidfd = -1;
 	g->hostwatch_fd = -1;
 	g->userns_fd = g->netns_fd = -1;
+	immure_broker_init(&g->broker);
 	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
 		g->plumb.fd[i] = -1;
 	for (size_t i = 0; i < IMMURE_EGRESS_PUBLISH_MAX; i++)

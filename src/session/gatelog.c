@@ -60,7 +60,13 @@ static void look_for(struct immure_gatekeeper *g, const struct immure_wire_denie
 	const struct immure_whose_ends ends = { .source = d->source, .meant = d->meant };
 	uint64_t start = now_ms();
 
+	int tid = immure_broker_asker(&g->broker, &d->meant);
+
 	*ret = (struct immure_whose){ 0 };
+	if (tid) { /* it waits for the verdict */
+		immure_whose_thread(tid, ret);
+		return;
+	}
 	if (g->whose_ms >= WHOSE_ALL_MS)
 		return;
 	/* A question came over UDP, mostly; where it was TCP, nobody is found. */

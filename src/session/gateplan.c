@@ -234,6 +234,7 @@ int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_p
 	immure_egress_config_defaults(&g->config);
 	immure_rtnl_setup_default(&g->routes, true);
 	if (op) {
+		g->proxy = op->num[0];
 		g->config.private_ok = op->num[1];
 		if (op->num[2])
 			g->config.limits.connections = (uint32_t)op->num[2];

@@ -92,6 +92,10 @@ static int note_init(struct immure_sealed *s, int32_t errnum)
 static int32_t prepare_filter(struct immure_sealed *s, struct immure_error **err)
 {
 	const struct immure_op *op = immure_plan_find(s->plan, IMMURE_OP_SECCOMP);
+	static const char *const beneath[] = {
+		[IMMURE_BENEATH_BARE] = "bare", [IMMURE_BENEATH_BARE_OLD] = "bare_old",
+		[IMMURE_BENEATH_NAMES] = "bare_names", [IMMURE_BENEATH_NAMES_OLD] = "bare_old_names",
+	};
 	uint64_t families = op ? op->num[0] : 0;
 	const char *why = "";
 	int r;
@@ -100,13 +104,13 @@ static int32_t prepare_filter(struct immure_sealed *s, struct immure_error **err
 		return 0;
 	if (op->num[1]) {
 		/* AF_UNSPEC, which makes no socket, stands for no family at all. */
-		s->init.beneath = immure_filter_builtin(
-			op->num[1] == IMMURE_BENEATH_BARE ? "bare" : "bare_old",
-			op->num[0] ? op->num[0] : 1);
+		s->init.beneath = immure_filter_builtin(beneath[op->num[1]],
+							op->num[0] ? op->num[0] : 1);
 		if (!s->init.beneath)
 			return immure_fail(err, IMMURE_ERR_LAUNCH, ENOENT, "seccomp", op->key,
 					   "no filter beneath for these socket families");
-		families |= IMMURE_FAMILY_UNIX; /* the one beneath decides */
+		/* the one beneath decides */
+		families = families ? IMMURE_FAMILIES_NET : IMMURE_FAMILIES_LOCAL;
 	}
 	if (op->src[0] != '/') {
 		s->init.filter = immure_filter_builtin(op->src, families);

@@ -131,8 +131,8 @@ static bool has_socket(int proc, const char *pid, unsigned long inode, uint64_t 
 	return found;
 }
 
-/* The last number of NSpid is the innermost namespace's. */
-static int inside_pid(int proc, const char *pid)
+/* The last number of a line of its status: of NSpid, the innermost namespace's. */
+static int status_number(int proc, const char *pid, const char *name)
 {
 	IMMURE_CLEANUP_FREE char *text = NULL;
 	const char *line, *end, *last;
@@ -142,7 +142,7 @@ static int inside_pid(int proc, const char *pid)
 	(void)snprintf(path, sizeof(path), "%s/status", pid);
 	if (immure_read_file_at(proc, path, STATUS_MAX, &text, &len) < 0)
 		return 0;
-	line = strstr(text, "\nNSpid:");
+	line = strstr(text, name);
 	end = line ? strchr(line + 1, '\n') : NULL;
 	if (!end)
 		return 0;
@@ -157,7 +157,7 @@ static void describe(int proc, const char *pid, struct immure_whose *ret)
 	char path[300], exe[4096];
 	ssize_t n;
 
-	ret->pid = inside_pid(proc, pid);
+	ret->pid = status_number(proc, pid, "\nNSpid:");
 	(void)snprintf(path, sizeof(path), "%s/exe", pid);
 	n = readlinkat(proc, path, exe, sizeof(exe));
 	if (n <= 0)
@@ -166,6 +166,18 @@ static void describe(int proc, const char *pid, struct immure_whose *ret)
 	if (immure_buf_ok(&text))
 		(void)snprintf(ret->exe, sizeof(ret->exe), "%.*s", (int)sizeof(ret->exe) - 1, text.data);
 	immure_buf_done(&text);
+}
+
+void immure_whose_thread(int tid, struct immure_whose *ret)
+{
+	IMMURE_CLEANUP_FD int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char pid[32];
+
+	*ret = (struct immure_whose){ 0 };
+	(void)snprintf(pid, sizeof(pid), "%d", tid);
+	(void)snprintf(pid, sizeof(pid), "%d", proc < 0 ? 0 : status_number(proc, pid, "\nTgid:"));
+	if (proc >= 0)
+		describe(proc, pid, ret);
 }
 
 void immure_whose_socket(int init_pid, int netns_fd, const struct immure_whose_ends *of, bool udp,

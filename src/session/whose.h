@@ -23,5 +23,7 @@ struct immure_whose_ends {
  * nobody. So it is where several UDP sockets may have been it. */
 void immure_whose_socket(int init_pid, int netns_fd, const struct immure_whose_ends *of, bool udp,
 			 uint32_t limit_ms, struct immure_whose *ret);
+/* By one of its threads, as we number it. */
+void immure_whose_thread(int tid, struct immure_whose *ret);
 
 #endif

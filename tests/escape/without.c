@@ -11,7 +11,8 @@
  * "caps": user namespaces can be made, and what their capabilities should permit
  *   cannot be done, as under Ubuntu's AppArmor.
  * "slave": propagation cannot be changed by mount(2) (EACCES).
- * "pidfd": no pidfd of any kind. "wait_killable": notifications without that flag.
+ * "pidfd": no pidfd of any kind. "wait_killable": notifications without that flag;
+ * "notify": none at all.
  * "landlock=N": Landlock says that its ABI is N. The program stays then, to answer.
  * "nftables": no netlink socket of netfilter, as where the module is not loaded.
  * "proc_sys": /proc/sys is read-only, as in a container.
@@ -315,6 +316,8 @@ int main(int argc, char **argv)
 			without_pidfd();
 		} else if (strcmp(word, "wait_killable") == 0) {
 			emit_bits(SYS_seccomp, 1, 1U << 5, EINVAL);
+		} else if (strcmp(word, "notify") == 0) {
+			emit_bits(SYS_seccomp, 1, 1U << 3, EINVAL);
 		} else if (strncmp(word, "landlock=", 9) == 0) {
 			pretend_landlock(atoi(word + 9));
 		} else {

@@ -120,7 +120,7 @@ static void helper(struct driver *d, int to, unsigned int n4, unsigned int n6)
 		immure_rtnl_setup_default(&c.routes, true);
 		if (immure_netplumb_make(&c, &p, NULL) < 0)
 			_exit(7);
-		_exit(immure_wire_send_start(to, zero, &p, NULL, 0) < 0 ? 6 : 0);
+		_exit(immure_wire_send_start(to, zero, &p, NULL, 0, 0) < 0 ? 6 : 0);
 	}
 	m.sockets.n4 = n4;
 	m.sockets.n6 = n6;
@@ -203,7 +203,7 @@ static void start(struct driver *d)
 		printf("failed config\n");
 		return;
 	}
-	if (immure_wire_send_start(d->control, config, &d->net, d->listeners, d->config.publish_n) < 0)
+	if (immure_wire_send_start(d->control, config, &d->net, d->listeners, d->config.publish_n, 0) < 0)
 		die("START");
 	close(config);
 	for (unsigned int i = IMMURE_NETPLUMB_SPARE4; i < IMMURE_NETPLUMB_MAX; i++)

@@ -136,6 +136,7 @@ static uint32_t action(const char *word)
 		uint32_t value;
 	} all[] = { { "ALLOW", SECCOMP_RET_ALLOW },
 		    { "KILL", SECCOMP_RET_KILL_PROCESS },
+		    { "NOTIFY", SECCOMP_RET_USER_NOTIF },
 		    { "EPERM", SECCOMP_RET_ERRNO | EPERM },
 		    { "ENOSYS", SECCOMP_RET_ERRNO | ENOSYS },
 		    { "EINVAL", SECCOMP_RET_ERRNO | EINVAL },

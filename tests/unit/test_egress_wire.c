@@ -184,7 +184,7 @@ static void start_carries_what_there_is_in_order(void **unused)
 	p.fd[IMMURE_NETPLUMB_DNS_UDP] = 1;
 	p.fd[IMMURE_NETPLUMB_SPARE6] = 2;
 	assert_int_equal(immure_wire_pair(pair), 0);
-	assert_int_equal(immure_wire_send_start(pair[0], 0, &p, listeners, 2), 0);
+	assert_int_equal(immure_wire_send_start(pair[0], 0, &p, listeners, 2, 0), 0);
 	assert_int_equal(immure_wire_recv(pair[1], true, &m, fds, &n), 1);
 	assert_int_equal(m.type, IMMURE_WIRE_START);
 	assert_int_equal(n, 5);

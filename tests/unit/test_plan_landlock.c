@@ -9,6 +9,7 @@
 
 #include "base/path.h"
 #include "kernel/landlock.h"
+#include "plan/seal.h"
 
 #define READ IMMURE_LANDLOCK_FS_READ_FILE
 #define LIST IMMURE_LANDLOCK_FS_READ_DIR
@@ -278,6 +279,7 @@ static void gaps_by_name(void **unused)
 	assert_int_equal(h.plan->gaps_n, 2);
 	assert_non_null(host_gap(&h, "process_visibility"));
 	assert_non_null(host_gap(&h, "file_metadata"));
+	h.facts.seccomp_notify = IMMURE_NO;
 	host_must(&h, "dev", BARE, "limits.disk=1G", "identity=root", "id_range=subid",
 		  "network.mode=limited", NULL);
 	assert_non_null(host_gap(&h, "resources"));
@@ -297,6 +299,58 @@ static void network_of_the_host(void **unused)
 	assert_int_equal(op->num[0], 1 << 2 | 1 << 10 | 1 << 16); /* never unix sockets */
 	assert_int_equal(immure_plan_find(h.plan, IMMURE_OP_LANDLOCK)->num[3], 0);
 	assert_int_equal(host_count(&h, IMMURE_OP_NET_HOST), 1);
+	host_done(&h);
+}
+
+/* By a filter that asks, and with Landlock against whatever would not. */
+static void network_of_names(void **unused)
+{
+	struct host h;
+	const struct immure_op *op;
+
+	(void)unused;
+	for (int abi = 2; abi < 8; abi++) {
+		fresh(&h);
+		h.facts.landlock_abi = abi;
+		host_must(&h, "dev", BARE, "require.downgrade=process_visibility,file_metadata,signals",
+			  "network.mode=limited", "+network.allow=a.example:443", "+network.allow=192.0.2.1:80", NULL);
+		assert_null(host_gap(&h, "egress_allowlist"));
+		op = immure_plan_find(h.plan, IMMURE_OP_SECCOMP);
+		assert_int_equal(op->num[0], 1 << 2 | 1 << 10);
+		assert_int_equal(op->num[1], abi < 3 ? IMMURE_BENEATH_NAMES_OLD : IMMURE_BENEATH_NAMES);
+		assert_int_equal(immure_plan_find(h.plan, IMMURE_OP_LANDLOCK)->num[3],
+				 immure_landlock_net_rights(abi));
+		assert_int_equal(host_count(&h, IMMURE_OP_EGRESS), 1);
+		assert_int_equal(host_count(&h, IMMURE_OP_EGRESS_ALLOW), 2);
+		assert_int_equal(host_count(&h, IMMURE_OP_NET_CLOSED), 0);
+		assert_null(immure_plan_check_whole(h.plan));
+		host_done(&h);
+	}
+	fresh(&h);
+	host_must(&h, "dev", BARE, "network.mode=limited", "network.publish=8000:80", NULL);
+	assert_non_null(host_gap(&h, "network_ingress"));
+	host_done(&h);
+}
+
+/* A plan whose filter does not ask is none for names, and the other way round. */
+static void filters_fit_their_network(void **unused)
+{
+	struct host h;
+	struct immure_op *op;
+
+	(void)unused;
+	host_must(fresh(&h), "dev", BARE, "network.mode=limited", NULL);
+	for (size_t i = 0; i < h.plan->ops_n; i++)
+		if (h.plan->ops[i].kind == IMMURE_OP_SECCOMP) {
+			op = &h.plan->ops[i];
+			op->num[1] = IMMURE_BENEATH_BARE;
+			assert_non_null(immure_plan_check_whole(h.plan));
+		}
+	host_must(&h, "dev", BARE, NULL);
+	for (size_t i = 0; i < h.plan->ops_n; i++)
+		if (h.plan->ops[i].kind == IMMURE_OP_SECCOMP)
+			h.plan->ops[i].num[1] = IMMURE_BENEATH_NAMES;
+	assert_non_null(immure_plan_check_whole(h.plan));
 	host_done(&h);
 }
 
@@ -357,6 +411,8 @@ int main(void)
 		cmocka_unit_test(versions),
 		cmocka_unit_test(gaps_by_name),
 		cmocka_unit_test(network_of_the_host),
+		cmocka_unit_test(network_of_names),
+		cmocka_unit_test(filters_fit_their_network),
 		cmocka_unit_test(places_of_its_own),
 		cmocka_unit_test(sealed),
 	};

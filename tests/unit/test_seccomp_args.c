@@ -402,7 +402,7 @@ static void truncation_without_its_right(void **unused)
 		for (size_t i = 0; i < *machines[m].filters_n; i++) {
 			const struct immure_filter_builtin *b = &machines[m].filters[i];
 			const uint64_t at[6] = { 0, 0, HIGH | 01000, 0, 0, 0 }, none[6] = { 0 };
-			bool old = strcmp(b->profile, "bare_old") == 0;
+			bool old = strncmp(b->profile, "bare_old", 8) == 0;
 			uint32_t want = old ? SECCOMP_RET_ERRNO | EPERM : SECCOMP_RET_ALLOW;
 
 			if (strncmp(b->profile, "bare", 4) != 0)
@@ -415,6 +415,78 @@ static void truncation_without_its_right(void **unused)
 					     none).action, want);
 		}
 	}
+}
+
+static uint32_t of_names(const struct machine *m, const struct immure_filter_builtin *b,
+			 const char *call, const uint64_t args[6])
+{
+	return ask(b, m->arch, (uint32_t)oracle_by_name(table, call)->nr[m - machines], args).action;
+}
+
+#define OF_NAMES(call, ...) of_names(m, b, call, (const uint64_t[6]){ __VA_ARGS__ })
+
+/* Where the supervisor answers: every way to make a socket of the internet or to name
+ * an address, and no option that leads a connection of ours elsewhere. */
+static void names_without_namespaces(void **unused)
+{
+	const uint32_t ask = SECCOMP_RET_USER_NOTIF, ok = SECCOMP_RET_ALLOW;
+	const uint32_t eperm = SECCOMP_RET_ERRNO | EPERM, no = SECCOMP_RET_ERRNO | EOPNOTSUPP;
+	unsigned int seen = 0;
+
+	(void)unused;
+	for (const struct machine *m = machines; m < machines + 2; m++)
+		for (size_t i = 0; i < *m->filters_n; i++) {
+			const struct immure_filter_builtin *b = &m->filters[i];
+
+			if (!strstr(b->profile, "_names") || strcmp(b->variant, "net") != 0)
+				continue;
+			seen++;
+			for (uint64_t f = 0; f < 46; f++)
+				for (uint64_t t = 0; t < 16; t++) {
+					uint32_t want = (f == 2 || f == 10) && (t == 1 || t == 2) ? ask : eperm;
+
+					assert_int_equal(OF_NAMES("socket", f, t | 0x80800), want);
+				}
+			assert_int_equal(OF_NAMES("socket", 2, 1, 6), ask);
+			assert_int_equal(OF_NAMES("socket", 2, 2, 17), ask);
+			for (uint64_t p = 1; p < 300; p++) {
+				if (p != 6)
+					assert_int_not_equal(OF_NAMES("socket", 10, 1, p), ask);
+				if (p != 17)
+					assert_int_not_equal(OF_NAMES("socket", 10, 2, p), ask);
+			}
+			assert_int_equal(OF_NAMES("connect", 3), ask);
+			assert_int_equal(OF_NAMES("bind", 3), ask);
+			assert_int_equal(OF_NAMES("listen", 3), eperm);
+			assert_int_equal(OF_NAMES("sendto", 3, 4, 5, 0x20000000), ok);
+			assert_int_equal(OF_NAMES("sendto", 3, 4, 5, 0, 1), ask);
+			assert_int_equal(OF_NAMES("sendto", 3, 4, 5, 0, HIGH), ask);
+			assert_int_equal(OF_NAMES("sendmsg", 3, 4, 0x4000), ok);
+			assert_int_equal(OF_NAMES("sendmsg", 3, 4, 0x20004000), no);
+			assert_int_equal(OF_NAMES("sendmmsg", 3, 4, 2, 0x4000), ok);
+			assert_int_equal(OF_NAMES("sendmmsg", 3, 4, 2, HIGH | 0x20000000), no);
+			for (uint64_t level = 0; level < 300; level++)
+				for (uint64_t name = 0; name < 130; name++) {
+					bool bad = (level == 1 && (name == 25 || name == 36 || name == 62 ||
+								   name == 26 || name == 27 || name == 5)) ||
+						   (level == 0 && (name == 4 || name == 7 || name == 19 ||
+								   name == 32 || name == 35 || name == 50)) ||
+						   (level == 41 && (name == 6 || name == 17 || name == 20 ||
+								    name == 57 || name == 59 || name == 76)) ||
+						   (level == 6 && (name == 30 || name == 31 || name == 34)) ||
+						   (level != 0 && level != 1 && level != 6 && level != 41);
+
+					if (bad)
+						assert_int_equal(OF_NAMES("setsockopt", 3, level, name),
+								 eperm);
+				}
+			for (uint64_t name = 6; name < 11; name++)
+				assert_int_equal(OF_NAMES("setsockopt", 3, 1, name), ok);
+			assert_int_equal(OF_NAMES("setsockopt", 3, 6, 1), ok);
+			assert_int_equal(OF_NAMES("setsockopt", 3, 0, 11), ok); /* RECVERR: resolvers */
+			assert_int_equal(OF_NAMES("setsockopt", 3, 41, 26), ok);
+		}
+	assert_int_equal(seen, 4);
 }
 
 static void listeners(void **unused)
@@ -531,6 +603,7 @@ int main(void)
 		cmocka_unit_test(device_nodes),
 		cmocka_unit_test(setuid_files),
 		cmocka_unit_test(without_namespaces), cmocka_unit_test(truncation_without_its_right),
+		cmocka_unit_test(names_without_namespaces),
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(closed_in_every_profile),
 		cmocka_unit_test(the_gatekeeper_can_do_little),

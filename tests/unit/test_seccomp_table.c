@@ -48,6 +48,7 @@ static const char *word(struct immure_bpf_result r)
 	case SECCOMP_RET_ERRNO | EPERM: return "EPERM";
 	case SECCOMP_RET_ERRNO | ENOSYS: return "ENOSYS";
 	case SECCOMP_RET_ERRNO | EOPNOTSUPP: return "NOTSUPP";
+	case SECCOMP_RET_USER_NOTIF: return "notify";
 	default: return "other";
 	}
 }
@@ -145,7 +146,7 @@ static void programs_are_valid(void **unused)
 {
 	(void)unused;
 	for (int m = 0; m < 2; m++) {
-		assert_int_equal(*machines[m].filters_n, 11);
+		assert_int_equal(*machines[m].filters_n, 15);
 		for (size_t i = 0; i < *machines[m].filters_n; i++) {
 			const struct immure_filter *f = &machines[m].filters[i].filter;
 
@@ -240,7 +241,17 @@ static void constants_are_the_headers(void **unused)
 		CONST(AF_UNIX), CONST(AF_INET), CONST(AF_INET6), CONST(AF_NETLINK),
 		CONST(SOCK_STREAM), CONST(SOCK_DGRAM), CONST(SOCK_SEQPACKET),
 		CONST(IPPROTO_ICMP), CONST(IPPROTO_TCP), CONST(IPPROTO_UDP), CONST(IPPROTO_ICMPV6),
-		CONST(NETLINK_ROUTE),
+		CONST(NETLINK_ROUTE), CONST(MSG_FASTOPEN), CONST(SO_DEBUG), CONST(SO_REUSEADDR),
+		CONST(SO_BROADCAST), CONST(SO_OOBINLINE), CONST(SO_PRIORITY), CONST(SO_PASSCRED),
+		CONST(SO_RCVLOWAT), CONST_AS(SO_SNDTIMEO, SO_SNDTIMEO_OLD),
+		CONST_AS(SO_TIMESTAMP, SO_TIMESTAMP_OLD), CONST_AS(SO_TIMESTAMPNS, SO_TIMESTAMPNS_OLD),
+		CONST(SO_RXQ_OVFL), CONST(SO_PEEK_OFF), CONST(SO_BUSY_POLL), CONST(SO_INCOMING_CPU),
+		CONST(SO_ZEROCOPY), CONST(SO_TIMESTAMP_NEW), CONST(SO_SNDTIMEO_NEW),
+		CONST(IP_TOS), CONST(IP_TTL), CONST(IP_RECVOPTS), CONST(IP_PKTINFO),
+		CONST(IP_MTU_DISCOVER), CONST(IP_RECVTOS), CONST(IP_FREEBIND),
+		CONST(IP_BIND_ADDRESS_NO_PORT), CONST(IPV6_UNICAST_HOPS), CONST(IPV6_MTU_DISCOVER),
+		CONST(IPV6_RECVPKTINFO), CONST(IPV6_RECVHOPLIMIT), CONST(IPV6_DONTFRAG),
+		CONST(IPV6_RECVTCLASS), CONST(IPV6_TCLASS), CONST(IPV6_AUTOFLOWLABEL),
 		CONST_AS(CLONE_NEW_ANY, CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
 			 CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
 			 CLONE_NEWTIME),
@@ -258,6 +269,7 @@ static void constants_are_the_headers(void **unused)
 		CONST_AS(SOL_UDP, IPPROTO_UDP), CONST(SO_ATTACH_FILTER), CONST(SO_ATTACH_BPF),
 		CONST(SO_ATTACH_REUSEPORT_EBPF), CONST(TCP_MD5SIG), CONST(TCP_REPAIR),
 		CONST(TCP_REPAIR_OPTIONS), CONST(TCP_ULP), CONST(TCP_MD5SIG_EXT),
+		CONST(TCP_FASTOPEN_CONNECT), CONST(TCP_FASTOPEN_NO_COOKIE),
 		CONST(IP_IPSEC_POLICY), CONST(IP_XFRM_POLICY), CONST(IPV6_ADDRFORM),
 		CONST(IPV6_FLOWLABEL_MGR), CONST(IPV6_IPSEC_POLICY), CONST(IPV6_XFRM_POLICY),
 		CONST(UDP_ENCAP), CONST(PER_LINUX), CONST(PER_LINUX32), CONST(ADDR_NO_RANDOMIZE),
@@ -303,6 +315,13 @@ static void builtin_never_exceeds_families(void **unused)
 						       IMMURE_FAMILY_INET), local);
 		assert_null(immure_filter_builtin(names[i], IMMURE_FAMILY_INET));
 		assert_null(immure_filter_builtin(names[i], 0));
+	}
+	for (size_t i = 0; i < 2; i++) { /* of all families, those that it knows */
+		const char *name = i ? "bare_old_names" : "bare_names";
+		const uint64_t inet = IMMURE_FAMILY_INET | IMMURE_FAMILY_INET6;
+
+		assert_non_null(immure_filter_builtin(name, inet));
+		assert_ptr_not_equal(immure_filter_builtin(name, inet), immure_filter_builtin(name, 1));
 	}
 	for (size_t i = 0; i < 2; i++) { /* bit 0 stands for no family at all */
 		const char *name = i ? "bare_old" : "bare";

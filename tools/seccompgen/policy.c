@@ -76,6 +76,8 @@ static uint32_t parse_action(const struct directive *d, const char *word)
 		return SECCOMP_RET_ALLOW;
 	if (strcmp(word, "KILL") == 0)
 		return SECCOMP_RET_KILL_PROCESS;
+	if (strcmp(word, "NOTIFY") == 0)
+		return SECCOMP_RET_USER_NOTIF;
 	for (size_t i = 0; i < sizeof(errnos) / sizeof(errnos[0]); i++) {
 		if (strcmp(word, errnos[i].name) == 0)
 			return SECCOMP_RET_ERRNO | (uint32_t)errnos[i].errnum;

@@ -14,7 +14,7 @@
  *	                                the last one of a call has no condition
  *	reset CALL...                   forgets what was decided before
  *
- * ACTION is ALLOW, KILL or an errno's name. COND is
+ * ACTION is ALLOW, KILL, NOTIFY or an errno's name. COND is
  *	argN[&MASK] is|not VALUE...     VALUE: number, const, A..B or $families
  *	argN[:64] has|lacks MASK        any / none of these bits
  * and looks at the low 32 bits of the argument, as the kernel does where it
