@@ -176,10 +176,23 @@ static int list(bool json)
 
 /* ---- which ---- */
 
+/* NAME, or --name as with start; NULL, said why: both, or more than one. */
+static const char *which(const char *what, const struct immure_runflags *f)
+{
+	const char *name = f->first < f->argc ? f->argv[f->first] : NULL;
+
+	if (f->argc - f->first > 1 || (name && f->session.name)) {
+		immure_cli_say("pool: %s: one pool at a time", what);
+		return NULL;
+	}
+	return name ? name : f->session.name ? f->session.name : "pool";
+}
+
 static int dispatch(const char *what, struct immure_runflags *f)
 {
 	struct immure_error *err = NULL;
 	immure_pool *pool = NULL;
+	const char *name;
 	int status;
 
 	if (!strcmp(what, "start"))
@@ -190,7 +203,10 @@ static int dispatch(const char *what, struct immure_runflags *f)
 		immure_cli_say("pool: %s: expected start, stats, stop or ls", what);
 		return IMMURE_EXIT_FAILED;
 	}
-	if (open_pool(f->first < f->argc ? f->argv[f->first] : "pool", &pool, &err) < 0)
+	name = which(what, f);
+	if (!name)
+		return IMMURE_EXIT_FAILED;
+	if (open_pool(name, &pool, &err) < 0)
 		return immure_cli_fail(err);
 	status = strcmp(what, "stop") == 0 ? stop(pool, f) : print_stats(pool, f->json);
 	immure_pool_free(pool);

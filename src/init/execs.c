@@ -33,6 +33,7 @@ int immure_execs_make(struct immure_serving *s)
 		return -errno;
 	s->execs = p;
 	s->execs->alone = true;
+	s->execs->last_mark = IMMURE_INIT_MARKS;
 	for (int i = 0; i < IMMURE_INIT_LANES; i++)
 		s->execs->lane_fd[i] = -1;
 	return 0;
@@ -210,8 +211,8 @@ static void enter(struct immure_serving *s, int lane, const struct immure_init_r
 
 	*e = (struct immure_exec){
 		.pid = pid, .flags = h->flags, .id = h->id, .lane = lane, .started_ns = now,
-		.grace_ms = h->grace_ms,
-	};
+		.grace_ms = h->grace_ms, .mark = s->execs->last_mark,
+	}; /* the mark that start() gave it */
 	if (h->timeout_ms)
 		e->deadline_ns = now + h->timeout_ms * 1000000U;
 	s->execs->alone = false;
@@ -273,6 +274,7 @@ static int start(struct immure_serving *s, int lane, struct request *q, size_t l
 	}
 	if (s->execs->paused)
 		resume(s);
+	st.mark = --s->execs->last_mark;
 	*ret_stage = IMMURE_STAGE_EXEC;
 	pid = immure_init_launch_run(s, &st, &errnum, ret_what);
 	immure_close(&st.slave_fd); /* the terminal hangs up when the last user is gone */
@@ -307,7 +309,8 @@ static void run(struct immure_serving *s, int lane, size_t len, const int *fds, 
 
 /* ---- signals ---- */
 
-static void send_signal(const struct immure_exec *e, uint32_t target, int signo)
+static void send_signal(const struct immure_serving *s, const struct immure_exec *e, uint32_t target,
+			int signo)
 {
 	/* Each leads a session and group of its own; ESRCH: it has just ended. */
 	if (target == IMMURE_TARGET_PROCESS) {
@@ -315,7 +318,7 @@ static void send_signal(const struct immure_exec *e, uint32_t target, int signo)
 		return;
 	}
 	if (target == IMMURE_TARGET_TREE)
-		immure_init_kill_tree(e->pid, signo);
+		immure_init_kill_tree(s, e, signo);
 	(void)kill(-e->pid, signo);
 }
 
@@ -328,7 +331,7 @@ static void order(struct immure_serving *s, int lane, const struct immure_init_o
 			immure_init_signal_all(s->in, o->signo);
 		for (uint32_t i = 0; i < x->n && o->target != IMMURE_TARGET_ALL; i++)
 			if (x->v[i].lane == lane && x->v[i].id == o->id)
-				send_signal(&x->v[i], o->target, o->signo);
+				send_signal(s, &x->v[i], o->target, o->signo);
 		return;
 	}
 	if (lane >= 0)
@@ -377,7 +380,7 @@ void immure_execs_orphan(struct immure_serving *s, int lane)
 			continue;
 		x->v[i].lane = IMMURE_INIT_LANES; /* nobody's: never anybody else's */
 		if (!(x->v[i].flags & IMMURE_RUNF_KEEP))
-			send_signal(&x->v[i], IMMURE_TARGET_TREE, SIGKILL);
+			send_signal(s, &x->v[i], IMMURE_TARGET_TREE, SIGKILL);
 	}
 }
 
@@ -424,6 +427,9 @@ bool immure_execs_reaped(struct immure_serving *s, pid_t pid, int status, const 
 			continue;
 		r.wall_ns = immure_init_now() - e.started_ns;
 		x->v[i] = x->v[--x->n];
+		/* Its time was up for all of it: what slept through SIGTERM ends with it. */
+		if (e.ended & IMMURE_ENDED_TIMED_OUT)
+			immure_init_kill_marked(s, &e, SIGKILL);
 		counted(s, false);
 		if (e.lane < IMMURE_INIT_LANES)
 			answer(s, e.lane, &r, -1);
@@ -448,7 +454,7 @@ int64_t immure_execs_expire(struct immure_serving *s)
 
 			e->ended |= IMMURE_ENDED_TIMED_OUT;
 			e->deadline_ns = last ? 0 : now + e->grace_ms * 1000000U;
-			send_signal(e, IMMURE_TARGET_TREE, last ? SIGKILL : SIGTERM);
+			send_signal(s, e, IMMURE_TARGET_TREE, last ? SIGKILL : SIGTERM);
 		}
 		if (e->deadline_ns && (!next || e->deadline_ns < next))
 			next = e->deadline_ns;

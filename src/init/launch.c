@@ -228,8 +228,10 @@ static int newborn(void *arg)
 		r = -errno;
 		b->what = b->cwd;
 	}
-	if (r == 0 && b->start->head->rlimits_n) {
+	if (r == 0) {
 		r = lower_limits(b->start->head);
+		if (r == 0)
+			r = immure_init_bear_mark(b->start->mark);
 		b->what = r < 0 ? "limits" : b->what;
 	}
 	if (r == 0)

@@ -12,6 +12,8 @@
 #include "init/netns.h"
 #include "init/run.h"
 
+#define IMMURE_INIT_MARKS (UINT64_C(1) << 62) /* above the first */
+
 enum { IMMURE_INIT_POINTERS = 8192, IMMURE_INIT_STACK = 64 << 10 };
 
 struct immure_exec {
@@ -23,6 +25,7 @@ struct immure_exec {
 	uint64_t started_ns;
 	uint64_t deadline_ns; /* 0 = none */
 	uint64_t grace_ms;
+	uint64_t mark;       /* what its processes bear, see tree.c */
 };
 
 /* What a session that serves many commands needs more than a one-shot one;
@@ -32,6 +35,7 @@ struct immure_execs {
 	struct immure_exec v[IMMURE_INIT_EXECS]; /* [0, n) are alive */
 	int lane_fd[IMMURE_INIT_LANES];          /* -1 = free */
 	bool paused, alone;                      /* alone: no child at all is left */
+	uint64_t last_mark;                      /* the lowest that was given */
 	const char *pointers[IMMURE_INIT_POINTERS];
 	_Alignas(64) char stack[IMMURE_INIT_STACK]; /* of a child before its exec */
 	_Alignas(16) char message[sizeof(struct immure_init_run) + IMMURE_RUN_INLINE_MAX];
@@ -78,8 +82,13 @@ int64_t immure_execs_expire(struct immure_serving *s);
 void immure_execs_orphan(struct immure_serving *s, int lane);
 void immure_execs_mark(struct immure_serving *s, uint32_t ended);
 
-/* tree.c: signo to pid's descendants, the youngest first is not promised. */
-void immure_init_kill_tree(pid_t pid, int signo);
+/* tree.c: signo to what e started: descendants, and whatever bears its mark, but not
+ * to init's child itself nor its group. */
+void immure_init_kill_tree(const struct immure_serving *s, const struct immure_exec *e, int signo);
+/* The same for one that was reaped: its number may be another's. */
+void immure_init_kill_marked(const struct immure_serving *s, const struct immure_exec *e, int signo);
+/* In the child: it and all that come of it bear this mark from now on. 0 or -errno. */
+int immure_init_bear_mark(uint64_t mark);
 /* Resident private bytes of every process inside and how many there are;
  * UINT64_MAX when it cannot be measured. */
 uint64_t immure_init_resident(const struct immure_init *in, uint32_t *ret_processes);
@@ -92,6 +101,7 @@ struct immure_init_start {
 	const struct immure_init_run *head;
 	int stdio[3]; /* -1 = /dev/null */
 	int slave_fd; /* -1 = no terminal */
+	uint64_t mark;
 };
 long immure_init_launch_run(struct immure_serving *s, const struct immure_init_start *start,
 			    int *ret_errno, const char **ret_what);

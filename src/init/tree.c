@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -145,9 +146,8 @@ static bool adopt(void *ctx, int proc, const char *name)
 	return true;
 }
 
-/* Those that left the group (setsid) but not the family. What was orphaned on
- * purpose is nobody's descendant any more: it stays until the session ends. */
-void immure_init_kill_tree(pid_t pid, int signo)
+/* Those that left the group (setsid) but not the family. */
+static void kill_family(pid_t pid, int signo)
 {
 	struct family f = { .v = { pid }, .n = 1, .grew = true };
 
@@ -158,4 +158,68 @@ void immure_init_kill_tree(pid_t pid, int signo)
 	}
 	for (size_t i = 1; i < f.n; i++)
 		(void)kill(f.v[i], signo); /* ESRCH: it was quicker */
+}
+
+/* ---- marks ---- */
+
+/*
+ * What was orphaned on purpose (a daemon) is nobody's descendant any more, but it has
+ * its limits from the command that it comes of. One of them means nothing to Linux
+ * since 2.6: how many file locks there may be. It can be lowered by whoever has it and
+ * raised by nobody, so it tells the commands apart: each is given a lower one than all
+ * before it. One that was never given, or is none, is borne by who tampered with its
+ * own: it is ended with any.
+ */
+int immure_init_bear_mark(uint64_t mark)
+{
+	struct rlimit bear = { mark, mark };
+
+	return setrlimit(RLIMIT_LOCKS, &bear) < 0 ? -errno : 0;
+}
+
+struct marked {
+	const struct immure_execs *x;
+	const struct immure_exec *e;
+	int signo;
+	bool found;
+};
+
+static bool kill_marked(void *ctx, int proc, const char *name)
+{
+	struct marked *m = ctx;
+	pid_t pid = (pid_t)strtol(name, NULL, 10);
+	struct rlimit has;
+	char text[512], *p;
+
+	if (pid == getpid() || pid == m->e->pid || prlimit(pid, RLIMIT_LOCKS, NULL, &has) < 0 ||
+	    (has.rlim_max != m->e->mark && has.rlim_max >= m->x->last_mark))
+		return true;
+	if (read_of(proc, name, "stat", text, sizeof(text)) <= 0)
+		return true;
+	p = strrchr(text, ')'); /* the name before it may hold anything */
+	if (!p || strchr("ZX", p[1] ? p[2] : 'Z'))
+		return true;
+	m->found = true;
+	(void)kill(pid, m->signo); /* ESRCH: it was quicker */
+	return true;
+}
+
+void immure_init_kill_marked(const struct immure_serving *s, const struct immure_exec *e, int signo)
+{
+	struct marked m = { .x = s->execs, .e = e, .signo = signo, .found = true };
+
+	/* Who was forked meanwhile is found the next time; a signal that can be caught is
+	 * sent once. */
+	for (int round = 0; round < 64 && m.found; round++) {
+		m.found = false;
+		if ((immure_plan_is_bare(s->in->plan) ? each_of_kin(kill_marked, &m) :
+							each_process(kill_marked, &m)) < 0 || signo != SIGKILL)
+			break;
+	}
+}
+
+void immure_init_kill_tree(const struct immure_serving *s, const struct immure_exec *e, int signo)
+{
+	kill_family(e->pid, signo);
+	immure_init_kill_marked(s, e, signo);
 }

@@ -124,10 +124,16 @@ static int32_t connect_to(const char *name, const char *runtime, int *ret_fd, st
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	IMMURE_CLEANUP_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct immure_status st;
-	int32_t r = immure_registry_open(runtime, false, &registry, err);
+	struct immure_error *why = NULL;
+	int32_t r = immure_registry_open(runtime, false, &registry, &why);
 
 	if (r == 0)
-		r = immure_entry_find(&registry, name, &entry, err);
+		r = immure_entry_find(&registry, name, &entry, &why);
+	if (r == -IMMURE_ERR_NO_SESSION) /* in the words of pools */
+		(void)immure_fail(err, IMMURE_ERR_NO_SESSION, ENOENT, "pool", name, "%s: no such pool", name);
+	else if (r < 0 && err)
+		*err = why, why = NULL;
+	immure_error_free(why);
 	if (r == 0 && (immure_entry_status(&entry, &st) < 0 || strcmp(st.state, "POOL") != 0))
 		r = immure_fail(err, IMMURE_ERR_NO_SESSION, 0, "pool", name, "%s: is a session, not a pool",
 				name);

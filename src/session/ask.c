@@ -250,6 +250,10 @@ static int32_t permit(struct immure_ask *a, bool *ret_done)
 {
 	enum immure_permit p;
 
+	if (a->c->spare && !immure_request_is_spare(a->what))
+		return immure_ask_fail(a, IMMURE_ERR_STATE, EAGAIN, "", "%d connections are busy with this "
+				       "session; this one may look, signal, thaw and stop",
+				       IMMURE_SERVE_CLIENTS);
 	if (a->what == IMMURE_REQ_EXEC && a->s->state == IMMURE_STATE_FROZEN) {
 		int32_t r = immure_life_wake(a);
 
@@ -272,6 +276,7 @@ void immure_ask_take(struct immure_server *s, struct immure_client *c, char *tex
 	bool done = false, garbage;
 	int32_t r = parse(&a, text, len);
 
+	c->asked_ms = immure_server_ms();
 	garbage = r < 0;
 	if (r == 0)
 		r = head(&a);

@@ -145,7 +145,7 @@ int immure_client_add(struct immure_server *s, int *fd, bool boss)
 	c->watch = (struct immure_watch){ .fd = immure_take_fd(fd), .ready = on_client };
 	c->boss = boss;
 	c->lane = -1;
-	c->since_ms = immure_server_ms();
+	c->since_ms = c->asked_ms = immure_server_ms();
 	r = welcome(c->watch.fd, c) ? immure_server_watch(s, &c->watch, EPOLLIN) : -EPERM;
 	if (r < 0) {
 		immure_close(&c->watch.fd);
@@ -159,16 +159,63 @@ int immure_client_add(struct immure_server *s, int *fd, bool boss)
 	return 0;
 }
 
-/* Room for a newcomer is made by who has been silent the longest: never said hello. */
+/* Nothing would be lost with it but the connection. */
+static bool is_idle(const struct immure_server *s, const struct immure_client *c)
+{
+	if (c->dead || c->boss || c->spare || c->lane >= 0 || c->follows_n || s->creator == c ||
+	    s->measurer == c)
+		return false;
+	for (const struct immure_task *t = s->tasks; t; t = t->next)
+		if (t->input_asker == c || (t->owner == c && !t->ended && !t->detached))
+			return false;
+	return true;
+}
+
+static size_t connections_of(const struct immure_server *s, pid_t pid)
+{
+	size_t n = 0;
+
+	for (const struct immure_client *c = s->clients; c; c = c->next)
+		n += !c->dead && c->pid == pid;
+	return n;
+}
+
+/* Room for a newcomer is made by who never said hello, the longest silent one; else by
+ * an idle connection of the process that has the most, if that has more than one. */
 static void make_room(struct immure_server *s)
 {
-	struct immure_client *oldest = NULL;
+	struct immure_client *oldest = NULL, *idle = NULL;
+	size_t most = 1;
 
-	for (struct immure_client *c = s->clients; c; c = c->next)
+	for (struct immure_client *c = s->clients; c; c = c->next) {
+		size_t n;
+
 		if (!c->hello && !c->boss && !c->dead)
 			oldest = c; /* new ones come first */
-	if (oldest)
+		if (oldest || !is_idle(s, c))
+			continue;
+		n = connections_of(s, c->pid);
+		if (n > most || (idle && n == most && c->asked_ms <= idle->asked_ms))
+			idle = c, most = n;
+	}
+	if (oldest || idle)
+		immure_client_drop(s, oldest ? oldest : idle);
+}
+
+/* All others are busy: whoever comes now may still see that and end it. Of these the
+ * oldest goes for the newest. */
+static void take_spare(struct immure_server *s, int *fd)
+{
+	struct immure_client *oldest = NULL;
+	size_t n = 0;
+
+	for (struct immure_client *c = s->clients; c; c = c->next)
+		if (c->spare && !c->dead)
+			oldest = c, n++;
+	if (n >= IMMURE_SERVE_SPARE)
 		immure_client_drop(s, oldest);
+	if (immure_client_add(s, fd, false) == 0) /* refused: it sees the end */
+		s->clients->spare = true;
 }
 
 void immure_client_accept(struct immure_server *s, struct immure_watch *w, uint32_t events)
@@ -188,6 +235,8 @@ void immure_client_accept(struct immure_server *s, struct immure_watch *w, uint3
 		make_room(s);
 	if (s->clients_n < IMMURE_SERVE_CLIENTS)
 		(void)immure_client_add(s, &fd, false); /* refused: it sees the end */
+	else
+		take_spare(s, &fd);
 }
 
 void immure_client_drop(struct immure_server *s, struct immure_client *c)

@@ -40,6 +40,7 @@ enum {
 	IMMURE_SERVE_FDS = 8,
 	IMMURE_SERVE_QUEUE = 256 << 10, /* bytes that wait for one client */
 	IMMURE_SERVE_CLIENTS = 128,
+	IMMURE_SERVE_SPARE = 8,         /* beyond those: for who comes to see what is wrong */
 	IMMURE_SERVE_FOLLOWS = 64,      /* streams that one client follows */
 	IMMURE_SERVE_TASKS = 512,       /* alive */
 	IMMURE_SERVE_KEPT = 64,         /* finished, remembered */
@@ -117,7 +118,8 @@ struct immure_client {
 	uid_t uid;
 	pid_t pid;
 	bool hello, boss, dead, stuck;
-	uint64_t since_ms;
+	bool spare; /* one too many: it may look, and end things, and not start any */
+	uint64_t since_ms, asked_ms;
 	struct immure_buf queue; /* u32 length, bytes; ... */
 	size_t sent;
 	struct immure_follow *follows;

@@ -9,23 +9,24 @@
  * because it was idle, which the server knows and this table does not. */
 static const struct {
 	const char *name, *in; /*    NPRFOES */
+	int spare; /* may be asked over a connection that is one too many */
 } requests[IMMURE_REQ_MAX] = {
-	[IMMURE_REQ_HELLO] =   { "hello",   "yyyyyyy" },
+	[IMMURE_REQ_HELLO] =   { "hello",   "yyyyyyy", 1 },
 	[IMMURE_REQ_CREATE] =  { "create",  "y------" },
 	[IMMURE_REQ_TAKE] =    { "take",    "-y-----" },
 	[IMMURE_REQ_EXEC] =    { "exec",    "--y----" },
 	[IMMURE_REQ_ATTACH] =  { "attach",  "--yyyy-" },
 	[IMMURE_REQ_INPUT] =   { "input",   "--yyy--" },
 	[IMMURE_REQ_RESIZE] =  { "resize",  "--yyy--" },
-	[IMMURE_REQ_SIGNAL] =  { "signal",  "--yyy--" },
+	[IMMURE_REQ_SIGNAL] =  { "signal",  "--yyy--", 1 },
 	[IMMURE_REQ_WAIT] =    { "wait",    "--yyyy-" },
-	[IMMURE_REQ_EXECS] =   { "execs",   "--yyyy-" },
-	[IMMURE_REQ_OUTPUT] =  { "output",  "--yyyy-" },
+	[IMMURE_REQ_EXECS] =   { "execs",   "--yyyy-", 1 },
+	[IMMURE_REQ_OUTPUT] =  { "output",  "--yyyy-", 1 },
 	[IMMURE_REQ_FORGET] =  { "forget",  "--yy---" },
-	[IMMURE_REQ_INSPECT] = { "inspect", "yyyyyyy" },
-	[IMMURE_REQ_STATS] =   { "stats",   "--yyyy-" },
-	[IMMURE_REQ_FREEZE] =  { "freeze",  "--y=---" },
-	[IMMURE_REQ_THAW] =    { "thaw",    "--=y---" },
+	[IMMURE_REQ_INSPECT] = { "inspect", "yyyyyyy", 1 },
+	[IMMURE_REQ_STATS] =   { "stats",   "--yyyy-", 1 },
+	[IMMURE_REQ_FREEZE] =  { "freeze",  "--y=---", 1 },
+	[IMMURE_REQ_THAW] =    { "thaw",    "--=y---", 1 },
 	[IMMURE_REQ_LIMITS] =  { "limits",  "--yy---" },
 	[IMMURE_REQ_LEASE] =   { "lease",   "--yy---" },
 	[IMMURE_REQ_DETACH] =  { "detach",  "--yy---" },
@@ -35,7 +36,7 @@ static const struct {
 	[IMMURE_REQ_UNMOUNT] = { "unmount", "--yy---" },
 	[IMMURE_REQ_NET] =     { "net",     "--yy---" },
 	[IMMURE_REQ_TIGHTEN] = { "tighten", "--yy---" },
-	[IMMURE_REQ_STOP] =    { "stop",    "yyyy===" },
+	[IMMURE_REQ_STOP] =    { "stop",    "yyyy===", 1 },
 };
 
 static const struct {
@@ -80,6 +81,11 @@ enum immure_permit immure_permit(enum immure_request r, enum immure_state s)
 	default:
 		return IMMURE_PERMIT_NO;
 	}
+}
+
+int immure_request_is_spare(enum immure_request r)
+{
+	return r < IMMURE_REQ_MAX && requests[r].spare;
 }
 
 int immure_state_may_become(enum immure_state from, enum immure_state to)

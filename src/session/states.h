@@ -55,6 +55,8 @@ const char *immure_request_name(enum immure_request r);
 /* IMMURE_REQ_MAX when there is none of that name. */
 enum immure_request immure_request_by_name(const char *name);
 enum immure_permit immure_permit(enum immure_request r, enum immure_state s);
+/* Whether it starts nothing and keeps nothing: who finds all connections taken may. */
+int immure_request_is_spare(enum immure_request r);
 /* Whether a session may go from one state to the other. */
 int immure_state_may_become(enum immure_state from, enum immure_state to);
 

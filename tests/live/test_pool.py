@@ -141,7 +141,11 @@ def test_a_pool_is_no_session(site):
         assert refused.code == 125 and "pool" in refused.errors
         assert site.call(site.immure, "pool", "start", "--name", pool.name).code == 125
         assert pool.name in site.call(site.immure, "pool", "ls").text
-        assert site.call(site.immure, "pool", "stats", "nosuchpool").code == 125
+        missing = site.call(site.immure, "pool", "stats", "nosuchpool")
+        assert missing.code == 125 and "nosuchpool: no such pool" in missing.errors
+        # The name as start takes it, or as an operand; not both.
+        assert site.call(site.immure, "pool", "stats", "--name", pool.name).code == 0
+        assert site.call(site.immure, "pool", "stats", "--name", pool.name, pool.name).code == 125
         assert pool.stats()["idle"] == 2
 
 

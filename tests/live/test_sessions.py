@@ -8,6 +8,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -176,6 +177,50 @@ def test_timeout_reaches_what_left_the_group(site):
                                timeout_ms=200, grace_ms=200)
         assert exited["timed_out"] and exited["signal"] == 9
         assert harness.until(lambda: s.json("stats")["processes"] == 0, 5)
+
+
+DAEMON = """
+import os, resource, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+if "lower" in sys.argv:  # as if it came of no command at all
+    resource.setrlimit(10, (0, 0))
+for _ in range(int(sys.argv[1])):
+    os.fork()
+os.closerange(0, 3)
+time.sleep(100)
+"""
+
+
+@everybody
+def test_timeout_reaches_daemons(site):
+    (site.ws / "daemon.py").write_text(DAEMON)
+    start = "python3 daemon.py 2; python3 daemon.py 1 lower; "
+    with Session(site) as s, s.connect() as c:
+        # What an earlier command left, and what another one does, stays as it is.
+        assert s.sh("python3 daemon.py 0").code == 0
+        other = c.ask("exec", argv=["/bin/sleep", "100"])
+        assert harness.until(lambda: s.json("stats")["processes"] == 2, 5)
+        for script in ("sleep 95", "trap '' TERM; sleep 95; sleep 95"):
+            exited, _, _ = c.run("/bin/sh", "-c", start + script, timeout_ms=1000, grace_ms=200)
+            assert exited["timed_out"]
+            assert harness.until(lambda: s.json("stats")["processes"] == 2, 5), script
+        assert c.ask("signal", exec=other["exec"], signal="KILL")["ok"]
+        assert c.event("exited", other["exec"])["signal"] == 9
+        # A signal to the tree and the end of who asked reach them as well.
+        started = c.ask("exec", argv=["/bin/sh", "-c", start + "echo; sleep 95"])
+        c.event("frame", started["exec"])
+        assert s.json("stats")["processes"] > 3
+        assert c.ask("signal", exec=started["exec"], signal="KILL", target="tree")["ok"]
+        assert harness.until(lambda: s.json("stats")["processes"] == 1, 5)
+        with s.connect() as goes:
+            goes.ask("exec", argv=["/bin/sh", "-c", start + "echo; sleep 95"])
+            goes.event("frame")
+        assert harness.until(lambda: s.json("stats")["processes"] == 1, 5)
 
 
 # ---- streams ----------------------------------------------------------------
@@ -452,6 +497,35 @@ def test_a_flood_hurts_only_its_sender(site):
                 os.close(null)
         assert harness.until(lambda: len(os.listdir(
             f"/proc/{s.json('inspect')['supervisor_pid']}/fd")) <= before, 5)
+
+
+def test_many_connections_do_not_lock_the_owner_out(site):
+    with Session(site) as s:
+        polite = [s.connect() for _ in range(128)]  # each has said hello
+        assert s.sh("echo in").out == b"in\n"
+        assert sum(closed_already(c) for c in polite) >= 1
+        for c in polite:
+            c.socket.close()
+        busy = [s.connect() for _ in range(128)]
+        for c in busy:
+            assert c.ask("exec", argv=["/bin/sleep", "100"])["ok"]
+        refused = s.sh("true")
+        assert refused.code == 125 and "connections" in refused.errors
+        assert s.json("inspect")["execs_running"] == 128
+        spare = [s.connect() for _ in range(20)]  # only the newest of these stay
+        assert not any(closed_already(c) for c in busy)
+        assert s.json("stats")["execs_running"] == 128
+        assert s.cli("stop", "--force", "--rm").code == 0
+        for c in spare + busy:
+            c.socket.close()
+
+
+def closed_already(client):
+    try:
+        return bool(select.select([client.socket], [], [], 0)[0]) and \
+            client.socket.recv(1, socket.MSG_PEEK) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_large_requests(site):
