@@ -194,13 +194,15 @@ static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cg
 	long pid;
 
 	(void)p;
-	(void)cgroup; /* joined by the child itself: it is bubblewrap that makes the namespace */
 	args.pidfd = (uint64_t)(uintptr_t)&pidfd;
 	pid = immure_sys_clone3(&args);
 	if (pid == -ENOSYS)
 		pid = immure_sys_clone((unsigned long)args.flags | SIGCHLD, &pidfd);
+	/* Its leaf is entered by the child: it is bubblewrap that makes the namespace. v1's by
+	 * what it is about to become. */
 	if (pid == 0) {
-		entry(ctx);
+		if (!cgroup || immure_cgroup_enter_v2(cgroup) == 0)
+			entry(ctx);
 		_exit(1);
 	}
 	if (pid < 0)

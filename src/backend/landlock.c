@@ -13,8 +13,7 @@
 /* Where clone3 is closed the child has to enter its v2 leaf itself. */
 static bool enter(const struct immure_cgroup *cgroup)
 {
-	return !cgroup || !cgroup->v2 || cgroup->n == 0 ||
-	       immure_write_file_at(cgroup->dir_fd[0], "cgroup.procs", "0") == 0;
+	return !cgroup || immure_cgroup_enter_v2(cgroup) == 0;
 }
 
 static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cgroup,

@@ -71,6 +71,7 @@ static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cg
 {
 	const struct immure_op *ns = immure_plan_find(p, IMMURE_OP_NAMESPACES);
 	struct immure_clone_args args = { .exit_signal = SIGCHLD };
+	bool placed = false;
 	int pidfd = -1;
 	long pid;
 
@@ -87,14 +88,20 @@ static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cg
 	if (cgroup && cgroup->v2 && cgroup->n > 0) {
 		args.flags |= IMMURE_CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)cgroup->dir_fd[0];
+		placed = true;
 	}
 	pid = immure_sys_clone3(&args);
 	/* Filters of container runtimes say ENOSYS, because they cannot see clone3's
 	 * flags. The older call will do, except for what only clone3 can express. */
-	if (pid == -ENOSYS && !(args.flags & (IMMURE_CLONE_INTO_CGROUP | CLONE_NEWTIME)))
+	if (pid == -ENOSYS && !(args.flags & CLONE_NEWTIME)) {
+		placed = false; /* so it has to enter its v2 leaf itself */
+		args.flags &= ~(uint64_t)IMMURE_CLONE_INTO_CGROUP;
 		pid = immure_sys_clone((unsigned long)args.flags | SIGCHLD, &pidfd);
+	}
 	if (pid == 0) {
-		entry(ctx);
+		/* Not entered: the end of the line says that there is no session. */
+		if (placed || !cgroup || immure_cgroup_enter_v2(cgroup) == 0)
+			entry(ctx);
 		_exit(1);
 	}
 	if (pid < 0) {

@@ -17,13 +17,16 @@ static const char *const ctl_names[] = {
 	[IMMURE_CTL_PIDS] = "pids",
 	[IMMURE_CTL_CPU] = "cpu",
 	[IMMURE_CTL_CPUACCT] = "cpuacct",
+	[IMMURE_CTL_FREEZER] = "freezer",
 };
 
 void immure_cgroup_init(struct immure_cgroup *c)
 {
 	memset(c, 0, sizeof(*c));
 	for (int i = 0; i < IMMURE_CGROUP_DIRS; i++)
-		c->dir_fd[i] = c->tasks_fd[i] = c->ctl_dir[i] = -1;
+		c->dir_fd[i] = c->tasks_fd[i] = -1;
+	for (int k = 0; k < IMMURE_CTL_MAX; k++)
+		c->ctl_dir[k] = -1;
 }
 
 /* The index of the leaf's directory below parent, a new one or one that is there:
@@ -51,14 +54,14 @@ int immure_cgroup_name(struct immure_cgroup *c, bool v2, const char *parents, co
 	c->v2 = v2;
 	if (v2) {
 		r = name_leaf(c, parents, strlen(parents), name);
-		for (int k = 0; r >= 0 && k < 4; k++)
+		for (int k = 0; r >= 0 && k < IMMURE_CTL_MAX; k++)
 			c->ctl_dir[k] = r;
 	}
 	while (!v2 && *parents && r >= 0) {
 		size_t len = strcspn(parents, ":");
 		int found = -1;
 
-		for (int k = 0; k < 4; k++) {
+		for (int k = 0; k < IMMURE_CTL_MAX; k++) {
 			size_t n = strlen(ctl_names[k]);
 
 			if (len > n && strncmp(parents, ctl_names[k], n) == 0 && parents[n] == '=') {
@@ -223,11 +226,28 @@ void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_sta
 	}
 }
 
+int immure_cgroup_enter_v2(const struct immure_cgroup *c)
+{
+	return c->v2 && c->n > 0 ? immure_write_file_at(c->dir_fd[0], "cgroup.procs", "0") : 0;
+}
+
+int immure_cgroup_freezer(const struct immure_cgroup *c)
+{
+	if (c->n == 0 || c->ctl_dir[IMMURE_CTL_FREEZER] < 0)
+		return 0;
+	return c->v2 ? 2 : 1;
+}
+
 int immure_cgroup_freeze(const struct immure_cgroup *c, bool frozen)
 {
-	if (!c->v2 || c->n == 0)
+	int version = immure_cgroup_freezer(c);
+
+	if (version == 0)
 		return -EOPNOTSUPP;
-	return immure_write_file_at(c->dir_fd[0], "cgroup.freeze", frozen ? "1" : "0");
+	if (version == 2)
+		return immure_write_file_at(c->dir_fd[0], "cgroup.freeze", frozen ? "1" : "0");
+	return immure_write_file_at(c->dir_fd[c->ctl_dir[IMMURE_CTL_FREEZER]], "freezer.state",
+				    frozen ? "FROZEN" : "THAWED");
 }
 
 void immure_cgroup_kill(const struct immure_cgroup *c)
@@ -238,6 +258,8 @@ void immure_cgroup_kill(const struct immure_cgroup *c)
 		return;
 	if (c->v2 && immure_write_file_at(c->dir_fd[0], "cgroup.kill", "1") == 0) /* 5.14 */
 		return;
+	if (!c->v2)
+		(void)immure_cgroup_freeze(c, false); /* it has none, or nothing is frozen */
 	/* The pid namespace's end has killed them all already; this is for what
 	 * entered the leaf and never reached the namespace. */
 	if (immure_read_file_at(c->dir_fd[0], "cgroup.procs", 1 << 20, &text, NULL) < 0)

@@ -9,9 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { IMMURE_CGROUP_DIRS = 4 };
+enum { IMMURE_CGROUP_DIRS = 5 };
 
-enum immure_cgroup_ctl { IMMURE_CTL_MEMORY, IMMURE_CTL_PIDS, IMMURE_CTL_CPU, IMMURE_CTL_CPUACCT };
+enum immure_cgroup_ctl {
+	IMMURE_CTL_MEMORY, IMMURE_CTL_PIDS, IMMURE_CTL_CPU, IMMURE_CTL_CPUACCT, IMMURE_CTL_FREEZER,
+	IMMURE_CTL_MAX
+};
 
 struct immure_cgroup {
 	bool v2;
@@ -19,7 +22,7 @@ struct immure_cgroup {
 	char path[IMMURE_CGROUP_DIRS][512];   /* the leaf, absolute */
 	int dir_fd[IMMURE_CGROUP_DIRS];
 	int tasks_fd[IMMURE_CGROUP_DIRS];     /* v1 only, open for writing */
-	int ctl_dir[4];                       /* controller -> index, -1 = not here */
+	int ctl_dir[IMMURE_CTL_MAX];                       /* controller -> index, -1 = not here */
 };
 
 struct immure_cgroup_stats {
@@ -47,7 +50,12 @@ int immure_cgroup_set_cpu(struct immure_cgroup *c, uint64_t milli_cpus);
 /* v1: the calling single-threaded process joins. Uses only open descriptors. */
 int immure_cgroup_join_self(const struct immure_cgroup *c);
 void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_stats *ret);
-/* Nobody in the leaf runs until it is thawed; v2 only, else -EOPNOTSUPP. */
+/* v2: the calling process, which was not born in the leaf, enters it. 0 or -errno. */
+int immure_cgroup_enter_v2(const struct immure_cgroup *c);
+/* 1 or 2: the version of the freezer that the leaf has, 0: it has none. */
+int immure_cgroup_freezer(const struct immure_cgroup *c);
+/* Nobody in the leaf runs until it is thawed, children that are being made included;
+ * -EOPNOTSUPP without a freezer. What is frozen by v1 does not even die. */
 int immure_cgroup_freeze(const struct immure_cgroup *c, bool frozen);
 /* SIGKILL to all members, until it is empty or tries run out. */
 void immure_cgroup_kill(const struct immure_cgroup *c);

@@ -20,6 +20,8 @@ __attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure
 	char word;
 	ssize_t n;
 
+	for (int k = 0; k < IMMURE_CGROUP_DIRS; k++)
+		c->dir_fd[k] = c->tasks_fd[k] = -1; /* they were closed with the others */
 	sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, NULL); /* what stops the supervisor must not stop this */
 	(void)setsid();                             /* nor what kills its process group */
@@ -32,9 +34,11 @@ __attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure
 	/* The supervisor is gone. Init is dying of it (PDEATHSIG); the leaf can
 	 * be removed once the kernel has taken the last member out of it. */
 	for (int i = 0; i < 1000; i++) {
-		/* It was not there yet when this process was made. */
-		if (c->n > 0 && c->dir_fd[0] < 0)
-			c->dir_fd[0] = open(c->path[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		/* They may not have been there yet when this process was made. */
+		for (int k = 0; k < c->n; k++) {
+			immure_close(&c->dir_fd[k]);
+			c->dir_fd[k] = open(c->path[k], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		}
 		if (c->n > 0 && c->dir_fd[0] >= 0)
 			immure_cgroup_kill(c);
 		/* What still lives puts new files there; the next time it does not. */

@@ -21,6 +21,7 @@
 #include "egress/wire.h"
 #include "kernel/mount.h"
 #include "session/handover.h"
+#include "session/members.h"
 #include "session/serve.h"
 
 static uint64_t mono_ns(void)
@@ -58,8 +59,11 @@ static void watch_lanes(struct immure_server *s, bool on)
 static int freeze(struct immure_server *s, bool idle)
 {
 	struct immure_init_order o = { .type = IMMURE_INIT_PAUSE };
-	int r = immure_cgroup_freeze(&s->sealed.cgroup, true);
+	int r = immure_sealed_guard(&s->sealed);
 
+	if (r == 0)
+		r = immure_cgroup_freeze(&s->sealed.cgroup, true);
+	s->by_signals = r < 0;
 	if (r < 0)
 		r = immure_life_order(s, &o, NULL, 0);
 	if (r < 0)
@@ -81,9 +85,7 @@ static int thaw(struct immure_server *s)
 
 	watch_lanes(s, false);
 	(void)immure_life_order(s, &slept, NULL, 0); /* full: deadlines come early */
-	r = immure_cgroup_freeze(&s->sealed.cgroup, false);
-	if (r < 0)
-		r = immure_life_order(s, &o, NULL, 0);
+	r = s->by_signals ? immure_life_order(s, &o, NULL, 0) : immure_cgroup_freeze(&s->sealed.cgroup, false);
 	if (r < 0)
 		return r;
 	s->suspended = false;
@@ -377,11 +379,13 @@ int32_t immure_life_stats(struct immure_ask *a)
 	struct immure_init_order o = { .type = IMMURE_INIT_MEASURE };
 	struct immure_init_reply none = { 0 };
 	struct immure_cgroup_stats g = { 0 };
-	bool frozen = s->state == IMMURE_STATE_FROZEN && s->sealed.cgroup.v2;
+	bool frozen = s->state == IMMURE_STATE_FROZEN && !s->by_signals; /* init as well */
 
 	if (s->sealed.init.cgroup)
 		immure_cgroup_stats(&s->sealed.cgroup, &g);
 	if ((g.cpu_usec && g.memory_now && g.pids_now) || frozen || s->measurer) {
+		if (frozen)
+			immure_members_measure(&s->sealed.cgroup, &none);
 		send_stats(s, a->c, a->id, &none);
 		return 0;
 	}
@@ -436,6 +440,7 @@ int32_t immure_life_limits(struct immure_ask *a)
 int32_t immure_life_inspect(struct immure_ask *a)
 {
 	struct immure_server *s = a->s;
+	static const char *const freezers[] = { "signals", "cgroup v1", "cgroup v2" };
 	const struct immure_meta *m = &s->meta;
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
@@ -462,7 +467,7 @@ int32_t immure_life_inspect(struct immure_ask *a)
 	immure_jsonw_int(&w, "init_pid", s->sealed.child.pid);
 	immure_jsonw_uint(&w, "clients", s->clients_n);
 	immure_jsonw_uint(&w, "execs_running", running(s));
-	immure_jsonw_str(&w, "freezer", s->sealed.cgroup.v2 && s->sealed.cgroup.n ? "cgroup" : "signals");
+	immure_jsonw_str(&w, "freezer", freezers[immure_cgroup_freezer(&s->sealed.cgroup)]);
 	immure_attach_json(&w, s);
 	immure_jsonw_object(&w, "labels");
 	for (uint32_t i = 0; i < m->labels_n; i++)

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "init/handover.h"
 #include "kernel/procid.h"
+#include "session/freezer.h"
 #include "session/quarantine.h"
 
 static int32_t failed(struct immure_error **err, int errnum, const char *stage, const char *what)
@@ -173,40 +174,83 @@ static int32_t start_janitor(struct immure_sealed *s, struct immure_error **err)
 	return r < 0 ? failed(err, r, "start", "cannot start the process that outlives this one") : 0;
 }
 
-static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err)
+int immure_sealed_guard(struct immure_sealed *s)
 {
-	const struct immure_op *leaf = immure_plan_find(s->plan, IMMURE_OP_CGROUP_LEAF);
-	struct timespec now;
-	char name[64];
-	int32_t r = 0;
-
-	if (!leaf)
+	if (immure_cgroup_freezer(&s->cgroup) != 1 || s->janitor.pid >= 0)
 		return 0;
+	return immure_janitor_start(&s->janitor, &s->cgroup, NULL, s->orphaned, s->orphaned_ctx);
+}
+
+/* For limits, and for a session to be frozen by: v1 needs a leaf more for that, v2 has
+ * it with any. */
+static int name_cgroup(struct immure_sealed *s, const struct immure_op *leaf, bool freezer)
+{
+	char name[64], dir[2048], parents[4096];
+	struct timespec now;
+	int version = 0, n;
+
 	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
 	(void)snprintf(name, sizeof(name), "immure-%d-%llx", (int)getpid(),
 		       (unsigned long long)now.tv_sec * 1000000000U + (unsigned long long)now.tv_nsec);
-	if (leaf->num[1]) {
+	if (freezer && !(leaf && leaf->num[0] == 2))
+		version = immure_freezer_find(!leaf, dir, sizeof(dir));
+	if (version == 2)
+		return immure_cgroup_name(&s->cgroup, true, dir, name);
+	if (version == 0)
+		return leaf ? immure_cgroup_name(&s->cgroup, leaf->num[0] == 2, leaf->src, name) : 0;
+	n = snprintf(parents, sizeof(parents), "%s%sfreezer=%s", leaf ? leaf->src : "", leaf ? ":" : "", dir);
+	return n < 0 || (size_t)n >= sizeof(parents) ? -ENAMETOOLONG :
+						       immure_cgroup_name(&s->cgroup, false, parents, name);
+}
+
+/* Written down, made, written down. */
+static int32_t make_cgroup(struct immure_sealed *s, int *ret_made, struct immure_error **err)
+{
+	int r = note_cgroups(s), made;
+
+	if (r < 0)
+		return unrecorded(err, r);
+	made = immure_cgroup_make(&s->cgroup);
+	r = note_cgroups_made(s, made);
+	if (r < 0 && made == 0)
+		return unrecorded(err, r);
+	*ret_made = made; /* the first error is the one to tell */
+	return 0;
+}
+
+static int32_t prepare_cgroup(struct immure_sealed *s, struct immure_error **err)
+{
+	const struct immure_op *leaf = immure_plan_find(s->plan, IMMURE_OP_CGROUP_LEAF);
+	int made = -1;
+	int32_t r;
+
+	if (leaf && leaf->num[1]) {
 		r = enable_controllers(s, leaf);
 		if (r < 0)
 			return failed(err, r, "cgroup", "cannot hand controllers down");
 	}
-	r = immure_cgroup_name(&s->cgroup, leaf->num[0] == 2, leaf->src, name);
-	if (r < 0)
-		return failed(err, r, "cgroup", "cannot make a cgroup");
-	r = start_janitor(s, err);
-	if (r < 0)
-		return r;
-	r = note_cgroups(s);
-	if (r < 0)
-		return unrecorded(err, r);
-	r = immure_cgroup_make(&s->cgroup);
-	if (r < 0) {
-		(void)note_cgroups_made(s, r); /* the first error is the one to tell */
-		return failed(err, r, "cgroup", "cannot make a cgroup");
+	for (int i = 0; i < 2 && made < 0; i++) { /* without the freezer if it must be */
+		bool freezer = s->freezable && i == 0;
+
+		r = name_cgroup(s, leaf, freezer);
+		if (r < 0)
+			return failed(err, r, "cgroup", "cannot make a cgroup");
+		/* What only freezes is watched when it does (immure_sealed_guard()). */
+		r = leaf && s->janitor.pid < 0 ? start_janitor(s, err) : 0;
+		if (r < 0)
+			return r;
+		if (s->cgroup.n == 0)
+			return 0;
+		r = make_cgroup(s, &made, err);
+		if (r < 0)
+			return r;
+		if (made < 0 && (!freezer || leaf))
+			return failed(err, made, "cgroup", "cannot make a cgroup");
+		if (made < 0) {
+			immure_cgroup_done(&s->cgroup);
+			immure_cgroup_init(&s->cgroup);
+		}
 	}
-	r = note_cgroups_made(s, 0);
-	if (r < 0)
-		return unrecorded(err, r);
 	r = 0;
 	for (size_t i = 0; i < s->plan->ops_n && r == 0; i++)
 		if (s->plan->ops[i].stage == IMMURE_STAGE_CGROUP)
@@ -557,6 +601,8 @@ void immure_sealed_kill(struct immure_sealed *s)
 
 	if (fd < 0) /* ESRCH: it is dead, which is the aim */
 		return;
+	if (immure_cgroup_freezer(&s->cgroup) == 1)
+		(void)immure_cgroup_freeze(&s->cgroup, false); /* or it would not die */
 	/* Without that call: the child is not reaped yet, so its number is its own. */
 	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno == ENOSYS)
 		(void)kill(s->child.pid, SIGKILL);

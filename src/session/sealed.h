@@ -25,6 +25,7 @@ struct immure_sealed {
 	const struct immure_plan *plan;
 	const struct immure_backend *backend;
 	struct immure_cgroup cgroup;
+	bool freezable;        /* set before prepare: a leaf to be frozen by, where there can be one */
 	struct immure_janitor janitor;
 	struct immure_bare bare;
 	struct immure_filter user_filter; /* loaded, freed at the end */
@@ -61,6 +62,9 @@ int32_t immure_sealed_send(struct immure_sealed *s, uint32_t type, int32_t statu
  * gone. Another negative code, with err set: what it said must end the session. */
 int32_t immure_sealed_receive(struct immure_sealed *s, struct immure_init_msg *ret,
 			      int fds[IMMURE_INIT_FDS_MAX], struct immure_error **err);
+/* Before anything is frozen: by v1 it would not die with the supervisor, so somebody is
+ * there then who lets it. 0 or -errno. */
+int immure_sealed_guard(struct immure_sealed *s);
 /* SIGKILL to init, and so to everything inside. */
 void immure_sealed_kill(struct immure_sealed *s);
 /* Waits for init's end. usage: of init and all it waited for; may be NULL. */

@@ -143,6 +143,7 @@ struct immure_server {
 	bool awaiting;  /* then, and init is as far */
 	struct immure_plan *taken; /* that plan; ours */
 	bool suspended; /* FROZEN because it was idle: the next exec wakes it */
+	bool by_signals; /* FROZEN so that init runs on */
 	bool init_ready, init_gone, over_memory;
 	bool remove;    /* the session's directory goes with the session */
 	bool repair;    /* something of it is left: its record stays for gc */

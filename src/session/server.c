@@ -509,6 +509,7 @@ int immure_session_serve(const struct immure_serve_options *o)
 		s->lanes[i].watch.fd = -1;
 	immure_sealed_init(&s->sealed, o->plan);
 	s->sealed.egress = o->egress;
+	s->sealed.freezable = true;
 	(void)setsid();      /* a group leader already: as good */
 	(void)!chdir("/");   /* or the caller's directory is kept busy for as long as we live */
 	r = prepare_loop(s);

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import os
+import pathlib
 import pty
 import select
 import signal
@@ -401,6 +402,87 @@ def test_freeze_and_thaw(site):
         assert s.cli("thaw").code == 0
         c.event("frame")
         assert c.ask("signal", exec=started["exec"], signal="KILL")["ok"]
+
+
+# Forks all the time, and has a timer of its own that continues it when it is stopped.
+RESTLESS = """
+import ctypes, os, signal, time
+event = (ctypes.c_char * 64)()
+ctypes.memmove(ctypes.addressof(event) + 8, (ctypes.c_int * 2)(signal.SIGCONT, 0), 8)
+timer, libc = ctypes.c_void_p(), ctypes.CDLL(None)
+assert libc.timer_create(1, event, ctypes.byref(timer)) == 0
+assert libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 10000000, 0, 10000000), None) == 0
+while True:
+    if os.fork() == 0:
+        with open("ticks", "a") as f:
+            f.write(".")
+        os._exit(0)
+    os.wait()
+"""
+
+
+def freezer_here(site):
+    """What freezes a session of this caller."""
+    if site.mode.without == "cgroup":
+        return "signals"
+    if site.uid == 0 and harness.cgroup_mounts("freezer"):
+        return "cgroup v1"
+    return "cgroup v2" if harness.unified() and (site.uid == 0 or site.mode.delegated) else "signals"
+
+
+@everybody
+def test_what_freezes(site):
+    (site.ws / "restless.py").write_text(RESTLESS)
+    os.chmod(site.ws, 0o777)
+    with Session(site) as s, s.connect() as c:
+        freezer = s.json("inspect")["freezer"]
+        assert freezer == freezer_here(site)
+        assert c.ask("exec", argv=["python3", "restless.py"])["ok"]
+        for _ in range(3):
+            before = ticks(site)
+            assert harness.until(lambda: ticks(site) > before, 10)
+            assert s.cli("freeze").code == 0
+            stats = s.json("stats")
+            assert stats["state"] == "FROZEN" and stats["processes"] >= 1 and stats["memory"] > 0
+            time.sleep(0.05)  # what was on its way into the file
+            before = ticks(site)
+            time.sleep(0.3)
+            # Only a cgroup holds who was made to be continued (docs/PROTOCOL.md).
+            assert ticks(site) == before or freezer == "signals"
+            assert s.cli("thaw").code == 0
+        before = ticks(site)
+        assert harness.until(lambda: ticks(site) > before, 10)
+        assert s.cli("freeze").code == 0  # and it ends all the same
+
+
+def ticks(site):
+    path = site.ws / "ticks"
+    return path.stat().st_size if path.exists() else 0
+
+
+def test_kill_of_what_is_frozen(site):
+    for whom in ("supervisor_pid", "init_pid"):
+        with Session(site) as s, s.connect() as c:
+            assert c.ask("exec", argv=["/bin/sleep", "1000"])["ok"]
+            assert s.cli("freeze").code == 0
+            about = s.json("inspect")
+            os.kill(about[whom], signal.SIGKILL)
+            if whom == "supervisor_pid":
+                # Nobody has to ask for it: what is frozen is let die.
+                assert harness.until(lambda: not running(about["init_pid"]), 5)
+                assert harness.until(lambda: not site.call(site.immure, "gc").code and
+                                     not s.directory.exists(), 5)
+            else:  # by v1 it dies when it is thawed, and stop does that
+                s.cli("stop", "--force", "--rm")
+                assert harness.until(lambda: not s.directory.exists() or not s.cli("rm").code, 5)
+
+
+def running(pid):
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def test_idle_sessions_are_suspended_and_woken(site):
