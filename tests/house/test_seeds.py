@@ -142,7 +142,7 @@ class Things:
                 self.flag_of[key] = "--" + flag.group(1)
         self.profiles = set(ask("policy", "profiles").split())
         self.words = set(re.findall(r'= "(\w+)"', (ROOT / "src/facts/report.c").read_text()))
-        self.requests = set(re.findall(r'\{ "(\w+)", *"[y=-]+" \}', (
+        self.requests = set(re.findall(r'\{ "(\w+)", *"[y=-]+"(?:, 1)? \}', (
             ROOT / "src/session/states.c").read_text()))
         self.facts = set(re.findall(r'"(\w+)"', "".join(
             p.read_text() for p in (ROOT / "src/facts").glob("*.c"))))
