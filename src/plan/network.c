@@ -169,6 +169,24 @@ static int32_t put_rules(struct immure_compile *b, enum immure_op_kind kind,
 	return 0;
 }
 
+static int32_t put_limits(struct immure_compile *b)
+{
+	const struct immure_policy *p = b->p;
+	struct immure_op *op;
+
+	if (!p->net_idle && !p->net_handshake && p->net_ech)
+		return 0;
+	op = immure_compile_op(b, IMMURE_OP_EGRESS_LIMITS, NULL, NULL,
+			       p->net_idle ? "network.idle_time" :
+			       p->net_handshake ? "network.handshake_time" : "network.ech");
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	op->num[0] = p->net_idle;
+	op->num[1] = p->net_handshake;
+	op->num[2] = !p->net_ech;
+	return 0;
+}
+
 static int32_t put_published(struct immure_compile *b)
 {
 	for (size_t i = 0; i < b->p->publish.n; i++) {
@@ -212,7 +230,9 @@ int32_t immure_compile_network(struct immure_compile *b)
 	op->num[1] = b->p->net_private;
 	op->num[2] = b->p->net_connections;
 	op->num[3] = b->p->net_bandwidth;
-	r = put_rules(b, IMMURE_OP_EGRESS_ALLOW, &b->p->net_allow);
+	r = put_limits(b);
+	if (r == 0)
+		r = put_rules(b, IMMURE_OP_EGRESS_ALLOW, &b->p->net_allow);
 	if (r == 0)
 		r = put_rules(b, IMMURE_OP_EGRESS_DENY, &b->p->net_deny);
 	return r < 0 || b->bare ? r : put_published(b);

@@ -56,6 +56,8 @@ const struct immure_op_info immure_op_table[] = {
 	OP(NET_CLOSED, NETWORK, "net_closed"),
 	OP(EGRESS, NETWORK, "egress", .src = TEXT, .dst = TEXT,
 	   .num = { "proxy_port", "private", "connections", "bytes_per_s" }),
+	OP(EGRESS_LIMITS, NETWORK, "egress_limits",
+	   .num = { "idle_ms", "handshake_ms", "refuse_ech" }),
 	OP(EGRESS_ALLOW, NETWORK, "egress_allow", .src = TEXT),
 	OP(EGRESS_DENY, NETWORK, "egress_deny", .src = TEXT),
 	OP(EGRESS_NET, NETWORK, "egress_net", .src = TEXT, .num = { "low", "high" }),

@@ -91,6 +91,8 @@ enum immure_op_kind {
 	                            * num0: port of the proxy, 0 = none; num1: names may lead to
 	                            * private networks; num2: connections, 0 = the default; num3:
 	                            * bytes a second, 0 = no limit */
+	IMMURE_OP_EGRESS_LIMITS,   /* num0: ms of silence; num1: ms for first bytes; 0 = the defaults;
+	                            * num2: 1 = no encrypted ClientHello */
 	IMMURE_OP_EGRESS_ALLOW,    /* src: a rule in normal form */
 	IMMURE_OP_EGRESS_DENY,     /* the same */
 	IMMURE_OP_EGRESS_NET,      /* src: an address or network that a rule names; num0 to num1:

@@ -230,6 +230,25 @@ static void put_ports(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_printf(o, " to %llu", (unsigned long long)op->num[1]);
 }
 
+static void put_net_limits(struct immure_buf *o, const struct immure_op *op)
+{
+	const char *comma = "";
+	char text[32];
+
+	if (op->num[0]) {
+		(void)immure_format_duration(op->num[0], text, sizeof(text));
+		immure_buf_printf(o, "silent for %s at most", text);
+		comma = ", ";
+	}
+	if (op->num[1]) {
+		(void)immure_format_duration(op->num[1], text, sizeof(text));
+		immure_buf_printf(o, "%sfirst bytes within %s", comma, text);
+		comma = ", ";
+	}
+	if (op->num[2])
+		immure_buf_printf(o, "%sno hidden name in TLS", comma);
+}
+
 static bool describe_network(struct immure_buf *o, const struct immure_op *op)
 {
 	switch (op->kind) {
@@ -248,6 +267,9 @@ static bool describe_network(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_puts(o, ", ");
 		put(o, op->dst);
 		immure_buf_puts(o, "), judged outside");
+		break;
+	case IMMURE_OP_EGRESS_LIMITS:
+		put_net_limits(o, op);
 		break;
 	case IMMURE_OP_EGRESS_ALLOW:
 	case IMMURE_OP_EGRESS_DENY:

@@ -15,6 +15,8 @@
 /* Largest numbers a limit may have: what the kernel's interfaces take. */
 #define MAX_BYTES ((uint64_t)INT64_MAX)
 #define MAX_MS (366ULL * 86400 * 1000)
+#define MAX_IDLE_MS (30ULL * 86400 * 1000)
+#define MAX_HANDSHAKE_MS (3600ULL * 1000)
 
 const struct immure_key immure_keys[] = {
 	{
@@ -275,6 +277,37 @@ const struct immure_key immure_keys[] = {
 		.doc = "How many bytes a second pass with network.mode limited, both directions "
 		       "and all connections together.",
 		.enforced_by = "network_egress", .example = "\"10M\"",
+	},
+	{
+		KEY("network.idle_time"), .type = IMMURE_KEY_DURATION, .offset = AT(net_idle),
+		.min = 100, .max = MAX_IDLE_MS, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "idle-time", .argument = "TIME",
+		.help = "how long a connection may be silent",
+		.doc = "How long nothing may pass on a connection, in either direction, with network.mode "
+		       "limited; then it is reset. 2h unless given.",
+		.enforced_by = "network_egress", .example = "\"10m\"",
+	},
+	{
+		KEY("network.handshake_time"), .type = IMMURE_KEY_DURATION, .offset = AT(net_handshake),
+		.min = 100, .max = MAX_HANDSHAKE_MS, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "handshake-time", .argument = "TIME",
+		.help = "how long the first bytes of a connection may take",
+		.doc = "How long it may take until what is looked at of a connection is whole, with "
+		       "network.mode limited: the ClientHello where a rule says tls or https, the first "
+		       "request where it says http, what is said to the proxy. Then it is reset. 10s "
+		       "unless given.",
+		.enforced_by = "network_egress", .example = "\"3s\"",
+	},
+	{
+		KEY("network.ech"), .type = IMMURE_KEY_BOOL, .offset = AT(net_ech),
+		.fallback = "true", .tighten = IMMURE_TIGHTEN_FALSE,
+		.flag = "ech", .argument = "BOOL", .choices = "true|false",
+		.help = "a name in TLS may be hidden where a rule looks at it",
+		.doc = "Whether a ClientHello may have the extension encrypted_client_hello where a rule "
+		       "says tls or https. With it the name that the rule saw may be a cover for another "
+		       "of the same server. Browsers send it filled with nothing, so false keeps them "
+		       "out; other programs rarely do.",
+		.enforced_by = "network_egress", .example = "false",
 	},
 	{
 		KEY("network.proxy"), .type = IMMURE_KEY_BOOL, .offset = AT(net_proxy),

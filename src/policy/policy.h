@@ -81,6 +81,8 @@ struct immure_policy {
 	const char *net_prefix;    /* synthetic addresses, CIDR, NULL = built in */
 	uint64_t net_connections;  /* open at one time, 0 = the gatekeeper's default */
 	uint64_t net_bandwidth;    /* bytes a second, both ways together, 0 = no limit */
+	uint64_t net_idle, net_handshake; /* ms, 0 = the gatekeeper's defaults */
+	bool net_ech;              /* a name in TLS may be hidden where a rule looks at it */
 	bool net_proxy;            /* variables that point programs at a proxy of ours */
 	struct immure_strv sockets; /* of the host, lent: paths, with a final '/' all below */
 

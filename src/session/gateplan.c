@@ -224,6 +224,19 @@ static int32_t publish(struct immure_gatekeeper *g, const struct immure_op *op,
 	return r;
 }
 
+static void plan_limits(struct immure_gatekeeper *g, const struct immure_plan *plan)
+{
+	const struct immure_op *op = immure_plan_find(plan, IMMURE_OP_EGRESS_LIMITS);
+
+	if (!op)
+		return;
+	if (op->num[0])
+		g->config.limits.idle_ms = (uint32_t)op->num[0];
+	if (op->num[1])
+		g->config.limits.first_ms = (uint32_t)op->num[1];
+	g->config.refuse_ech = op->num[2];
+}
+
 int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_plan *plan,
 			      struct immure_error **err)
 {
@@ -241,6 +254,7 @@ int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_p
 		g->config.limits.bytes_per_s = op->num[3];
 		r = ranges(g, op, err);
 	}
+	plan_limits(g, plan);
 	if (r == 0)
 		r = plan_rules(g, plan, err);
 	for (size_t i = 0; i < plan->ops_n && r == 0; i++)

@@ -279,6 +279,51 @@ for data, step in ((hello, 1), (records, 7)):
     net.lab.seen().only("secure.example.net:443")
 
 
+HIDDEN = """import socket, ssl, struct
+i, o = ssl.MemoryBIO(), ssl.MemoryBIO()
+t = ssl.create_default_context().wrap_bio(i, o, server_hostname='secure.example.net')
+try: t.do_handshake()
+except ssl.SSLWantReadError: pass
+body = o.read()[9:]
+at = 34; at += 1 + body[at]; at += 2 + struct.unpack_from('!H', body, at)[0]; at += 1 + body[at]
+more = body[at + 2:] + struct.pack('!HH', 0xfe0d, 4) + bytes(4)  # encrypted_client_hello
+body = body[:at] + struct.pack('!H', len(more)) + more
+body = b'\\x01' + struct.pack('!I', len(body))[1:] + body
+s = socket.create_connection(('secure.example.net', 443), 10)
+s.sendall(b'\\x16\\x03\\x01' + struct.pack('!H', len(body)) + body)
+try: print(s.recv(1)[0])
+except ConnectionResetError: print('reset')
+"""
+
+
+@pytest.mark.parametrize("flags,outcome", [
+    ([], "answer"), (["--ech", "true"], "answer"), (["--ech", "false"], "reset")])
+def test_a_name_that_may_be_a_cover(net, flags, outcome):
+    rule = "tls://secure.example.net"
+    said = net.python(HIDDEN, flags=allow(rule) + flags).text.strip()
+    assert ("reset" if said == "reset" else "answer") == outcome, said
+    assert net.python(HIDDEN, flags=allow("secure.example.net:443") + flags).text.strip() != "reset"
+    plain = net.python("import urllib.request as u; print(len(u.urlopen('https://secure.example.net/')"
+                       ".read()) > 0)", flags=allow(rule) + flags)
+    assert plain.text == "True\n", plain
+
+
+@pytest.mark.parametrize("flags,rule,say", [
+    (["--handshake-time", "200ms"], "tls://secure.example.net:443", b"\x16\x03\x01"),
+    (["--handshake-time", "200ms"], "http://web.example.net:80", b"GET / HT"),
+    (["--idle-time", "200ms"], f"echo.example.net:{zone.ECHO}", b"")])
+def test_what_is_too_slow_is_reset(net, flags, rule, say):
+    """The control waits as long, with what holds by default."""
+    host, port = rule.rpartition("/")[2].split(":")
+    script = f"""import socket
+s = socket.create_connection(({host!r}, {port}), 5); s.sendall({say!r}); s.settimeout(5)
+try: print('end' if not s.recv(1) else 'bytes')
+except OSError as e: print(type(e).__name__)
+"""
+    assert net.python(script, flags=allow(rule) + flags).text == "ConnectionResetError\n"
+    assert net.python(script, flags=allow(rule)).text == "TimeoutError\n"
+
+
 @pytest.mark.parametrize("head,right", [
     ("GET / HTTP/1.1\r\nHost: web.example.net\r\nConnection: close\r\n\r\n", True),
     ("GET / HTTP/1.1\r\nHost: WEB.example.net:80\r\nConnection: close\r\n\r\n", True),

@@ -116,6 +116,14 @@ static void rules(void **state)
 	assert_int_equal(op->num[1], 1);
 	assert_int_equal(op->num[2], 9);
 	assert_int_equal(op->num[3], 1 << 20);
+	assert_null(immure_plan_find(h->plan, IMMURE_OP_EGRESS_LIMITS));
+	host_must(h, "dev", "network.mode=limited", "network.idle_time=90s",
+		  "network.handshake_time=3s", "network.ech=false", NULL);
+	op = immure_plan_find(h->plan, IMMURE_OP_EGRESS_LIMITS);
+	assert_non_null(op);
+	assert_int_equal(op->num[0], 90000);
+	assert_int_equal(op->num[1], 3000);
+	assert_int_equal(op->num[2], 1);
 }
 
 static void covered(const struct host *h, const char *path, const char *contains)
