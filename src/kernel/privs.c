@@ -68,6 +68,25 @@ int immure_ids_become(uint32_t uid, uint32_t gid)
 	return 0;
 }
 
+int immure_ids_check(uint32_t uid, uint32_t gid)
+{
+	uid_t u[3];
+	gid_t g[3];
+
+	if (getresuid(&u[0], &u[1], &u[2]) < 0 || getresgid(&g[0], &g[1], &g[2]) < 0)
+		return -errno;
+	for (int i = 0; i < 3; i++)
+		if (u[i] != uid || g[i] != gid)
+			return -EPERM;
+	return 0;
+}
+
+enum {
+	LOCKED = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+		 SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+		 SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+};
+
 int immure_caps_drop_all(void)
 {
 	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -82,11 +101,7 @@ int immure_caps_drop_all(void)
 	}
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
-	if (prctl(PR_SET_SECUREBITS,
-		  SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
-			  SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
-			  SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
-		  0, 0, 0) < 0)
+	if (prctl(PR_SET_SECUREBITS, LOCKED, 0, 0, 0) < 0)
 		return -errno;
 	return (int)IMMURE_SYS(syscall(SYS_capset, &hdr, none));
 }
@@ -117,7 +132,7 @@ int immure_caps_check_held(void)
 	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -EPERM;
 }
 
-int immure_caps_check_bounding(void)
+static int check_bounding(void)
 {
 	for (unsigned long cap = 0; cap < 64; cap++) {
 		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
@@ -140,5 +155,10 @@ int immure_caps_check_none(void)
 	for (int i = 0; i < 2; i++)
 		if (have[i].effective | have[i].permitted | have[i].inheritable)
 			return -EPERM;
-	return prctl(PR_CAPBSET_READ, 21UL /* CAP_SYS_ADMIN */, 0, 0, 0) == 0 ? 0 : -EPERM;
+	return check_bounding();
+}
+
+int immure_caps_check_locked(void)
+{
+	return prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) == LOCKED ? 0 : -EPERM;
 }

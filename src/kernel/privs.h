@@ -13,17 +13,19 @@ int immure_ids_map_child(int pid, uint32_t uid_in, uint32_t uid_out, uint32_t gi
 			 uint32_t gid_out);
 /* Becomes these ids in all four slots; groups are emptied when permitted. */
 int immure_ids_become(uint32_t uid, uint32_t gid);
+/* 0 when all of them are these, -EPERM when not. */
+int immure_ids_check(uint32_t uid, uint32_t gid);
 /* Empties the bounding, ambient, inheritable, permitted and effective sets and
  * locks what an exec by uid 0 could give back (capabilities(7)). */
 int immure_caps_drop_all(void);
-/* -EPERM when any capability is left, 0 when none. */
+/* -EPERM when any capability is left in any set, 0 when none. */
 int immure_caps_check_none(void);
 /* The same without a user namespace of one's own: the bounding set is dropped where
  * the caller may, else no_new_privs, which must be set too, keeps what is in it
  * from coming back. */
 int immure_caps_drop_held(void);
 int immure_caps_check_held(void);
-/* -EPERM when any capability is left in the bounding set. */
-int immure_caps_check_bounding(void);
+/* Whether what an exec by uid 0 could give back is locked: 0, or -EPERM. */
+int immure_caps_check_locked(void);
 
 #endif
