@@ -48,7 +48,7 @@ struct immure_broker_missed {
 
 struct immure_broker {
 	int listener_fd;         /* -1: there is none */
-	int port_fd[2];          /* where ends are made: 127.0.0.1, ::1; -1 = not (yet) */
+	int port_fd[2];          /* where ends are made: 127.0.0.1, ::1; -1 = not yet */
 	uint32_t last_ask;
 	const char *trouble;     /* why it cannot do its work; NULL = it can */
 	int trouble_errnum;
@@ -58,6 +58,8 @@ struct immure_broker {
 };
 
 struct immure_gatekeeper;
+
+enum { IMMURE_BROKER_NO_PORT = -2 }; /* in port_fd: it was tried, and cannot be had */
 
 void immure_broker_init(struct immure_broker *b);
 /* What waits, some of it: the rest makes the descriptor readable again. */

@@ -114,10 +114,13 @@ static int open_port(int port_fd[2], bool v6)
 {
 	struct immure_inet at = loopback(v6);
 
-	if (port_fd[v6] >= 0)
-		return 0;
-	port_fd[v6] = immure_netsock_listen(&at, BACKLOG);
-	return port_fd[v6] < 0 ? port_fd[v6] : 0;
+	int r;
+
+	if (port_fd[v6] != -1)
+		return port_fd[v6] >= 0 ? 0 : -EADDRNOTAVAIL;
+	r = immure_netsock_listen(&at, BACKLOG);
+	port_fd[v6] = r >= 0 ? r : r == -EMFILE || r == -ENFILE ? -1 : IMMURE_BROKER_NO_PORT;
+	return r < 0 ? r : 0;
 }
 
 /* Where to: a socket of IPv6 reaches 127.0.0.1 by its mapped form where there is no ::1. */
@@ -175,11 +178,15 @@ static int accept_end(int listener, int fd, int *ret_far)
 int immure_brokersock_connect(int port_fd[2], int fd, int *ret_far)
 {
 	int family, listener, r, flags = fcntl(fd, F_GETFL);
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
 	struct sockaddr_storage sa;
-	socklen_t len = 0;
+	socklen_t len = sizeof(sa);
 
 	if (flags < 0 || !immure_brokersock_is(fd, SOCK_STREAM, &family))
 		return -ENOTSOCK;
+	/* Of two that asked at once, the other was quicker. The kernel would say 0 first. */
+	if (getpeername(fd, (struct sockaddr *)&sa, &len) == 0)
+		return -EISCONN;
 	r = address_of(port_fd, family, &sa, &len, &listener);
 	if (r < 0)
 		return r;
@@ -188,7 +195,12 @@ int immure_brokersock_connect(int port_fd[2], int fd, int *ret_far)
 		return -errno;
 	r = connect(fd, (struct sockaddr *)&sa, len) < 0 ? -errno : 0;
 	(void)fcntl(fd, F_SETFL, flags); /* what was possible before */
-	return r < 0 && r != -EINPROGRESS ? r : accept_end(listener, fd, ret_far);
+	if (r < 0 && r != -EINPROGRESS)
+		return r;
+	r = accept_end(listener, fd, ret_far);
+	if (r < 0) /* nothing of it stays under way */
+		(void)connect(fd, &none, sizeof(none));
+	return r;
 }
 
 /* ---- names ---- */

@@ -317,7 +317,7 @@ int main(int argc, char **argv)
 		} else if (strcmp(word, "wait_killable") == 0) {
 			emit_bits(SYS_seccomp, 1, 1U << 5, EINVAL);
 		} else if (strcmp(word, "notify") == 0) {
-			emit_bits(SYS_seccomp, 1, 1U << 3, EINVAL);
+			emit_bits(SYS_seccomp, 1, 1U << 3, ENOSYS);
 		} else if (strncmp(word, "landlock=", 9) == 0) {
 			pretend_landlock(atoi(word + 9));
 		} else {

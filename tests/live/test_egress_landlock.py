@@ -248,6 +248,20 @@ def test_dig_over_tcp(net):
     assert out[0].startswith("198.") and out[1] == "1", out
 
 
+def test_questions_on_more_descriptors_than_are_kept(net):
+    """Who asked longest ago makes room for who comes, and sees that it is over."""
+    out = inside(net, """
+import struct
+q = struct.pack('!HHHHHH', 7, 256, 1, 0, 0, 0) + b'\\3web\\7example\\3net\\0' + struct.pack('!HH', 1, 1)
+made = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(300)]
+for s in made:
+    s.settimeout(5); s.connect(('192.0.2.1', 53)); s.send(q); assert len(s.recv(512)) > 30
+tell(lambda: (made[-1].send(q), len(made[-1].recv(512)))[1] > 30)
+tell(made[0].recv, 512) if not made[0].recv(512) else print(json.dumps('kept'))
+""")
+    assert out[0] == 1 and out[1] != "kept", out
+
+
 def test_who_was_denied(net):
     result = net.python("import socket; s = socket.socket(); s.settimeout(5)\n"
                         "print(s.connect_ex(('8.8.8.8', 80)))", flags=FLAGS, record=True)
@@ -334,10 +348,6 @@ tell(s.listen)
 """)
     assert out == [95, 95, 97, 97, 32, 1], out
     net.lab.seen().only()
-
-
-def storm(session, how_many):
-    return session.say(f"storm {how_many}")
 
 
 STORM = f"""import errno, socket, sys, threading

@@ -246,8 +246,40 @@ static void what_is_no_message_is_refused(void **unused)
 	m = (struct immure_wire){ .type = IMMURE_WIRE_DONE };
 	m.done.result = 1;
 	assert_int_equal(decode(&m, LEN(done), false, 0), -EPROTO);
-	m = (struct immure_wire){ .type = 7 };
+	m = (struct immure_wire){ .type = IMMURE_WIRE_HANDED + 1 };
 	assert_int_equal(decode(&m, offsetof(struct immure_wire, start), true, 0), -EPROTO);
+}
+
+static void what_is_handed_over_has_its_bounds(void **unused)
+{
+	struct immure_wire m = { .type = IMMURE_WIRE_START };
+
+	(void)unused;
+	for (uint32_t i = 0; i < 5; i++) {
+		m.start.handed = i;
+		assert_int_equal(decode(&m, LEN(start), true, 1), i <= 2 ? 0 : -EPROTO);
+	}
+	m = (struct immure_wire){ .type = IMMURE_WIRE_REACH };
+	assert_int_equal(decode(&m, LEN(reach), true, 0), 0);
+	assert_int_equal(decode(&m, LEN(reach), false, 0), -EPROTO);
+	assert_int_equal(decode(&m, LEN(reach), true, 1), -EPROTO);
+	memset(&m.reach.meant.v6, 7, 1);
+	assert_int_equal(decode(&m, LEN(reach), true, 0), -EPROTO);
+	m = (struct immure_wire){ .type = IMMURE_WIRE_HANDED };
+	for (uint32_t i = 0; i < 4; i++) {
+		m.handed.kind = i;
+		assert_int_equal(decode(&m, LEN(handed), true, 1),
+				 i <= IMMURE_WIRE_HANDED_NAMES ? 0 : -EPROTO);
+		assert_int_equal(decode(&m, LEN(handed), true, 0), -EPROTO);
+		assert_int_equal(decode(&m, LEN(handed), true, 2), -EPROTO);
+	}
+	m = (struct immure_wire){ .type = IMMURE_WIRE_VERDICT };
+	assert_int_equal(decode(&m, LEN(verdict), false, 0), 0);
+	assert_int_equal(decode(&m, LEN(verdict), true, 0), -EPROTO);
+	m.verdict.errnum = -1; /* it would become a number that connect() returns */
+	assert_int_equal(decode(&m, LEN(verdict), false, 0), -EPROTO);
+	m.verdict.errnum = 4096;
+	assert_int_equal(decode(&m, LEN(verdict), false, 0), -EPROTO);
 }
 
 static void descriptors_of_a_bad_message_are_closed(void **unused)
@@ -281,6 +313,7 @@ int main(void)
 		cmocka_unit_test(only_a_sealed_config_is_read),
 		cmocka_unit_test(start_carries_what_there_is_in_order),
 		cmocka_unit_test(what_is_no_message_is_refused),
+		cmocka_unit_test(what_is_handed_over_has_its_bounds),
 		cmocka_unit_test(descriptors_of_a_bad_message_are_closed),
 	};
 
