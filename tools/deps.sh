@@ -71,6 +71,7 @@ if [ "${1-}" != --check ] && [ "${CI-}" = true ]; then
 	need nodejs 'tests of egress: a client' no command -v node
 	need golang-go 'tests of egress: a client' no command -v go
 	need default-jdk-headless 'tests of egress: a client' no command -v javac
+	need chromium 'a test that a browser runs sealed in (300 MB)' no command -v chromium
 	need cargo 'tests of egress: a client' no command -v cargo
 	need postgresql 'tests of egress: a client and a server' no command -v psql
 fi

@@ -147,6 +147,23 @@ def test_java(site):
         assert ok(site.run("/usr/bin/java", "Hello.java", timeout=120)).split() == ["thread", "42"]
 
 
+PAGE = """<p id=x>nothing</p><canvas id=c></canvas><script>
+const wasm = WebAssembly.validate(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
+const drawn = document.getElementById("c").toDataURL().length > 100;
+document.getElementById("x").textContent = "sum " + (20 + 22) + wasm + drawn;
+</script>"""
+
+
+def test_a_browser_without_its_own_sandbox(site):
+    """Its processes and renderers under the filter `default`; its profile lies in the
+    private /tmp, because the home cannot be written."""
+    need("chromium")
+    site.put("page.html", PAGE)
+    result = site.run("/usr/bin/chromium", "--headless", "--no-sandbox", "--user-data-dir=/tmp/profile",
+                      "--dump-dom", f"file://{site.ws}/page.html", timeout=120)
+    assert "sum 42truetrue" in ok(result), result
+
+
 @pytest.mark.modes("root")
 def test_cargo(site):
     cargo = shutil.which("cargo") or "/root/.cargo/bin/cargo"
