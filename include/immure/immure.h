@@ -232,6 +232,10 @@ IMMURE_API int32_t immure_plan_gap(const immure_plan *plan, uint64_t index,
 IMMURE_API int32_t immure_plan_check(const immure_plan *plan, immure_error **err);
 IMMURE_API int32_t immure_plan_print(const immure_plan *plan, int32_t json, char **ret,
 				     immure_error **err);
+/* The plan in one line, for whoever wants to know what he is in: what can be written and
+ * read, the network, limits, approved downgrades, the policy's version. Freed with
+ * immure_string_free(). Errors: INVALID, NOMEM. */
+IMMURE_API int32_t immure_plan_summary(const immure_plan *plan, char **ret, immure_error **err);
 /* What the plan's backend starts from on a platform that is not this one: the
  * profile of seatbelt, the launch contract (JSON) of vz, wsl2 and remote. A plan
  * with gaps is rendered as well; it may not be started. UNSUPPORTED for backends
@@ -307,7 +311,7 @@ enum {
 	IMMURE_VERDICT_CPU_TIME = 2,      /* limits.cpu_time */
 	IMMURE_VERDICT_OOM = 3,           /* limits.memory */
 	IMMURE_VERDICT_PROCESS_LIMIT = 4, /* limits.processes was hit */
-	IMMURE_VERDICT_OUTPUT_CAP = 5,    /* limits.output: the rest was discarded */
+	IMMURE_VERDICT_OUTPUT_CAP = 5,    /* limits.output: the rest was discarded, or it was killed */
 	IMMURE_VERDICT_INTERRUPTED = 6,   /* a signal to the supervisor ended it */
 };
 

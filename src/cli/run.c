@@ -46,6 +46,15 @@ void immure_cli_print_downgrades(const immure_plan *plan)
 				       gap.what);
 }
 
+static void disclose(const immure_plan *plan)
+{
+	char *line = NULL;
+
+	if (immure_plan_summary(plan, &line, NULL) == 0)
+		immure_cli_say("%s", line);
+	immure_string_free(line);
+}
+
 static int32_t start(struct run *run, const struct immure_run_options *options)
 {
 	int32_t r = immure_plan_check(run->plan, &run->err);
@@ -53,6 +62,8 @@ static int32_t start(struct run *run, const struct immure_run_options *options)
 	if (r < 0)
 		return r;
 	immure_cli_print_downgrades(run->plan);
+	if (run->flags.disclose)
+		disclose(run->plan);
 	return immure_supervise(run->plan, options, &run->result, &run->err);
 }
 

@@ -59,6 +59,7 @@ enum {
 	OPT_POOL_MAX,
 	OPT_CONFIG,
 	OPT_TARGET,
+	OPT_DISCLOSE,
 	OPT_COUNT,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
@@ -96,6 +97,9 @@ static const struct {
 	  { "trace-time", 0, NULL, "print where the time went", NULL, OPT_TRACE_TIME } },
 	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE | IMMURE_CLI_WRAP,
 	  { "quiet", 'q', NULL, "print errors only, no notices", NULL, OPT_QUIET } },
+	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL,
+	  { "disclose", 0, NULL, "say on standard error, in one line, what the command is sealed in",
+	    NULL, OPT_DISCLOSE } },
 	{ IMMURE_CLI_PLAN,
 	  { "render", 0, NULL, "print what the backend starts from on its own platform", NULL,
 	    OPT_RENDER } },
@@ -395,6 +399,9 @@ static int take_option(void *ctx, int id, const char *value)
 		break;
 	case OPT_QUIET:
 		f->quiet = true;
+		break;
+	case OPT_DISCLOSE:
+		f->disclose = true;
 		break;
 	case OPT_SET:
 		return add_any(f, value);

@@ -40,6 +40,7 @@ struct immure_runflags {
 	bool prove;
 	bool trace_time;
 	bool quiet;
+	bool disclose;                       /* --disclose */
 	bool dry_run, force, ended, acknowledge; /* gc, reclaim */
 	uint64_t valid_ms;                   /* --valid; 0 = not given */
 	uint64_t stop_ms;                    /* --stop-time; 0 = not given */

@@ -82,10 +82,13 @@ struct immure_surroundings {
 	bool chrooted;
 	bool nested_userns;    /* we live in a user namespace */
 	bool systemd;
+	int wsl;               /* 0 no, 1 the first kind, whose kernel is no Linux, 2 */
 	int64_t userns_clone, max_userns, apparmor_userns, yama; /* sysctls, -1 = absent */
 };
 void immure_surroundings(const struct immure_facts *f, struct immure_arena *a,
 			 struct immure_surroundings *ret);
+/* 0: not below Windows. */
+int immure_wsl_kind(const char *release);
 const char *immure_surroundings_text(const struct immure_surroundings *s, struct immure_arena *a);
 /* What to do about a probe that said no; "" when there is nothing to say. */
 const char *immure_remedy(const char *name, const struct immure_outcome *o,

@@ -60,6 +60,14 @@ static bool is_chrooted(const struct immure_facts *f)
 	return true;
 }
 
+/* Microsoft's kernels say so: "4.4.0-19041-Microsoft", "5.15.90.1-microsoft-standard-WSL2". */
+int immure_wsl_kind(const char *release)
+{
+	if (release && strstr(release, "-Microsoft"))
+		return 1;
+	return release && strstr(release, "microsoft") ? 2 : 0;
+}
+
 void immure_surroundings(const struct immure_facts *f, struct immure_arena *a,
 			 struct immure_surroundings *ret)
 {
@@ -77,6 +85,7 @@ void immure_surroundings(const struct immure_facts *f, struct immure_arena *a,
 	s.container = find_container(a);
 	s.chrooted = is_chrooted(f);
 	s.systemd = access("/run/systemd/system", F_OK) == 0;
+	s.wsl = immure_wsl_kind(f->kernel);
 	s.userns_clone = read_number("/proc/sys/kernel/unprivileged_userns_clone");
 	s.max_userns = read_number("/proc/sys/user/max_user_namespaces");
 	s.apparmor_userns = read_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
@@ -91,7 +100,8 @@ const char *immure_surroundings_text(const struct immure_surroundings *s, struct
 
 	if (s->yama >= 0)
 		(void)snprintf(yama, sizeof(yama), ", Yama ptrace scope %d", (int)s->yama);
-	text = immure_arena_printf(a, "%s%s%s%s%s%s%s%s",
+	text = immure_arena_printf(a, "%s%s%s%s%s%s%s%s%s",
+				   s->wsl == 1 ? ", WSL 1" : s->wsl ? ", WSL 2" : "",
 				   s->container ? ", container: " : "",
 				   s->container ? s->container : "",
 				   s->nested_userns ? ", a user namespace" : "",

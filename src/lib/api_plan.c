@@ -213,6 +213,15 @@ int32_t immure_plan_print(const immure_plan *plan, int32_t json, char **ret, imm
 	return 0;
 }
 
+int32_t immure_plan_summary(const immure_plan *plan, char **ret, immure_error **err)
+{
+	if (!plan || !ret)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "",
+				   "plan: no plan, or no place for the result");
+	*ret = immure_plan_line(plan);
+	return *ret ? 0 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "plan", "", "plan: out of memory");
+}
+
 int32_t immure_plan_render(const immure_plan *plan, char **ret, immure_error **err)
 {
 	bool known;

@@ -160,8 +160,15 @@ int32_t immure_compile_supervision(struct immure_compile *b)
 		op->num[0] = l->wall_time;
 		op->num[1] = 2000; /* from SIGTERM to SIGKILL */
 	}
-	if (l->output && !op1(b, IMMURE_OP_OUTPUT_CAP, NULL, l->output, "limits.output"))
-		return -IMMURE_ERR_NOMEM;
+	if (l->output) {
+		struct immure_op *op = immure_compile_op(b, IMMURE_OP_OUTPUT_CAP, NULL, NULL,
+						       "limits.output");
+
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->num[0] = l->output;
+		op->num[1] = l->output_over == IMMURE_OUTPUT_FAIL;
+	}
 	if (l->memory && !wanted(b).memory &&
 	    !op1(b, IMMURE_OP_MEMORY_WATCH, NULL, l->memory, KEY_MEMORY))
 		return -IMMURE_ERR_NOMEM;

@@ -111,7 +111,7 @@ enum immure_op_kind {
 	                            * num1: enum immure_beneath, the filter beneath it */
 	IMMURE_OP_EXEC,            /* argv, env, cwd: see struct immure_plan */
 	IMMURE_OP_WALL_TIME,       /* num0 ms, num1 grace ms before SIGKILL */
-	IMMURE_OP_OUTPUT_CAP,      /* num0 bytes */
+	IMMURE_OP_OUTPUT_CAP,      /* num0 bytes; num1: 1 = beyond them everything is killed */
 	IMMURE_OP_MEMORY_WATCH,    /* num0 bytes; sampled sum over the pid namespace */
 	IMMURE_OP_WATCH,           /* src: directory; dst: pattern (protected table); BUILD, ANYWHERE */
 	IMMURE_OP_PROTECT_LINK,    /* dst: a symlink that must not change; src: its text */
@@ -223,6 +223,7 @@ const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immur
 /* Caller frees; NULL when out of memory. */
 char *immure_plan_text(const struct immure_plan *p);
 char *immure_plan_to_json(const struct immure_plan *p);
+char *immure_plan_line(const struct immure_plan *p); /* the whole of it in one line */
 const char *immure_op_name(uint32_t kind);
 const char *immure_stage_name(uint32_t stage);
 

@@ -110,7 +110,7 @@ static bool describe_limit(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_puts(o, " later (enforced)");
 		break;
 	case IMMURE_OP_OUTPUT_CAP:
-		immure_buf_puts(o, "output cut after ");
+		immure_buf_puts(o, op->num[1] ? "killed when its output is more than " : "output cut after ");
 		put_size(o, op->num[0]);
 		immure_buf_puts(o, " (enforced)");
 		break;

@@ -445,6 +445,18 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "resources", .example = "\"64M\"",
 	},
 	{
+		KEY("limits.output_over"), .type = IMMURE_KEY_ENUM, .offset = AT(limits.output_over),
+		.names = NAMES("cut", "fail"), .choices = "cut|fail",
+		.rank = RANK(0, 1), .fallback = "cut", .tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "output-over", .argument = "WHAT",
+		.help = "what becomes of a command that prints more than limits.output",
+		.doc = "cut: the rest of its output is dropped, and it goes on. fail: it is killed, with "
+		       "all that it started; the exit status is 137 and the verdict output_cap, also when "
+		       "it had just ended by itself. Of a run; commands in a session have rings of output "
+		       "instead.",
+		.enforced_by = "resources", .example = "\"fail\"",
+	},
+	{
 		KEY("syscalls"), .type = IMMURE_KEY_CHOICE, .offset = AT(syscalls),
 		.names = NAMES("default", "strict"), .rank = RANK(0, 1),
 		.check = immure_check_artifact, .fallback = "default",

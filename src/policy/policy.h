@@ -16,6 +16,7 @@ enum immure_workspace_mode {
 	IMMURE_WORKSPACE_RW, IMMURE_WORKSPACE_RO, IMMURE_WORKSPACE_COW,
 	IMMURE_WORKSPACE_NONE, IMMURE_WORKSPACE_SCRATCH,
 };
+enum immure_output_over { IMMURE_OUTPUT_CUT, IMMURE_OUTPUT_FAIL };
 enum immure_links { IMMURE_LINKS_FOLLOW, IMMURE_LINKS_DENY_ESCAPES };
 enum immure_view {
 	IMMURE_VIEW_HOST,   /* the whole host tree, read-only, masked */
@@ -52,6 +53,7 @@ struct immure_limits {
 	uint64_t file_size;   /* bytes */
 	uint64_t disk;        /* bytes, over all writable areas we make */
 	uint64_t output;      /* bytes, stdout and stderr together */
+	enum immure_output_over output_over;
 };
 
 /* In network.sockets: the path that this variable of the caller's has. */

@@ -63,6 +63,16 @@ static const struct immure_profile_value ci[] = {
 	{ .key = "limits.output", .value = "64M" },
 };
 
+/* A stranger's work: nothing degrades, nothing is allowed to be added by its own file. */
+static const struct immure_profile_value untrusted[] = {
+	{ .key = "syscalls", .value = "strict" },
+	{ .key = "files.links", .value = "deny_escapes" },
+	{ .key = "limits.memory", .value = "512M" },
+	{ .key = "limits.processes", .value = "64" },
+	{ .key = "limits.wall_time", .value = "30s" },
+	{ .key = "origin", .value = "remote" },
+};
+
 /* An agent's own state is writable, and made before its first start; what steers its
  * next start is not. */
 static const struct immure_profile_value agent_claude[] = {
@@ -146,6 +156,7 @@ const struct immure_profile immure_profiles[] = {
 	PROFILE("readonly", "dev", readonly, "dev, and the workspace cannot be changed"),
 	PROFILE("strict", "dev", strict, "system directories only, empty home, fewer system calls"),
 	PROFILE("ci", "strict", ci, "hermetic: system directories, empty home, limits"),
+	PROFILE("untrusted", "ci", untrusted, "ci for a stranger's work: less of all, nothing degrades"),
 	PROFILE("agent-claude", "dev", agent_claude, "dev, and what Claude Code needs"),
 	PROFILE("agent-codex", "dev", agent_codex, "dev, and what Codex needs"),
 	PROFILE("agent-copilot", "dev", agent_copilot, "dev, and what Copilot CLI needs"),

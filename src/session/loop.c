@@ -298,6 +298,8 @@ int32_t immure_run_loop(struct immure_run *run)
 					   "poll: %s", strerror(errno));
 		}
 		drive_relays(run, p + P_RELAYS);
+		if (run->count.cut && run->count.kill && !run->killed)
+			immure_run_kill(run);
 		/* Messages before the end of their sender: what it said counts. */
 		if (p[P_SOCK].revents)
 			r = on_message(run);

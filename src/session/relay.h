@@ -13,6 +13,7 @@ struct immure_output_count {
 	uint64_t bytes; /* passed on */
 	uint64_t cap;   /* 0 = none */
 	bool cut;       /* something was discarded */
+	bool kill;      /* and that ends everything */
 };
 
 struct immure_relay {

@@ -82,6 +82,7 @@ static int32_t prepare_streams(struct immure_run *run)
 	for (int i = 0; i < RELAY_MAX; i++)
 		immure_relay_init(&run->relay[i], -1, -1, NULL);
 	run->count.cap = cap ? cap->num[0] : 0;
+	run->count.kill = cap && cap->num[1];
 	for (int i = 0; i < 3; i++) {
 		if (run->o->stdio[i] < 0 && run->null_fd < 0) {
 			run->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -251,11 +252,16 @@ static void judge(struct immure_run *run)
 		res->verdict = IMMURE_VERDICT_PROCESS_LIMIT;
 	else if (run->count.cut)
 		res->verdict = IMMURE_VERDICT_OUTPUT_CAP;
+	if (run->count.cut && run->count.kill) { /* it may have ended before we read so far */
+		res->outcome = IMMURE_OUTCOME_SIGNALED;
+		res->code = SIGKILL;
+	}
 	res->bytes_out = run->count.bytes;
 	res->bytes_out_known = run->count.cap != 0 || (run->sealed.init.tty[1] && run->sealed.init.tty[2]);
 	if (run->count.cut)
-		immure_result_notice(res, "output limit reached after %llu bytes; the rest was discarded",
-				     (unsigned long long)run->count.bytes);
+		immure_result_notice(res, "output limit reached after %llu bytes; the %s",
+				     (unsigned long long)run->count.bytes,
+				     run->count.kill ? "command was killed" : "rest was discarded");
 }
 
 /* ---- tidy ---- */

@@ -97,6 +97,7 @@ def case_plan():
         with raises(immure.Error):
             immure.Plan.open(sealed[:-1])
         assert isinstance(plan.as_dict(), dict) and "/bin/sh" in plan.print()
+        assert WORKSPACE in plan.summary() and "no network" in plan.summary()
     with policy(settings={"backend": "microvm"}) as p, immure.Plan.create(p, ["true"]) as plan:
         assert plan.gaps and not plan.gaps[0].approved and plan.gaps[0].what
         with raises(immure.GapError):

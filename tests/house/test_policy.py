@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-PROFILES = ["dev", "readonly", "strict", "ci", "agent-claude", "agent-codex", "agent-copilot", "vscode",
+PROFILES = ["dev", "readonly", "strict", "ci", "untrusted", "agent-claude", "agent-codex", "agent-copilot", "vscode",
             "image"]
 
 

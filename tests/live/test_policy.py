@@ -390,3 +390,26 @@ def test_groups_are_not_the_callers(site):
 
 def test_hostname_is_not_the_hosts(site):
     assert site.sh("hostname || cat /proc/sys/kernel/hostname").text.strip() != socket.gethostname()
+
+
+# ---- what one is in ----------------------------------------------------------
+
+
+@pytest.mark.modes("root", "user", "bwrap")
+@pytest.mark.parametrize("flags,words", [
+    ([], ["writes {ws}, ", "private areas", "reads the host's files but for", "no network"]),
+    (["--profile", "strict"], ["reads system directories", "writes {ws}"]),
+    (["--workspace-mode", "ro"], ["writes nothing of the host"]),
+    (["--workspace-target", "/w", "--bind", "{out}:/o:rw"], ["writes /o, /w", "reads the host's files"]),
+    (["--net", "host", "--memory", "512M", "--timeout", "10m"],
+     ["network: the host's", "memory 512M", "time 10m"]),
+])
+def test_disclosure(site, flags, words):
+    fill = [w.format(ws=site.ws, out=site.out) for w in flags]
+    result = site.run("/bin/echo", "out", flags=["--disclose", *fill])
+    assert result.code == 0 and result.out == b"out\n", result
+    lines = [line for line in result.errors.splitlines() if "policy-" in line]
+    assert len(lines) == 1, result
+    for word in words:
+        assert word.format(ws=site.ws) in lines[0]
+    assert "policy-" not in site.run("/bin/true", flags=fill).errors

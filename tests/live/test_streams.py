@@ -224,6 +224,19 @@ def test_output_cap(site):
     assert result.record["verdict"] == "output_cap"
 
 
+def test_output_over_the_cap_may_end_it(site):
+    """limits.output_over: everything that it started ends with it, as after any kill."""
+    flags = ["--output", "1000", "--output-over", "fail"]
+    result = site.sh("/usr/bin/setsid -f sleep 1000; yes; echo not reached > mark", flags=flags, record=True)
+    assert result.code == 137 and len(result.out) < 1200 and b"output limit" in result.out
+    assert result.record["verdict"] == "output_cap" and "killed" in result.errors
+    assert not (site.ws / "mark").exists()
+    result = site.sh("head -c 5000 /dev/zero >&2", flags=flags, record=True)  # over before we looked
+    assert result.code == 137 and result.record["verdict"] == "output_cap"
+    result = site.sh("head -c 1000 /dev/zero", flags=flags, record=True)
+    assert result.code == 0 and len(result.out) == 1000 and result.record["verdict"] == "none"
+
+
 def test_output_cap_does_not_block(site):
     result = site.sh("head -c 50000000 /dev/zero; exit 4", flags=["--output", "10"], record=True)
     assert result.code == 4 and len(result.out) < 200

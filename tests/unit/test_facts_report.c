@@ -401,6 +401,20 @@ static void child_deadline(void **state)
 	assert_int_equal(errno, ECHILD);
 }
 
+static void wsl_kinds(void **state)
+{
+	struct immure_surroundings s = { .wsl = 2, .yama = -1 };
+	struct immure_arena a = IMMURE_ARENA_INIT;
+
+	(void)state;
+	assert_int_equal(immure_wsl_kind("4.4.0-19041-Microsoft"), 1);
+	assert_int_equal(immure_wsl_kind("5.15.90.1-microsoft-standard-WSL2"), 2);
+	assert_int_equal(immure_wsl_kind("6.1.0-18-amd64"), 0);
+	assert_int_equal(immure_wsl_kind(NULL), 0);
+	assert_string_equal(immure_surroundings_text(&s, &a), "WSL 2");
+	immure_arena_done(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -411,7 +425,7 @@ int main(void)
 		cmocka_unit_test(without_netns),
 		cmocka_unit_test(others_are_not_built), cmocka_unit_test(landlock_alone),
 		cmocka_unit_test(bubblewrap), cmocka_unit_test(fit),
-		cmocka_unit_test(remedies),
+		cmocka_unit_test(remedies), cmocka_unit_test(wsl_kinds),
 		cmocka_unit_test(full),
 		cmocka_unit_test(full_changes_nothing),
 		cmocka_unit_test(child_deadline),

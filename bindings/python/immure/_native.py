@@ -147,7 +147,7 @@ PROTOTYPES = {
     "immure_facts_probe": "iuwpp", "immure_facts_free": "vp", "immure_facts_report": "ipipp",
     "immure_plan_create": "ipppp", "immure_plan_replace": "ipppppp", "immure_plan_free": "vp",
     "immure_plan_hash": "sp", "immure_plan_gap_count": "Up", "immure_plan_gap": "ipUp",
-    "immure_plan_check": "ipp", "immure_plan_print": "ipipp", "immure_plan_render": "ippp", "immure_plan_seal": "ipppp",
+    "immure_plan_check": "ipp", "immure_plan_print": "ipipp", "immure_plan_render": "ippp", "immure_plan_summary": "ippp", "immure_plan_seal": "ipppp",
     "immure_plan_open": "ipUpp",
     "immure_wrap": "ipppp", "immure_wrapped_free": "vp", "immure_wrapped_argv": "wp",
     "immure_wrapped_env": "wp", "immure_wrapped_policy_version": "sp",

@@ -267,6 +267,10 @@ class Plan(_native.Handle):
         """What a backend of another platform starts from: a profile, or a launch contract."""
         return string_of("immure_plan_render", self._pointer)
 
+    def summary(self) -> str:
+        """All of it in one line."""
+        return string_of("immure_plan_summary", self._pointer)
+
 
 # ---- wrapping ----
 
