@@ -623,13 +623,22 @@ IMMURE_API void immure_result_proof_counts(const immure_result *result, uint64_t
 
 typedef struct immure_pool immure_pool;
 
+enum {
+	IMMURE_POOL_SESSIONS = 0, /* immure_pool_acquire() */
+	/* No sessions: a template, after which a sandbox of its own is made for each command
+	 * of immure_pool_exec(). Refused with UNSUPPORTED where the plan has a limited, a
+	 * published or the host's network, an output limit, a range of ids, limits that
+	 * take a cgroup, or another backend than native. */
+	IMMURE_POOL_ZYGOTE = 1,
+};
+
 struct immure_pool_options {
 	uint64_t size;
 	const char *name;          /* NULL: none (only the handle reaches it); as of a session */
 	uint32_t lifetime;         /* IMMURE_LIFE_CALLER or IMMURE_LIFE_DETACHED */
 	uint32_t pool_size;        /* kept ready; 0 = 1 */
 	uint32_t pool_max;         /* alive at a time, those in use too; 0 = 16, or pool_size */
-	uint32_t reserved;         /* 0 */
+	uint32_t mode;             /* IMMURE_POOL_* */
 	uint64_t idle_ms;          /* one above pool_size that nobody took is ended; 0 = 30000 */
 	uint64_t check_ms;         /* between two looks at each that waits; 0 = 5000 */
 	const char *supervisor;    /* as in immure_session_options */
@@ -675,6 +684,26 @@ IMMURE_API int32_t immure_pool_acquire(immure_pool *pool, const struct immure_ac
 /* The session and all in it is destroyed, off the caller's path; frees the handle. So
  * does immure_session_free(), and the end of the caller. NULL is fine. */
 IMMURE_API void immure_pool_release(immure_pool *pool, immure_session *session);
+/* Starts one command in a sandbox that nothing ran in before and nothing will run in
+ * after it, of a pool of mode IMMURE_POOL_ZYGOTE. options as of immure_session_exec(),
+ * streams being descriptors or IMMURE_STREAM_NULL; no terminal, key, input or detaching
+ * (UNSUPPORTED). agree, may be NULL: plan and workspace must be the pool's, as when
+ * acquiring. Returns when it was asked for: what comes of it, also that it could not be
+ * started (exit.failed; errnum EAGAIN: pool_max were alive), immure_process_wait() says.
+ * When it has ended, so has all that it started. The end of the handle ends it too; it
+ * is freed before the pool. Errors: UNSUPPORTED (the pool keeps sessions), INVALID,
+ * POLICY, STATE (the pool has ended). */
+IMMURE_API int32_t immure_pool_exec(immure_pool *pool, const struct immure_exec_options *options,
+				    const struct immure_acquire_options *agree, immure_process **ret,
+				    immure_error **err);
+/* Readable when there is news of a command of immure_pool_exec(): then
+ * immure_process_wait() with time 0 tells which have ended. Borrowed; -1 before the first
+ * one. */
+IMMURE_API int32_t immure_pool_fd(immure_pool *pool);
+/* Looks now for what commands that have ended left in the tree and the host would obey,
+ * and puts it aside as the policy says; else that happens soon after none runs any more,
+ * and when the pool ends. UNSUPPORTED for a pool that keeps sessions: they do it. */
+IMMURE_API int32_t immure_pool_settle(immure_pool *pool, immure_error **err);
 /* Makes sessions until `target` wait (at most pool_max), and returns how many it made;
  * those above pool_size go after idle_ms. */
 IMMURE_API int32_t immure_pool_warm(immure_pool *pool, uint32_t target, immure_error **err);

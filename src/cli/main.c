@@ -124,7 +124,9 @@ static const struct immure_cli_command commands[] = {
 	  "start fills a pool of the policy that is given and returns; each session gets the workspace\n"
 	  "of whoever takes it, or all have the one that --workspace names. Then `immure run --pool NAME\n"
 	  "-- COMMAND` takes one for one command, after which it is destroyed and replaced. stats\n"
-	  "prints what it did, ls the pools there are, stop ends one. NAME is \"pool\" unless given.",
+	  "prints what it did, ls the pools there are, stop ends one. NAME is \"pool\" unless given.\n"
+	  "With --mode zygote it keeps no sessions: a sandbox is made for each command, after a view\n"
+	  "that was built once.",
 	  false },
 	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",
 	  "Be the supervisor of a session; what libimmure starts", NULL, true },

@@ -35,16 +35,18 @@ static int32_t look(const immure_policy *policy, const struct immure_runflags *f
 	return r;
 }
 
-/* With a workspace all of them have that one; without, each gets its caller's. */
+/* With a workspace all of them have that one; without, each gets its caller's. A template
+ * has one in any case. */
 static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_error **err)
 {
 	char path[IMMURE_CLI_PATH_MAX];
 	struct immure_pool_options o = {
 		.size = sizeof(o), .name = f->session.name, .lifetime = IMMURE_LIFE_DETACHED,
 		.pool_size = f->session.pool_size, .pool_max = f->session.pool_max,
+		.mode = f->session.zygote ? IMMURE_POOL_ZYGOTE : IMMURE_POOL_SESSIONS,
 		.idle_ms = f->session.idle_ms, .env = (const char *const *)environ,
 	};
-	bool fixed = f->policy.workspace;
+	bool fixed = f->policy.workspace || f->session.zygote;
 	immure_policy *policy = NULL;
 	immure_plan *plan = NULL;
 	int32_t r = immure_runflags_policy(f, &policy, err);

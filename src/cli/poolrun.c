@@ -62,23 +62,37 @@ static int32_t policy_of(struct immure_runflags *f, struct immure_acquire_option
 	return r;
 }
 
-static int32_t acquire(struct immure_runflags *f, const char *const *argv, immure_pool *pool,
-		       const char *here, immure_session **ret, struct immure_error **err)
+/* In a session of its own, or in a sandbox that is made for it. */
+static int run_in(struct immure_runflags *f, const char *const *argv, immure_pool *pool, const char *here)
 {
 	struct immure_acquire_options o = { .size = sizeof(o), .owner = argv[0], .workspace = here,
 					    .wait_ms = f->session.wait_ms, .env = f->policy.env };
+	struct immure_error *err = NULL;
+	immure_session *session = NULL;
 	immure_policy *policy = NULL;
 	immure_plan *plan = NULL;
 	int32_t r = 0;
+	int status;
 
 	if (has_policy(f))
-		r = is_open(pool) ? policy_of(f, &o, &policy, err) : plan_of(f, argv, &plan, err);
+		r = is_open(pool) ? policy_of(f, &o, &policy, &err) : plan_of(f, argv, &plan, &err);
 	o.plan = plan;
+	if (!f->cwd)
+		f->cwd = here;
 	if (r == 0)
-		r = immure_pool_acquire(pool, &o, ret, err);
+		r = immure_pool_acquire(pool, &o, &session, &err);
+	if (r == 0) {
+		status = immure_cli_exec_in(session, f, argv);
+		immure_pool_release(pool, session);
+	} else if (r == -IMMURE_ERR_UNSUPPORTED && strcmp(immure_error_subject(err), "mode") == 0) {
+		immure_error_free(err); /* it makes a sandbox for each command */
+		status = immure_cli_exec_after(pool, &o, f, argv);
+	} else {
+		status = immure_cli_fail(err);
+	}
 	immure_plan_free(plan);
 	immure_policy_free(policy);
-	return r;
+	return status;
 }
 
 int immure_cli_in_pool(struct immure_runflags *f, const char *const *argv)
@@ -86,7 +100,6 @@ int immure_cli_in_pool(struct immure_runflags *f, const char *const *argv)
 	struct immure_pool_options o = { .size = sizeof(o), .name = f->session.pool,
 					 .env = (const char *const *)environ };
 	struct immure_error *err = NULL;
-	immure_session *session = NULL;
 	immure_pool *pool = NULL;
 	char here[PATH_MAX];
 	int status;
@@ -99,14 +112,9 @@ int immure_cli_in_pool(struct immure_runflags *f, const char *const *argv)
 		immure_cli_say("run: the workspace cannot be found");
 		return IMMURE_EXIT_FAILED;
 	}
-	if (immure_pool_open(NULL, &o, &pool, &err) < 0 || acquire(f, argv, pool, here, &session, &err) < 0) {
-		immure_pool_free(pool);
+	if (immure_pool_open(NULL, &o, &pool, &err) < 0)
 		return immure_cli_fail(err);
-	}
-	if (!f->cwd)
-		f->cwd = here;
-	status = immure_cli_exec_in(session, f, argv);
-	immure_pool_release(pool, session);
+	status = run_in(f, argv, pool, here);
 	immure_pool_free(pool);
 	return status;
 }

@@ -61,6 +61,7 @@ enum {
 	OPT_TARGET,
 	OPT_DISCLOSE,
 	OPT_COUNT,
+	OPT_MODE,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -125,11 +126,14 @@ static const struct {
 	{ IMMURE_CLI_MCP,
 	  { "config", 0, NULL, "print how a client starts this server, and exit", NULL, OPT_CONFIG } },
 	{ IMMURE_CLI_RUN,
-	  { "pool", 0, "NAME", "run it in a session of this pool, under its policy; flags may only narrow that",
+	  { "pool", 0, "NAME", "run it in a sandbox of this pool, under its policy; flags may only narrow that",
 	    NULL, OPT_POOL } },
 	{ IMMURE_CLI_RUN,
 	  { "pool-wait", 0, "TIME", "when all of the pool are in use, wait for so long (default: not)",
 	    NULL, OPT_POOL_WAIT } },
+	{ IMMURE_CLI_POOL,
+	  { "mode", 0, "MODE", "what is kept: sessions, or a template after which a sandbox is made for "
+	    "each command (default: sessions)", "sessions|zygote", OPT_MODE } },
 	{ IMMURE_CLI_POOL,
 	  { "size", 0, "N", "how many are kept ready (default: 1)", NULL, OPT_POOL_SIZE } },
 	{ IMMURE_CLI_POOL,
@@ -355,6 +359,7 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_CONFIG: s->config = true; return 0;
 	case OPT_POOL: s->pool = value; return 0;
 	case OPT_POOL_WAIT: return take_time(f, value, &s->wait_ms);
+	case OPT_MODE: s->zygote = strcmp(value, "zygote") == 0; return 0;
 	case OPT_POOL_SIZE: return take_count(f, value, &s->pool_size);
 	case OPT_POOL_MAX: return take_count(f, value, &s->pool_max);
 	case OPT_SIGNAL: s->user_signal = value; return 0;

@@ -20,6 +20,7 @@ struct immure_sessionflags {
 	const char *target;       /* bench --target */
 	uint32_t count;           /* bench --count; 0 = not given */
 	bool config;              /* mcp --config */
+	bool zygote;              /* --mode */
 	bool idle_stops, remove, tty, detach, all, follow, stdio, writable, has_grace, has_exec;
 };
 

@@ -27,6 +27,9 @@ int immure_cli_print_output(immure_session *session, uint64_t exec, bool json);
 void immure_cli_print_downgrades(const immure_plan *plan);
 /* Runs argv in a session of a pool; the exit status (poolrun.c). */
 int immure_cli_in_pool(struct immure_runflags *f, const char *const *argv);
+/* The same after a pool's template (poolexec.c). */
+int immure_cli_exec_after(immure_pool *pool, const struct immure_acquire_options *agree,
+			  const struct immure_runflags *f, const char *const *argv);
 /* The JSON text, one "key: value" a line. */
 int immure_cli_print_lines(char *text);
 /* Prints JSON as it is. */

@@ -19,6 +19,7 @@ struct immure_build {
 	struct immure_init_net *net;
 	int root_fd;
 	int mask_dir_fd, mask_file_fd; /* mode 000, cloned over what is masked */
+	const char *mask_home;         /* the directory they are in until then */
 	dev_t own[IMMURE_BUILD_OWN];            /* file systems that we made */
 	size_t own_n;
 	int seal[IMMURE_BUILD_SEALS];            /* become read-only when the stage ends */
@@ -35,6 +36,8 @@ int immure_root_some(struct immure_build *b, const struct immure_plan *p, const 
 		      struct immure_init_step *step);
 /* Seals what is to be read-only. The descriptor of the root, or -errno. */
 int immure_root_end(struct immure_build *b);
+/* root.c: one operation of the MOUNT stage. */
+int immure_build_apply(struct immure_build *b, const struct immure_op *op);
 
 /* ---- target.c ---- */
 
@@ -55,6 +58,9 @@ int immure_build_empty_file(int dir, const char *name, mode_t mode);
 /* ---- dev.c ---- */
 
 int immure_build_dev(struct immure_build *b, const struct immure_op *op);
+/* New terminals and shared memory in a /dev that is there, and objects for masks. */
+int immure_build_dev_again(struct immure_build *b, const struct immure_op *op);
+int immure_build_masks_again(struct immure_build *b);
 /* A file with contents of ours over one that is there. */
 int immure_build_cover(struct immure_build *b, const struct immure_op *op);
 /* The names of what masks show go away once every mask is placed. */

@@ -49,7 +49,7 @@ static int dev_pts(int dev_dir)
 						      IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
 	if (tree < 0)
 		return tree;
-	if (mkdirat(dev_dir, "pts", 0755) < 0)
+	if (mkdirat(dev_dir, "pts", 0755) < 0 && errno != EEXIST)
 		return -errno;
 	IMMURE_CLEANUP_FD int target = immure_build_step(dev_dir, "pts");
 	return target < 0 ? target : immure_mount_attach(tree, target);
@@ -63,13 +63,31 @@ static int dev_shm(struct immure_build *b, int dev_dir, uint64_t size)
 
 	if (tree < 0)
 		return tree;
-	if (mkdirat(dev_dir, "shm", 0755) < 0)
+	if (mkdirat(dev_dir, "shm", 0755) < 0 && errno != EEXIST)
 		return -errno;
 	IMMURE_CLEANUP_FD int target = immure_build_step(dev_dir, "shm");
 	if (target < 0)
 		return target;
 	r = immure_mount_attach(tree, target);
 	return r < 0 ? r : immure_build_own(b, tree);
+}
+
+/* The two objects that every mask shows, made where nothing can reach them by
+ * name: their names go away again at the end of the stage. (Not sooner: what has
+ * no name cannot be mounted any more.) */
+static int make_masks(struct immure_build *b, int dir, const char *path)
+{
+	int r;
+
+	if (mkdirat(dir, ".mask-dir", 0000) < 0)
+		return -errno;
+	r = immure_build_empty_file(dir, ".mask-file", 0000);
+	if (r < 0)
+		return r;
+	b->mask_dir_fd = immure_build_step(dir, ".mask-dir");
+	b->mask_file_fd = immure_build_step(dir, ".mask-file");
+	b->mask_home = path;
+	return b->mask_dir_fd < 0 || b->mask_file_fd < 0 ? -EIO : 0;
 }
 
 int immure_build_dev(struct immure_build *b, const struct immure_op *op)
@@ -106,18 +124,30 @@ int immure_build_dev(struct immure_build *b, const struct immure_op *op)
 		r = dev_shm(b, dev, op->num[0]);
 	if (r < 0)
 		return r;
-	/* The two objects that every mask shows, made where nothing can reach
-	 * them by name: their names go away again at the end of the stage. */
-	if (mkdirat(dev, ".mask-dir", 0000) < 0)
-		return -errno;
-	r = immure_build_empty_file(dev, ".mask-file", 0000);
+	r = make_masks(b, dev, "/dev");
 	if (r < 0)
 		return r;
-	b->mask_dir_fd = immure_build_step(dev, ".mask-dir");
-	b->mask_file_fd = immure_build_step(dev, ".mask-file");
-	if (b->mask_dir_fd < 0 || b->mask_file_fd < 0)
-		return -EIO;
 	return immure_build_seal_later(b, dev);
+}
+
+int immure_build_dev_again(struct immure_build *b, const struct immure_op *op)
+{
+	IMMURE_CLEANUP_FD int dev = immure_mount_open_in(b->root_fd, op->dst);
+	int r = dev < 0 ? dev : dev_pts(dev);
+
+	if (r == 0)
+		r = dev_shm(b, dev, op->num[0]);
+	if (r < 0)
+		return r;
+	return immure_build_masks_again(b);
+}
+
+/* That /dev is shared and read-only; what is below it is not. */
+int immure_build_masks_again(struct immure_build *b)
+{
+	IMMURE_CLEANUP_FD int shm = immure_mount_open_in(b->root_fd, "/dev/shm");
+
+	return shm < 0 ? shm : make_masks(b, shm, "/dev/shm");
 }
 
 /* Made where masks are, and like them without a name in the end. */
@@ -154,7 +184,7 @@ int immure_build_drop_mask_names(struct immure_build *b)
 {
 	if (b->mask_dir_fd < 0)
 		return 0;
-	IMMURE_CLEANUP_FD int dev = immure_mount_open_in(b->root_fd, "/dev");
+	IMMURE_CLEANUP_FD int dev = immure_mount_open_in(b->root_fd, b->mask_home);
 	if (dev < 0)
 		return dev;
 	if (unlinkat(dev, ".mask-dir", AT_REMOVEDIR) < 0 || unlinkat(dev, ".mask-file", 0) < 0)

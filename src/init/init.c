@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "base/fdmsg.h"
 #include "init/kin.h"
+#include "init/zygote.h"
 
 int immure_init_send(int sock, const void *data, size_t len, const int *fds, size_t fds_n, int flags)
 {
@@ -311,6 +312,10 @@ void immure_init_main(struct immure_init *in)
 		r = immure_init_set_up(&s, &step);
 	if (r < 0)
 		fail(in, &step, r);
+	if (in->template) {
+		r = immure_zygote_serve(&s, &step);
+		fail(in, &step, r);
+	}
 	in->ruleset_fd = s.ruleset_fd;
 	in->scoped = s.scoped;
 	if (in->trace || !in->one_shot || s.master_fd >= 0) {

@@ -30,6 +30,9 @@ struct immure_init {
 	bool handles;                       /* hand over namespaces and root before READY */
 	bool attachable;                    /* keep the mount namespace before the pivot for that */
 	bool waits;                         /* for a caller's plan, before the last mounts (await.c) */
+	bool template;                      /* run nothing here, but in sandboxes made after this
+					     * one (zygote.c); with serve */
+	uint32_t spares, most;              /* of a template: kept ready; alive at a time */
 	struct immure_init_shared *shared;  /* a page that both have mapped; NULL = none */
 	bool tty[3];                        /* which of 0..2 become the session's terminal */
 	uint64_t memory_watch;              /* bytes, 0 = not sampled */

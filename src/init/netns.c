@@ -59,19 +59,24 @@ int immure_init_net_start(struct immure_init_net *n)
 	return 0;
 }
 
+int immure_init_net_take(struct immure_init_net *n)
+{
+	while (n->pid > 0 && waitpid((pid_t)n->pid, NULL, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	n->pid = 0;
+	return (int)n->result;
+}
+
 int immure_init_net_join(struct immure_init_net *n)
 {
 	int fd, r;
 
 	if (!n->wanted || n->joined)
 		return 0;
-	while (waitpid((pid_t)n->pid, NULL, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	n->pid = 0;
-	if (n->result < 0)
-		return (int)n->result;
-	fd = (int)n->result;
+	fd = immure_init_net_take(n);
+	if (fd < 0)
+		return fd;
 	r = setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
 	immure_close(&fd);
 	n->joined = r == 0;
@@ -94,6 +99,23 @@ int immure_init_net_join(struct immure_init_net *n)
 		return -errno;
 	n->joined = true;
 	return n->loopback ? immure_loopback_up() : 0;
+}
+
+int immure_init_net_take(struct immure_init_net *n)
+{
+	IMMURE_CLEANUP_FD int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int fd, r;
+
+	if (own < 0 || unshare(CLONE_NEWNET) < 0)
+		return -errno;
+	r = n->loopback ? immure_loopback_up() : 0;
+	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	r = r == 0 && fd < 0 ? -errno : r;
+	if (setns(own, CLONE_NEWNET) < 0)
+		r = -errno;
+	if (r < 0)
+		immure_close(&fd);
+	return r < 0 ? r : fd;
 }
 
 #endif

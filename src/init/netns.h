@@ -20,5 +20,8 @@ struct immure_init_net {
 int immure_init_net_start(struct immure_init_net *n);
 /* Waits for the helper and enters what it made. Idempotent. */
 int immure_init_net_join(struct immure_init_net *n);
+/* Waits for the helper; the descriptor of what it made, for somebody else to enter, or
+ * -errno. Whoever reaps all children sets pid to 0 when the helper was among them. */
+int immure_init_net_take(struct immure_init_net *n);
 
 #endif

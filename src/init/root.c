@@ -330,7 +330,7 @@ static int apply(struct immure_build *b, const struct immure_op *op)
  * says ENOENT for the name that is gone (or EAGAIN for the lookup that raced).
  * Nothing was attached in that case, so the operation is simply done again; a
  * file that is really missing stays missing. */
-static int apply_settled(struct immure_build *b, const struct immure_op *op)
+int immure_build_apply(struct immure_build *b, const struct immure_op *op)
 {
 	int r = -EAGAIN;
 
@@ -351,7 +351,7 @@ int immure_root_some(struct immure_build *b, const struct immure_plan *p, const 
 			continue;
 		step->op = (uint32_t)i;
 		step->subject = p->ops[i].dst[0] ? p->ops[i].dst : "/";
-		r = apply_settled(b, &p->ops[i]);
+		r = immure_build_apply(b, &p->ops[i]);
 	}
 	(void)umask(old);
 	return r;

@@ -221,7 +221,7 @@ int immure_init_keep(int *keep, size_t n)
 	return r < 0 ? r : immure_sys_close_range(from, ~0U, 0);
 }
 
-static int stage_fds(struct immure_serving *s, struct immure_init_step *step)
+int immure_init_close_fds(struct immure_serving *s, struct immure_init_step *step)
 {
 	int keep[4] = { s->in->report_fd, s->master_fd, s->slave_fd, s->signal_fd };
 
@@ -476,7 +476,7 @@ static int set_up_bare(struct immure_serving *s, struct immure_init_step *step)
 	if (r == 0)
 		r = stage_terminal(s, step);
 	if (r == 0)
-		r = stage_fds(s, step);
+		r = immure_init_close_fds(s, step);
 	mark(s, IMMURE_STAGE_FDS);
 	if (r == 0)
 		r = stage_rlimits(in, step);
@@ -540,6 +540,28 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	return r < 0 ? r : stage_network(in, step);
 }
 
+int immure_init_close_in(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_init *in = s->in;
+	int r = stage_rlimits(in, step);
+
+	mark(s, IMMURE_STAGE_RLIMIT);
+	if (r == 0)
+		r = stage_privileges(in, step);
+	mark(s, IMMURE_STAGE_NO_NEW_PRIVS);
+	if (r == 0)
+		r = immure_init_landlock(in, step, NULL);
+	mark(s, IMMURE_STAGE_LANDLOCK);
+	if (r == 0 && !in->template) /* a template has forgotten before it was copied */
+		r = immure_init_forget(in->plan, step);
+	if (r == 0)
+		r = stage_check(in, step);
+	if (r == 0)
+		r = stage_seccomp(in, step);
+	mark(s, IMMURE_STAGE_SECCOMP);
+	return r;
+}
+
 int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 {
 	const struct immure_init *in = s->in;
@@ -559,23 +581,10 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 	if (r == 0)
 		r = stage_terminal(s, step);
 	if (r == 0)
-		r = stage_fds(s, step);
+		r = immure_init_close_fds(s, step);
 	mark(s, IMMURE_STAGE_FDS);
+	/* What a template makes closes in for itself (zygote.c). */
 	if (r == 0)
-		r = stage_rlimits(in, step);
-	mark(s, IMMURE_STAGE_RLIMIT);
-	if (r == 0)
-		r = stage_privileges(in, step);
-	mark(s, IMMURE_STAGE_NO_NEW_PRIVS);
-	if (r == 0)
-		r = immure_init_landlock(in, step, NULL);
-	mark(s, IMMURE_STAGE_LANDLOCK);
-	if (r == 0)
-		r = immure_init_forget(in->plan, step);
-	if (r == 0)
-		r = stage_check(in, step);
-	if (r == 0)
-		r = stage_seccomp(in, step);
-	mark(s, IMMURE_STAGE_SECCOMP);
+		r = in->template ? immure_init_forget(in->plan, step) : immure_init_close_in(s, step);
 	return r;
 }

@@ -91,6 +91,24 @@ int immure_mount_attach(int tree_fd, int target_fd)
 	return immure_sys_move_mount(tree_fd, target_fd);
 }
 
+int immure_mount_is_root(int fd)
+{
+	struct {
+		uint32_t mask, blksize;
+		uint64_t attributes;
+		uint32_t nlink, uid, gid, mode;
+		uint64_t ino, size, blocks, attributes_mask;
+		uint64_t rest[24];
+	} st = { 0 }; /* struct statx, which musl's headers lack */
+	const uint64_t mount_root = 0x2000;
+
+	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0U, &st) < 0)
+		return -errno;
+	if (!(st.attributes_mask & mount_root))
+		return -ENOSYS;
+	return st.attributes & mount_root ? 1 : 0;
+}
+
 int immure_mount_make_private(void)
 {
 	struct immure_mount_attr attr = { .propagation = MS_PRIVATE };

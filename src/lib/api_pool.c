@@ -72,6 +72,8 @@ static int32_t ask_start(struct immure_pool *pool, const struct immure_pool_opti
 	immure_jsonw_uint(&ask.w, "check_ms", o->check_ms ? o->check_ms : IMMURE_POOL_CHECK_MS);
 	if (pool->open)
 		immure_pool_policy_put(&pool->policy, &ask.w);
+	if (o->mode == IMMURE_POOL_ZYGOTE)
+		immure_jsonw_str(&ask.w, "mode", "zygote");
 	return immure_link_request(l, &ask, NULL, NULL, err);
 }
 
@@ -164,10 +166,13 @@ int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_optio
 	int32_t r = pool ? immure_options_copy(&o, sizeof(o), options, "pool", err)
 			 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
 
-	if (r == 0 && (o.lifetime > IMMURE_LIFE_DETACHED || o.reserved || (plan && o.policy) ||
-		       (!plan && !o.policy && !o.name)))
-		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "", "no such lifetime, both a plan and a "
-				"policy, or neither these nor a name");
+	if (r == 0 && (o.lifetime > IMMURE_LIFE_DETACHED || o.mode > IMMURE_POOL_ZYGOTE ||
+		       (plan && o.policy) || (!plan && !o.policy && !o.name)))
+		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "", "no such lifetime or mode, both a plan "
+				"and a policy, or neither these nor a name");
+	if (r == 0 && o.mode == IMMURE_POOL_ZYGOTE && o.policy)
+		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "policy", "a template has a workspace: it "
+				"is made of a plan");
 	if (r == 0)
 		runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
 	if (r == 0 && !runtime)
@@ -175,12 +180,14 @@ int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_optio
 				"no place to register the pool: neither XDG_RUNTIME_DIR nor HOME is set");
 	if (r == 0 && plan) {
 		r = start(plan, &o, runtime, pool, err);
+		pool->template = o.mode == IMMURE_POOL_ZYGOTE;
 	} else if (r == 0 && o.policy) {
 		r = start_open(&o, runtime, pool, err);
 	} else if (r == 0) {
 		r = connect_to(o.name, runtime, &fd, err);
 		if (r == 0)
 			r = immure_link_new(&fd, &pool->link, err);
+		pool->template = r == 0 && strcmp(pool->link->mode, "zygote") == 0;
 		immure_close(&fd);
 	}
 	immure_arena_done(&arena);
@@ -321,6 +328,9 @@ int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_optio
 	int32_t r = s ? usable(pool, err) : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "",
 							"out of memory");
 
+	if (r == 0 && pool->template)
+		r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "pool", "mode", "this pool makes a sandbox for "
+				"each command: there is no session to be had");
 	if (r == 0 && options)
 		r = immure_options_copy(&o, sizeof(o), options, "acquire", err);
 	if (r == 0)

@@ -238,6 +238,18 @@ int32_t immure_session_exec(immure_session *session, const struct immure_exec_op
 	return exec_served(session->link, &o, ret, err);
 }
 
+int32_t immure_exec_over_lane(struct immure_link *l, const struct immure_exec_options *options,
+			      struct immure_process **ret, struct immure_error **err)
+{
+	struct immure_exec_options o;
+	int32_t r = exec_options(&o, options, err);
+
+	if (r == 0 && !direct(&o))
+		r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "exec", "", "a command after a template has "
+				"descriptors for streams: no terminal, no events, no key, and nothing detached");
+	return r < 0 ? r : exec_direct(l, &o, ret, err);
+}
+
 int32_t immure_session_attach(immure_session *session, uint64_t exec, immure_process **ret,
 			      immure_error **err)
 {

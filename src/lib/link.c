@@ -83,6 +83,7 @@ int32_t immure_link_new(int *fd, struct immure_link **ret, struct immure_error *
 	}
 	(void)strncpy(l->session, immure_link_string(l, root, "session"), sizeof(l->session) - 1);
 	(void)strncpy(l->state, immure_link_string(l, root, "state"), sizeof(l->state) - 1);
+	(void)strncpy(l->mode, immure_link_string(l, root, "mode"), sizeof(l->mode) - 1);
 	*ret = l;
 	return 0;
 }

@@ -21,6 +21,7 @@ struct immure_pool {
 	pid_t pid; /* of the holder when it is our child, else <= 0 */
 	bool asked, open; /* whether its sessions wait for a workspace: known when asked */
 	struct immure_pool_policy policy; /* then */
+	bool template; /* it keeps no sessions: api_zygote.c */
 };
 
 /* ---- pool_plan.c ---- */

@@ -50,7 +50,7 @@ struct immure_link {
 	pid_t owner;
 	bool lane_tried, ended;
 	uint64_t next_id, next_lane_id, wall_ms;
-	char session[32], state[16];
+	char session[32], state[16], mode[16]; /* mode: of a pool */
 	struct immure_process *processes;
 	struct immure_link_event *first, **last;
 	size_t queued;
@@ -71,6 +71,12 @@ struct immure_link_ask {
 /* path NULL: the installed program. fds become 0..4; those below 0 /dev/null. The
  * environment is empty. 0 or -errno. */
 int immure_spawn_supervisor(const char *path, const char *const *argv, const int fds[5], pid_t *ret_pid);
+
+/* ---- api_process.c ---- */
+/* A command over the link's lane, which is there: as immure_session_exec(). UNSUPPORTED:
+ * it asks for what a lane has not. */
+int32_t immure_exec_over_lane(struct immure_link *l, const struct immure_exec_options *options,
+			      struct immure_process **ret, struct immure_error **err);
 
 /* ---- rundir.c ---- */
 /* NULL when the environment names none; owned by the arena or static. */

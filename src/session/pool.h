@@ -14,6 +14,7 @@
  *   pool_slot.c   one session: made, checked, given away, ended
  *   pool_ask.c    requests
  *   pool_hold.c   the process: the loop, the entry in the registry, the end
+ *   pool_zygote.c instead of sessions, a template for sandboxes of one command each
  */
 #ifndef IMMURE_SESSION_POOL_H
 #define IMMURE_SESSION_POOL_H
@@ -110,6 +111,8 @@ struct immure_pool_client {
 	char owner[128];
 };
 
+struct immure_pool_zygote;
+
 struct immure_holder {
 	const struct immure_plan *plan;
 	const void *plan_data;
@@ -135,6 +138,8 @@ struct immure_holder {
 	struct immure_entry entry;
 	struct immure_meta meta;
 	struct immure_error *failure; /* why the last one could not be made */
+	bool template;                     /* as asked for: no sessions, but */
+	struct immure_pool_zygote *zygote; /* pool_zygote.h; NULL = not made */
 
 	char *packet;
 	struct immure_jsonr_value *values;

@@ -10,7 +10,7 @@
 
 #include "base/fd.h"
 #include "base/fdmsg.h"
-#include "session/pool.h"
+#include "session/pool_zygote.h"
 
 struct request {
 	struct immure_holder *p;
@@ -114,6 +114,7 @@ static int32_t hello(struct request *q)
 	immure_jsonw_str(&w, "immure", IMMURE_VERSION);
 	immure_jsonw_str(&w, "session", q->p->entry.id);
 	immure_jsonw_str(&w, "state", "POOL");
+	immure_jsonw_str(&w, "mode", q->p->template ? "zygote" : "sessions");
 	(void)immure_pool_answer_send(q->p, q->c, &w, NULL, 0); /* gone: dropped by it */
 	return 0;
 }
@@ -170,6 +171,7 @@ static int32_t policy(struct request *q)
 static int32_t start(struct request *q)
 {
 	const char *name = text(q, "name"), *runtime = text(q, "runtime"), *life = text(q, "lifetime");
+	const char *mode = text(q, "mode");
 	struct immure_holder *p = q->p;
 	uint32_t size = 0, max = 0;
 	int32_t r;
@@ -181,7 +183,12 @@ static int32_t start(struct request *q)
 	if (name && name[0] && !immure_name_valid(name))
 		return no(q, IMMURE_ERR_INVALID, "name", "a name is a letter, then letters, digits, '_', '-' "
 			  "or '.', at most 63");
+	if (mode && strcmp(mode, "sessions") != 0 && strcmp(mode, "zygote") != 0)
+		return no(q, IMMURE_ERR_INVALID, "mode", "a mode is sessions or zygote");
+	p->template = mode && strcmp(mode, "zygote") == 0;
 	r = take_sizes(q, &size, &max);
+	if (r == 0 && p->template && max > IMMURE_ZYGOTE_MOST)
+		r = no(q, IMMURE_ERR_INVALID, "max", "at most 512 sandboxes live at a time after one template");
 	if (r < 0)
 		return r;
 	(void)snprintf(p->runtime, sizeof(p->runtime), "%s", runtime);
@@ -244,6 +251,9 @@ static int32_t acquire(struct request *q)
 
 	if (r < 0)
 		return r;
+	if (q->p->template)
+		return no(q, IMMURE_ERR_UNSUPPORTED, "mode", "this pool makes a sandbox for each command: "
+			  "there is no session to be had");
 	if (c->waits)
 		return no(q, IMMURE_ERR_STATE, "", "one at a time");
 	(void)snprintf(c->owner, sizeof(c->owner), "%s", owner ? owner : "");
@@ -258,11 +268,65 @@ static int32_t acquire(struct request *q)
 	return 0; /* the next step answers */
 }
 
+/* ---- after a template ---- */
+
+static int32_t with_template(struct request *q)
+{
+	return q->p->zygote ? 0 : no(q, IMMURE_ERR_UNSUPPORTED, "mode", "this pool keeps sessions");
+}
+
+static int32_t lane(struct request *q)
+{
+	int32_t r = with_template(q);
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+	int fd;
+
+	if (r == 0)
+		r = same(q);
+	if (r < 0)
+		return r;
+	fd = immure_pool_zygote_lane(q->p);
+	if (fd < 0)
+		return immure_fail(&q->err, IMMURE_ERR_IO, -fd, "pool", "", "no line to the template: %s",
+				   strerror(-fd));
+	immure_pool_answer_begin(&w, &b, q->id);
+	immure_jsonw_uint(&w, "timeout_ms", 0); /* the template sees to it */
+	(void)immure_pool_answer_send(q->p, q->c, &w, &fd, 1); /* gone: dropped by it */
+	immure_close(&fd);
+	return 0;
+}
+
+/* Whether a caller's policy is the pool's; and what its command left is looked at. */
+static int32_t agree(struct request *q)
+{
+	int32_t r = with_template(q);
+
+	if (r == 0)
+		r = same(q);
+	if (r == 0)
+		answer_ok(q);
+	return r;
+}
+
+static int32_t settle(struct request *q)
+{
+	int32_t r = with_template(q);
+
+	if (r < 0)
+		return r;
+	immure_pool_zygote_settle(q->p);
+	answer_ok(q);
+	return 0;
+}
+
 static int32_t warm(struct request *q)
 {
 	uint64_t target = number(q, "target", 0);
 	struct immure_holder *p = q->p;
 
+	if (p->template)
+		return no(q, IMMURE_ERR_UNSUPPORTED, "mode", "this pool keeps no sessions");
 	if (p->warmer)
 		return no(q, IMMURE_ERR_STATE, "", "somebody is warming it");
 	p->warmer = q->c;
@@ -288,7 +352,10 @@ static int32_t stats(struct request *q)
 		immure_jsonw_str(&w, "workspace", q->p->plan->workspace);
 	immure_jsonw_uint(&w, "idle_ms", q->p->idle_ms);
 	immure_jsonw_uint(&w, "holder_pid", (uint64_t)getpid());
+	immure_jsonw_str(&w, "mode", q->p->template ? "zygote" : "sessions");
 	immure_pool_book_json(&q->p->book, &w);
+	if (q->p->zygote)
+		immure_pool_zygote_stats(q->p, &w);
 	if (q->p->failure)
 		immure_jsonw_str(&w, "last_failure", immure_error_text(q->p->failure));
 	(void)immure_pool_answer_send(q->p, q->c, &w, NULL, 0); /* gone: dropped by it */
@@ -342,7 +409,8 @@ static int32_t answer(struct request *q)
 	} ops[] = {
 		{ "hello", hello, true }, { "start", start, true }, { "acquire", acquire, false },
 		{ "warm", warm, false },  { "policy", policy, false }, { "stats", stats, false }, { "list", list, false },
-		{ "stop", stop, false },
+		{ "stop", stop, false },  { "lane", lane, false }, { "agree", agree, false },
+		{ "settle", settle, false },
 	};
 	const char *op = text(q, "op");
 

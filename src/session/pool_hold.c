@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "session/pool.h"
+#include "session/pool_zygote.h"
 
 uint64_t immure_pool_us(void)
 {
@@ -59,6 +59,8 @@ static void note(struct immure_holder *p)
 	(void)snprintf(st.note, sizeof(st.note), "%u idle, %u in use, at most %u",
 		       b->count[IMMURE_SLOT_IDLE] + b->count[IMMURE_SLOT_CHECKING],
 		       b->count[IMMURE_SLOT_USED], b->max);
+	if (p->zygote)
+		immure_pool_zygote_note(p, &st);
 	(void)immure_entry_set_status(&p->entry, &st); /* a full disk must not end the pool */
 	p->noted_ms = now_ms();
 }
@@ -102,6 +104,10 @@ int32_t immure_pool_begin(struct immure_holder *p, struct immure_error **err)
 	if (e < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, -e, "pool", "control",
 				   "cannot listen on the control socket: %s", strerror(-e));
+	if (p->template)
+		r = immure_pool_zygote_start(p, err);
+	if (r < 0)
+		return r;
 	p->started = true;
 	note(p);
 	return 0;
@@ -196,6 +202,8 @@ static void answer_complete(struct immure_holder *p)
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
+	if (p->template)
+		is_full = p->zygote->ready;
 	if (!is_full)
 		return;
 	if (p->starter) {
@@ -237,6 +245,10 @@ void immure_pool_step(struct immure_holder *p)
 
 	if (!p->started || p->ending)
 		return;
+	if (p->template) {
+		answer_complete(p);
+		return;
+	}
 	serve_waiting(p);
 	n = p->retry_ms > now_ms() ? 0 : immure_pool_to_make(&p->book, p->waiting);
 	if (n == 0)
@@ -442,6 +454,8 @@ static int done(struct immure_holder *p, int r)
 
 	immure_pool_unwatch(p, &p->listener);
 	end_sessions(p);
+	if (immure_pool_zygote_end(p) < 0)
+		r = r < 0 ? r : -EIO;
 	if (p->entry.dir_fd >= 0 && immure_entry_remove(&p->registry, &p->entry, left, sizeof(left)) < 0)
 		r = r < 0 ? r : -EIO;
 	immure_entry_done(&p->entry);

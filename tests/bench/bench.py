@@ -307,13 +307,15 @@ def build(options, scratch, workspace):
     if cc("-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-o",
           workspace / "nop", here / "nop.c"):
         programs["static"] = workspace / "nop"
+    if cc("-static", "-o", workspace / "inside", here / "inside.c"):
+        programs["inside"] = workspace / "inside"
     directory = pathlib.Path(options.immure).resolve().parent
     for name in ("immure", "immure-full", "immure-attack", "immure-egress"):
         if (directory / name).exists():
             shutil.copy(directory / name, scratch / name)
     library = directory / "src/lib"
     if (library / "libimmure.so").exists():
-        for name in ("parent", "pool", "session"):
+        for name in ("parent", "pool", "session", "zygote"):
             cc("-o", scratch / name, here / (name + ".c"), "-I", ROOT / "include", "-L", library,
                "-limmure", "-Wl,-rpath," + str(library))
     return programs

@@ -55,6 +55,39 @@ def by_library(bench, report):
         bench.judge("%s against posix_spawn" % what, ratio, target, "x")
 
 
+def after_template(bench, report):
+    """A sandbox for each command. `inside` looks from inside, so each of its samples is checked."""
+    program, ws = bench.scratch / "zygote", bench.ws
+    if not program.exists() or not {"static", "inside"} <= bench.programs.keys():
+        print("  template: left out: no libimmure.so to link with, or nothing links statically")
+        return
+    rounds = 20 if bench.quick else 400
+
+    def lines(count, pause):
+        done = subprocess.run([program, bench.scratch / "immure", ws, ws / "nop", ws / "inside", str(count),
+                               str(pause)], cwd=ws, stdout=subprocess.PIPE, check=False)
+        if done.returncode:
+            sys.exit("bench: pool: a command after a template did not work, or was not alone")
+        return [[int(n) / 1000 for n in line.split()] for line in done.stdout.decode().splitlines()]
+
+    for name, pause in (("paced", 5000), ("back_to_back", 0)):
+        rows = lines(rounds, pause)
+        for column, what in enumerate(("spawn", "static", "inside", "inside_outside")):
+            values = sorted(r[column] for r in rows)
+            report.setdefault("template", {}).setdefault(name, {})[what] = {
+                "p50_us": statistics.median(values), "least_us": values[0]}
+        of = report["template"][name]
+        print("  after a template, %-12s %5.0f us to exit (least %.0f), looked at %.0f; spawned %.0f" % (
+            name.replace("_", " "), of["static"]["p50_us"], of["static"]["least_us"],
+            of["inside"]["p50_us"], of["spawn"]["p50_us"]))
+    count = 100 if bench.quick else 2000
+    took = lines(count, "bulk")[0][0]
+    report["template"]["bulk_us_each"] = took / count
+    print("  %d after a template, 16 at a time: %.0f us each" % (count, took / count))
+    bench.judge("a sandbox for a command, request to exit",
+                report["template"]["paced"]["static"]["p50_us"] / 1000, 0.6, "ms")
+
+
 def idle_ones(bench, report):
     for n in (20,) if bench.quick else (100, 1000):
         name = "bench%d-%d" % (os.getpid(), n)
@@ -84,4 +117,5 @@ def pool(bench):
     print("\npool")
     report = bench.results.setdefault("pool", {})
     by_library(bench, report)
+    after_template(bench, report)
     idle_ones(bench, report)

@@ -440,6 +440,30 @@ def case_open_pool():
             pool.acquire(plan)
 
 
+def case_pool_of_one_command_each():
+    with policy() as p, immure.Plan.create(p, ["true"]) as plan, \
+            immure.Pool.start(plan, size=2, maximum=4, mode=immure.PoolMode.ZYGOTE) as pool:
+        assert pool.stats()["mode"] == "zygote" and pool.fileno() == -1
+        with raises(immure.UnsupportedError):
+            pool.acquire()
+        done = pool.run(["sh", "-c", "cat; echo $$ >/var/tmp/mine; ls /var/tmp; exit 7"], input="in\n",
+                        capture_output=True, text=True, plan=plan)
+        assert (done.returncode, done.stdout) == (7, "in\nmine\n")
+        assert pool.run(["ls", "-A", "/var/tmp"], capture_output=True).stdout == b""
+        with pool.exec(["sleep", "60"]) as one, pool.exec(["sleep", "0.2"]) as two:
+            assert one.poll() is None and two.wait(20).code == 0
+            with raises(immure.TimeoutExpired):
+                one.wait(0.05)
+            one.signal(signal.SIGTERM)
+            assert one.wait(20).signal == signal.SIGTERM
+        assert pool.exec(["sleep", "60"], timeout=0.1).wait(20).timed_out
+        with raises(immure.NotFound):
+            pool.run(["no-such-command"])
+        with raises(immure.PolicyError):
+            pool.exec(["true"], workspace="/usr")
+        pool.settle()
+
+
 def case_threads():
     with session() as s:
         said, lock = [], threading.Lock()

@@ -23,7 +23,8 @@ from .errors import (Error, ErrorCode, GapError, InputOutputError, InvalidArgume
 from .ledger import Report, acknowledge, gc, journal, reclaim
 from .policy import (Facts, Flag, Gap, Imported, ImportNote, NoteKind, Plan, Policy, Setting,
                      Wrapped, check, flags, import_policy, profiles, reference, schema, trust, wrap)
-from .pool import Pool
+from .launch import Launch
+from .pool import Pool, PoolMode
 from .running import (CommandFailed, Completed, Outcome, Programs, Proof, Result, Run, Verdict, run)
 from .session import FileInfo, FileType, Lifetime, Process, Session, Target
 
@@ -40,8 +41,8 @@ __all__ = [
     "CommandFailed", "Completed", "DEVNULL", "EVENTS", "Error", "ErrorCode", "Exit", "Facts", "FileInfo",
     "FileType", "Flag",
     "Gap", "GapError", "INHERIT", "ImportNote", "Imported", "InputOutputError", "InvalidArgument",
-    "LaunchError", "Lifetime", "Limits", "NoSession", "NotExecutable", "NotFound", "NoteKind",
-    "OutOfMemory", "Outcome", "Output", "PIPE", "Plan", "Policy", "PolicyError", "Pool", "Process",
+    "Launch", "LaunchError", "Lifetime", "Limits", "NoSession", "NotExecutable", "NotFound", "NoteKind",
+    "OutOfMemory", "Outcome", "Output", "PIPE", "Plan", "Policy", "PolicyError", "Pool", "PoolMode", "Process",
     "Programs", "Proof", "ProofError", "Report", "Result", "Run", "STDOUT", "Session", "Setting",
     "StateError", "Target", "TimeoutExpired", "TrustError", "UnsupportedError", "Verdict",
     "Wrapped", "acknowledge", "api_version", "check", "flags", "gc", "import_policy", "journal",

@@ -106,7 +106,7 @@ class immure_file_info(Sized):
 
 class immure_pool_options(Sized):
     _fields_ = [("size", c_uint64), ("name", c_char_p), ("lifetime", c_uint32),
-                ("pool_size", c_uint32), ("pool_max", c_uint32), ("reserved", c_uint32),
+                ("pool_size", c_uint32), ("pool_max", c_uint32), ("mode", c_uint32),
                 ("idle_ms", c_uint64), ("check_ms", c_uint64), ("supervisor", c_char_p),
                 ("runtime_dir", c_char_p), ("env", Words), ("policy", c_void_p)]
 
@@ -171,6 +171,7 @@ PROTOTYPES = {
     "immure_pool_open": "ipppp", "immure_pool_acquire": "ipppp", "immure_pool_release": "vpp",
     "immure_pool_warm": "ipup", "immure_pool_stats": "ippp", "immure_pool_list": "ippp",
     "immure_pool_stop": "ipip", "immure_pool_free": "vp", "immure_pool_hold_fds": "iiisi",
+    "immure_pool_exec": "ippppp", "immure_pool_fd": "ip", "immure_pool_settle": "ipp",
     "immure_result_free": "vp", "immure_result_outcome": "ip", "immure_result_code": "ip",
     "immure_result_verdict": "ip", "immure_result_exit_status": "ip",
     "immure_result_print": "ipipp", "immure_result_notices": "sp", "immure_result_proof": "ipipp",

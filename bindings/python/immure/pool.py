@@ -2,17 +2,27 @@
 """Pools: sessions that are sealed in already and wait."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import enum
 import json
+import os
 from types import TracebackType
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Type, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Type, Union
 
 from . import _native
-from ._channel import Channel
+from ._channel import Channel, Limits, exec_options
 from ._native import PathLike, call, encode, library, made, string_of
+from ._streams import DEVNULL, Stream, Streams
+from .launch import Launch
 from .policy import Plan, Policy, Setting, Values, setting_array
-from .running import Programs
+from .running import Completed, Programs, decoded, wanted
 from .session import Lifetime, Session
+
+
+class PoolMode(enum.IntEnum):
+    SESSIONS = 0  # acquire()
+    ZYGOTE = 1    # exec(), run(): a sandbox for each command, made after a template
 
 
 class Pool:
@@ -24,6 +34,7 @@ class Pool:
     @classmethod
     def start(cls, what: Union[Plan, Policy], *, name: Optional[str] = None,
               lifetime: Lifetime = Lifetime.CALLER, size: int = 1, maximum: int = 0,
+              mode: PoolMode = PoolMode.SESSIONS,
               idle: Optional[float] = None, check: Optional[float] = None,
               runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
               programs: Optional[Programs] = None) -> "Pool":
@@ -33,6 +44,7 @@ class Pool:
         plan = what if isinstance(what, Plan) else None
         o = _native.immure_pool_options(
             name=encode(name), lifetime=int(lifetime), pool_size=size, pool_max=maximum,
+            mode=int(mode),
             idle_ms=_native.milliseconds(idle), check_ms=_native.milliseconds(check),
             supervisor=encode((programs or Programs.find()).supervisor),
             runtime_dir=encode(runtime_dir), env=_native.environment(env),
@@ -73,6 +85,50 @@ class Pool:
             labels=None if labels is None else
             _native.words("%s=%s" % pair for pair in labels.items()))
         return Session(Channel(made("immure_pool_acquire", self._pointer, ctypes.byref(o))))
+
+    def exec(self, argv: Sequence[PathLike], *, plan: Optional[Plan] = None,
+             workspace: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
+             cwd: Optional[PathLike] = None, stdin: Stream = DEVNULL, stdout: Stream = DEVNULL,
+             stderr: Stream = DEVNULL, clear_env: bool = False, timeout: Optional[float] = None,
+             grace: Optional[float] = None, limits: Optional[Limits] = None) -> Launch:
+        """Starts a command in a sandbox of its own (PoolMode.ZYGOTE). Streams: DEVNULL, PIPE,
+        INHERIT (or None), a descriptor or file; stderr also STDOUT. plan, workspace: the
+        caller's own, which must agree with the pool's."""
+        agree = None
+        if plan is not None or workspace is not None:
+            agree = ctypes.byref(_native.immure_acquire_options(
+                plan=None if plan is None else plan._pointer, workspace=encode(workspace)))
+        streams = Streams(stdin, stdout, stderr)
+        try:
+            o = exec_options(argv, streams, env=env, cwd=cwd, clear_env=clear_env, pty=False,
+                             detach=False, timeout=timeout, grace=grace, key=None,
+                             capture="summary", capture_max=0, limits=limits)
+            pointer = made("immure_pool_exec", self._pointer, ctypes.byref(o), agree)
+        except BaseException:
+            streams.abandon()
+            raise
+        streams.done()
+        return Launch(pointer, os.fsdecode(argv[0]) if argv else "", streams, self.fileno)
+
+    def run(self, argv: Sequence[PathLike], *, input: "Union[bytes, str, None]" = None,
+            stdin: Stream = None, stdout: Stream = None, stderr: Stream = None,
+            capture_output: bool = False, text: bool = False, timeout: Optional[float] = None,
+            check: bool = False, **options: Any) -> Completed:
+        """As subprocess.run, in a sandbox of its own. After timeout seconds it is ended: 124."""
+        streams = wanted(input, (stdin, stdout, stderr), capture_output)
+        with contextlib.closing(self.exec(argv, stdin=streams[0], stdout=streams[1],
+                                          stderr=streams[2], timeout=timeout, **options)) as p:
+            out, err = p.communicate(input.encode() if isinstance(input, str) else input)
+            done = Completed(argv, p.wait().returncode, decoded(out, text), decoded(err, text))
+        return done.check() if check else done
+
+    def fileno(self) -> int:
+        """Readable when there is news of what exec() started; -1 before the first."""
+        return library().immure_pool_fd(self._pointer)
+
+    def settle(self) -> None:
+        """Looks now for what commands left in the tree and the host would obey."""
+        call("immure_pool_settle", self._pointer)
 
     def warm(self, target: int) -> int:
         """Until so many wait; how many were made."""
