@@ -374,12 +374,10 @@ static int change_listeners(struct worker *w)
 	return 0;
 }
 
-int immure_pairs_change(struct worker *w, const struct immure_judge *old)
+static int change_plumbing(struct worker *w, const struct immure_judge *old)
 {
 	int r;
 
-	if (w->handed)
-		return 0;
 	if (!w->net.with_nft) {
 		r = change_listeners(w);
 		return r < 0 ? r : immure_pairs_nets(w);
@@ -394,12 +392,12 @@ int immure_pairs_change(struct worker *w, const struct immure_judge *old)
 
 /* ---- by address ---- */
 
-static size_t nets_of(const struct worker *w, struct immure_rtnl_net *l)
+static size_t nets_of(const struct immure_judge *j, struct immure_rtnl_net *l)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < w->judge.allow_n; i++) {
-		const struct immure_netrule *r = &w->judge.allow[i].rule;
+	for (size_t i = 0; i < j->allow_n; i++) {
+		const struct immure_netrule *r = &j->allow[i].rule;
 		bool local = r->kind == IMMURE_HOST_NAME && strcmp(r->name, "localhost") == 0;
 		bool six = r->kind == IMMURE_HOST_NET6;
 
@@ -458,11 +456,37 @@ int immure_pairs_nets(struct worker *w)
 
 	if (!l)
 		return -ENOMEM;
-	n = nets_of(w, l);
+	n = nets_of(&w->judge, l);
 	r = w->net.with_nft ? immure_netplumb_set_nets(&w->net, &w->routes, l, n) :
 			      listen_nets(w, l, n);
 	free(l);
 	return r;
+}
+
+/* Routes to what no rule names any more. */
+static int drop_nets(struct worker *w, const struct immure_judge *old)
+{
+	struct immure_rtnl_net *l = calloc((old->allow_n + w->judge.allow_n) * 4 + 1, sizeof(*l));
+	size_t old_n, n;
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	old_n = nets_of(old, l);
+	n = nets_of(&w->judge, l + old_n);
+	r = immure_netplumb_drop_nets(&w->net, l, old_n, l + old_n, n);
+	free(l);
+	return r;
+}
+
+int immure_pairs_change(struct worker *w, const struct immure_judge *old)
+{
+	int r;
+
+	if (w->handed)
+		return 0;
+	r = change_plumbing(w, old);
+	return r < 0 ? r : drop_nets(w, old);
 }
 
 /* ---- the beginning ---- */

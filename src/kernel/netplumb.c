@@ -153,6 +153,28 @@ int immure_netplumb_set_nets(const struct immure_netplumb *p,
 	return r;
 }
 
+static bool same_route(const struct immure_rtnl_net *a, const struct immure_rtnl_net *b)
+{
+	return a->v6 == b->v6 && a->bits == b->bits &&
+	       memcmp(a->addr, b->addr, a->v6 ? 16 : 4) == 0;
+}
+
+int immure_netplumb_drop_nets(const struct immure_netplumb *p, const struct immure_rtnl_net *old,
+			      size_t old_n, const struct immure_rtnl_net *nets, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < old_n && r == 0; i++) {
+		bool kept = old[i].v6 && !p->with_v6; /* never had one */
+
+		for (size_t k = 0; k < n && !kept; k++)
+			kept = same_route(&old[i], &nets[k]);
+		if (!kept)
+			r = immure_rtnl_remove(p->fd[IMMURE_NETPLUMB_ROUTE], &old[i], 1);
+	}
+	return r;
+}
+
 static bool kernel_has_v6(void)
 {
 	IMMURE_CLEANUP_FD int fd = immure_netsock_tcp(true);

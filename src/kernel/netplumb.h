@@ -59,6 +59,10 @@ bool immure_netplumb_listenable(const struct immure_rtnl_net *n);
 int immure_netplumb_set_nets(const struct immure_netplumb *p,
 			     const struct immure_rtnl_setup *routes,
 			     const struct immure_rtnl_net *nets, size_t n);
+/* Takes the routes away that led to `old` and lead to none of nets: then what is there is
+ * refused like any other address, not like a port. */
+int immure_netplumb_drop_nets(const struct immure_netplumb *p, const struct immure_rtnl_net *old,
+			      size_t old_n, const struct immure_rtnl_net *nets, size_t n);
 void immure_netplumb_done(struct immure_netplumb *p);
 
 #endif

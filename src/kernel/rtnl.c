@@ -212,3 +212,36 @@ int immure_rtnl_add(int fd, const struct immure_rtnl_setup *s, const struct immu
 	}
 	return 0;
 }
+
+/* The kernel's own routes to it are of the same form, and add() may have taken their
+ * place. */
+static bool is_loopback(const struct immure_rtnl_net *n)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return n->v6 ? memcmp(n->addr, one, 16) == 0 : n->addr[0] == 127;
+}
+
+int immure_rtnl_remove(int fd, const struct immure_rtnl_net *nets, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int family = nets[i].v6 ? AF_INET6 : AF_INET, r;
+		struct rtmsg m = { .rtm_family = (uint8_t)family, .rtm_dst_len = nets[i].bits,
+				   .rtm_table = RT_TABLE_LOCAL, .rtm_protocol = RTPROT_STATIC,
+				   .rtm_type = RTN_LOCAL, .rtm_scope = RT_SCOPE_HOST };
+		struct immure_netlink b;
+
+		if (is_loopback(&nets[i]))
+			continue;
+		/* One at a time: several nets of the old rules may have been one route. */
+		immure_netlink_init(&b, 1);
+		immure_netlink_begin(&b, RTM_DELROUTE, 0, &m, sizeof(m));
+		if (nets[i].bits)
+			immure_netlink_put(&b, RTA_DST, nets[i].addr, width(family));
+		immure_netlink_want_ack(&b);
+		r = immure_netlink_send(fd, &b, NULL);
+		if (r < 0 && r != -ESRCH)
+			return r;
+	}
+	return 0;
+}

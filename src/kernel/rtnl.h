@@ -52,6 +52,9 @@ struct immure_rtnl_net {
  * of the namespace, which may be used from outside it (see nft.h). */
 int immure_rtnl_add(int fd, const struct immure_rtnl_setup *s, const struct immure_rtnl_net *nets,
 		    size_t n);
+/* The other way: only routes that add() made, and none to loopback. One that is not
+ * there is no error. */
+int immure_rtnl_remove(int fd, const struct immure_rtnl_net *nets, size_t n);
 /* One sendto, for the network namespace of the calling process. 0, or the
  * -errno of the first message that failed, and in *ret_what (when not NULL) what
  * that was, in words. A namespace in which this failed is not to be used. */

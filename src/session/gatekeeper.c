@@ -407,6 +407,9 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 	/* A worker that runs has seen to it itself. */
 	e = g->state != IMMURE_GATE_IDLE || !g->adopted || !g->plumb.with_nft ? 0 :
 	    immure_netplumb_set_nets(&g->plumb, &g->routes, g->rules.nets, g->rules.nets_n);
+	if (e == 0 && g->state == IMMURE_GATE_IDLE && g->plumb.fd[IMMURE_NETPLUMB_ROUTE] >= 0)
+		e = immure_netplumb_drop_nets(&g->plumb, old.nets, old.nets_n, g->rules.nets,
+					      g->rules.nets_n);
 	immure_gate_rules_done(&old);
 	if (e < 0) {
 		close_for_good(g, "rules for addresses could not be set");
