@@ -178,7 +178,8 @@ void immure_worker_pause(struct worker *w, bool pause)
 	w->paused_ms = pause ? w->now_ms + PAUSE_MS : 0;
 	for (size_t i = 0; i < w->listeners_n; i++)
 		listen_for(w, w->listeners[i].fd, IMMURE_TAG(IMMURE_TAG_LISTEN, 0, 0, i), !pause);
-	listen_for(w, w->net.fd[IMMURE_NETPLUMB_PROXY], IMMURE_TAG(IMMURE_TAG_PROXY, 0, 0, 0), !pause);
+	for (unsigned int i = IMMURE_NETPLUMB_PROXY; i <= IMMURE_NETPLUMB_PROXY6; i++)
+		listen_for(w, w->net.fd[i], IMMURE_TAG(IMMURE_TAG_PROXY, 0, 0, i), !pause);
 	listen_for(w, w->net.fd[IMMURE_NETPLUMB_DNS_TCP], IMMURE_TAG(IMMURE_TAG_DNS_TCP, 0, 0, 0),
 		   !pause);
 	for (uint32_t i = 0; i < w->config.publish_n; i++)
@@ -205,7 +206,7 @@ static bool dispatch(struct worker *w, uint64_t tag, uint32_t events)
 		break;
 	case IMMURE_TAG_PROXY:
 		if (!paused)
-			immure_flow_accept(w, w->net.fd[IMMURE_NETPLUMB_PROXY], CONN_PROXY);
+			immure_flow_accept(w, w->net.fd[index], CONN_PROXY);
 		break;
 	case IMMURE_TAG_PUBLISH:
 		if (!paused && index < w->config.publish_n)

@@ -200,9 +200,10 @@ static int watch_fixed(struct worker *w)
 	if (r == 0 && w->net.fd[IMMURE_NETPLUMB_DNS_TCP] >= 0)
 		r = immure_worker_watch(w, w->net.fd[IMMURE_NETPLUMB_DNS_TCP], EPOLLIN,
 					IMMURE_TAG(IMMURE_TAG_DNS_TCP, 0, 0, 0));
-	if (r == 0 && w->net.fd[IMMURE_NETPLUMB_PROXY] >= 0)
-		r = immure_worker_watch(w, w->net.fd[IMMURE_NETPLUMB_PROXY], EPOLLIN,
-					IMMURE_TAG(IMMURE_TAG_PROXY, 0, 0, 0));
+	for (unsigned int i = IMMURE_NETPLUMB_PROXY; i <= IMMURE_NETPLUMB_PROXY6 && r == 0; i++)
+		if (w->net.fd[i] >= 0)
+			r = immure_worker_watch(w, w->net.fd[i], EPOLLIN,
+						IMMURE_TAG(IMMURE_TAG_PROXY, 0, 0, i));
 	for (uint32_t i = 0; i < w->config.publish_n && r == 0; i++)
 		r = immure_worker_watch(w, w->publish_fd[i], EPOLLIN,
 					IMMURE_TAG(IMMURE_TAG_PUBLISH, 0, 0, i));

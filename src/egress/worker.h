@@ -35,7 +35,7 @@ enum immure_tag {
 	IMMURE_TAG_CONTROL = 1,
 	IMMURE_TAG_OWN,
 	IMMURE_TAG_LISTEN,  /* index: into listeners */
-	IMMURE_TAG_PROXY,
+	IMMURE_TAG_PROXY,   /* index: into net.fd */
 	IMMURE_TAG_PUBLISH, /* index: into the config's list */
 	IMMURE_TAG_DNS_UDP,
 	IMMURE_TAG_DNS_TCP,

@@ -54,10 +54,13 @@ static int make_dns(const struct immure_netplumb_config *c, struct immure_netplu
 static int make_proxy(const struct immure_netplumb_config *c, struct immure_netplumb *p)
 {
 	struct immure_inet a = gateway(&c->routes, IMMURE_NETPLUMB_PROXY_PORT);
+	struct immure_inet a6 = { .v6 = true, .port = IMMURE_NETPLUMB_PROXY_PORT };
 	int r = 0;
 
-	if (c->proxy)
-		(void)keep(p, IMMURE_NETPLUMB_PROXY, immure_netsock_listen(&a, BACKLOG), &r);
+	memcpy(a6.addr, c->routes.v6.gateway, 16);
+	if (c->proxy &&
+	    keep(p, IMMURE_NETPLUMB_PROXY, immure_netsock_listen(&a, BACKLOG), &r) && p->with_v6)
+		(void)keep(p, IMMURE_NETPLUMB_PROXY6, immure_netsock_listen(&a6, BACKLOG), &r);
 	return r;
 }
 

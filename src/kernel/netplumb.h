@@ -22,6 +22,7 @@ enum immure_netplumb_fd {
 	IMMURE_NETPLUMB_DNS_UDP, /* gateway, port 53 */
 	IMMURE_NETPLUMB_DNS_TCP,
 	IMMURE_NETPLUMB_PROXY,   /* gateway, PROXY_PORT: for programs that want a proxy */
+	IMMURE_NETPLUMB_PROXY6,  /* the same on the gateway's IPv6 address */
 	IMMURE_NETPLUMB_ROUTE,   /* for immure_rtnl_add */
 	IMMURE_NETPLUMB_NFT,     /* for immure_nft_add and _remove; -1 without */
 	IMMURE_NETPLUMB_SPARE4,  /* unbound TCP sockets: to dial in, or to listen for a pair */

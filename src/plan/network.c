@@ -14,6 +14,8 @@
 #include "plan/compile.h"
 #include "policy/netrule.h"
 
+#define PROXY_NAME "proxy.immure"
+
 static const char RANGE6[] = "fd53:6e62::/64", RANGE4[] = "198.18.0.0/15";
 
 static bool is_limited(const struct immure_compile *b)
@@ -87,6 +89,19 @@ static void put(struct immure_compile *b, const char *path, const char *contents
 	pt->optional = optional;
 }
 
+/* The proxy has a name, so that programs that were told to use one family find it. */
+static const char *hosts(struct immure_compile *b, const char *server)
+{
+	static const char own[] = "127.0.0.1 localhost immure\n"
+				  "::1 localhost ip6-localhost ip6-loopback\n";
+	char six[IMMURE_ADDRESS_TEXT];
+
+	if (!b->p->net_proxy)
+		return own;
+	(void)immure_address_print(IMMURE_HOST_NET6, b->names.v6.gateway, six);
+	return immure_arena_printf(b->a, "%s%s " PROXY_NAME "\n%s " PROXY_NAME "\n", own, server, six);
+}
+
 void immure_compile_lookup(struct immure_compile *b)
 {
 	const char *server = is_limited(b) && !b->bare ? gateway(b) : NULL;
@@ -96,8 +111,7 @@ void immure_compile_lookup(struct immure_compile *b)
 	put(b, "/etc/resolv.conf",
 	    immure_arena_printf(b->a, "nameserver %s\noptions timeout:2 attempts:2\n", server), false);
 	/* The host's entries are looked up outside, by whoever dials. */
-	put(b, "/etc/hosts", "127.0.0.1 localhost immure\n::1 localhost ip6-localhost ip6-loopback\n",
-	    true);
+	put(b, "/etc/hosts", hosts(b, server), true);
 	put(b, "/etc/nsswitch.conf", b->p->view == IMMURE_VIEW_HOST ?
 	    "passwd: files sss systemd\ngroup: files sss systemd\nshadow: files\n"
 	    "hosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"
@@ -256,6 +270,8 @@ void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *en
 
 	if (!server)
 		return;
+	if (!b->bare && place_of(b, "/etc/hosts")) /* where the name is */
+		server = PROXY_NAME;
 	/* One that the user chose speaks for all of them. */
 	for (size_t i = 0; i < env->n; i++)
 		for (size_t k = 0; k < sizeof(proxied) / sizeof(proxied[0]); k++)

@@ -340,7 +340,8 @@ int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure
 	if (g->broker.listener_fd >= 0)
 		return adopt_broker(g, err);
 	static const int active[] = { IMMURE_NETPLUMB_TCP4, IMMURE_NETPLUMB_TCP6, IMMURE_NETPLUMB_DNS_UDP,
-				      IMMURE_NETPLUMB_DNS_TCP, IMMURE_NETPLUMB_PROXY };
+				      IMMURE_NETPLUMB_DNS_TCP, IMMURE_NETPLUMB_PROXY,
+				      IMMURE_NETPLUMB_PROXY6 };
 	bool ok = true;
 
 	for (size_t i = 0; i < sizeof(active) / sizeof(active[0]); i++)

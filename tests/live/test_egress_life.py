@@ -333,6 +333,16 @@ def test_a_proxy_for_those_that_want_one(net, option):
         net.lab.seen().only()
 
 
+def test_the_proxy_that_the_variables_name_is_there_in_both_families(net, family):
+    if not netlab.which("curl"):
+        pytest.skip("curl is not installed")
+    result = net.run("curl", "-sSv", f"-{family}", "https://secure.example.net/x",
+                     flags=allow("secure.example.net"))
+    assert result.text == "web secure.example.net /x\n", result
+    assert "Connected to proxy.immure (" + {4: "198.18.0.1", 6: "fd53:6e62::1"}[family] in \
+        result.errors, result
+
+
 # ---- published ports --------------------------------------------------------------
 
 

@@ -84,7 +84,7 @@ def test_no_descriptor_of_the_network_is_inside(net):
 
 def test_proxy_variables(net):
     result = net.sh("env", flags=allow(WEB))
-    assert "HTTPS_PROXY=http://198.18.0.1:3128\n" in result.text
+    assert "HTTPS_PROXY=http://proxy.immure:3128\n" in result.text
     off = net.sh("env", flags=[*allow(WEB), "--proxy", "false"])
     assert "PROXY" not in off.text and "proxy" not in off.text
     own = net.sh("env", flags=[*allow(WEB), "--env", "https_proxy=http://x:1"])

@@ -205,7 +205,7 @@ static void proxy_variables(void **state)
 	resolver(h);
 	host_must(h, "dev", "network.mode=limited", NULL);
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		assert_string_equal(variable(h, all[i]), "http://198.18.0.1:3128");
+		assert_string_equal(variable(h, all[i]), "http://proxy.immure:3128");
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
 		assert_null(variable(h, none[i])); /* it is told CONNECT, not requests */
 	assert_string_equal(variable(h, "NO_PROXY"), "localhost,127.0.0.1,::1");
