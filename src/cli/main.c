@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -237,11 +238,25 @@ static int dispatch(int argc, char **argv)
 	return c->fn(argc, argv);
 }
 
+/* With less of it we, or init later on, would only die of it. Not raised: the command
+ * is to have the caller's. */
+static bool has_stack(void)
+{
+	enum { NEEDED_KIB = 512 };
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_STACK, &lim) < 0 || lim.rlim_cur >= NEEDED_KIB * 1024)
+		return true;
+	immure_cli_say("stack: the limit is %llu KiB and immure needs %d; ulimit -s %d",
+		       (unsigned long long)lim.rlim_cur / 1024, NEEDED_KIB, NEEDED_KIB);
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	const char *shell;
 
-	if (open_standard_fds() < 0)
+	if (open_standard_fds() < 0 || !has_stack())
 		return IMMURE_EXIT_FAILED;
 #ifdef IMMURE_LEAN
 	/* Somebody put this program where the full one belongs: handing over

@@ -45,6 +45,17 @@ def test_ignored_sigchld(site):
     assert (result.code, result.out) == (0, b"out\n"), result
 
 
+def test_small_stack(site):
+    """Refused before anything is made, rather than dying of it at some point."""
+    limit = "import resource\nhard = resource.getrlimit(resource.RLIMIT_STACK)[1]\n" \
+            "resource.setrlimit(resource.RLIMIT_STACK, ({} << 10, hard))"
+    result = odd(site, limit.format(64), "--", "/bin/touch", "ran")
+    assert result.code == 125 and result.errors.startswith("immure: stack: "), result
+    assert not (site.ws / "ran").exists()
+    result = odd(site, limit.format(512), "--", "/bin/sh", "-c", "ulimit -s")
+    assert (result.code, result.out) == (0, b"512\n"), result
+
+
 def test_supervisor_dies_before_init_can_be_told(site):
     """Between clone and the request to be told of the parent's death there is a
     moment in which nobody would tell. Stretched here, and used."""
