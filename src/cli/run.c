@@ -301,7 +301,9 @@ int immure_cli_run(int argc, char **argv)
 
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
-	if (run.flags.session.pool) {
+	if (run.flags.first < argc && (run.flags.session.keep_failed || run.flags.session.keep_always)) {
+		status = immure_cli_run_kept(&run.flags, (const char *const *)argv + run.flags.first);
+	} else if (run.flags.session.pool) {
 		status = immure_cli_in_pool(&run.flags, (const char *const *)argv + run.flags.first);
 	} else if (run.flags.session.session) {
 		status = in_session(&run.flags, argc, argv);

@@ -60,6 +60,7 @@ enum {
 	OPT_CONFIG,
 	OPT_TARGET,
 	OPT_DISCLOSE,
+	OPT_CLEANUP,
 	OPT_COUNT,
 	OPT_MODE,
 	OPT_KEY = 100, /* + index of the policy flag */
@@ -125,6 +126,9 @@ static const struct {
 	  { "count", 0, "N", "how many samples (default: 50)", NULL, OPT_COUNT } },
 	{ IMMURE_CLI_MCP,
 	  { "config", 0, NULL, "print how a client starts this server, and exit", NULL, OPT_CONFIG } },
+	{ IMMURE_CLI_RUN,
+	  { "cleanup", 0, "WHEN", "what the command leaves goes: always (default), on success only, or when "
+	    "the caller says so (immure stop)", "always|on-success|host", OPT_CLEANUP } },
 	{ IMMURE_CLI_RUN,
 	  { "pool", 0, "NAME", "run it in a sandbox of this pool, under its policy; flags may only narrow that",
 	    NULL, OPT_POOL } },
@@ -354,6 +358,10 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_EXEC: return take_exec(f, value);
 	case OPT_RW: s->writable = true; return 0;
 	case OPT_STDIO: s->stdio = true; return 0;
+	case OPT_CLEANUP:
+		s->keep_always = strcmp(value, "host") == 0;
+		s->keep_failed = strcmp(value, "on-success") == 0;
+		return 0;
 	case OPT_TARGET: s->target = value; return 0;
 	case OPT_COUNT: return take_count(f, value, &s->count);
 	case OPT_CONFIG: s->config = true; return 0;

@@ -30,6 +30,8 @@ int immure_cli_in_pool(struct immure_runflags *f, const char *const *argv);
 /* The same after a pool's template (poolexec.c). */
 int immure_cli_exec_after(immure_pool *pool, const struct immure_acquire_options *agree,
 			  const struct immure_runflags *f, const char *const *argv);
+/* Runs argv in a session that may stay; the exit status (runkeep.c). */
+int immure_cli_run_kept(struct immure_runflags *f, const char *const *argv);
 /* The JSON text, one "key: value" a line. */
 int immure_cli_print_lines(char *text);
 /* Prints JSON as it is. */

@@ -123,6 +123,8 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_MEMORY_WATCH:
 	case IMMURE_OP_LANDLOCK_RULE:
 		return op->num[0] != 0; /* zero would mean no limit, or nothing */
+	case IMMURE_OP_CAPTURE:
+		return op->num[0] < 3; /* all of it needs no operation */
 	case IMMURE_OP_RLIMIT:
 		return is_one_of(op->src, rlimits);
 	case IMMURE_OP_NAMESPACES:

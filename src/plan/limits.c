@@ -169,6 +169,14 @@ int32_t immure_compile_supervision(struct immure_compile *b)
 		op->num[0] = l->output;
 		op->num[1] = l->output_over == IMMURE_OUTPUT_FAIL;
 	}
+	if (b->p->capture != IMMURE_KEEP_CONTENT) {
+		struct immure_op *op = immure_compile_op(b, IMMURE_OP_CAPTURE, NULL, NULL,
+						       "session.capture");
+
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->num[0] = b->p->capture;
+	}
 	if (l->memory && !wanted(b).memory &&
 	    !op1(b, IMMURE_OP_MEMORY_WATCH, NULL, l->memory, KEY_MEMORY))
 		return -IMMURE_ERR_NOMEM;

@@ -75,6 +75,7 @@ const struct immure_op_info immure_op_table[] = {
 	OP(EXEC, EXEC, "exec"),
 	OP(WALL_TIME, SUPERVISE, "wall_time", .num = { "ms", "grace_ms" }),
 	OP(OUTPUT_CAP, SUPERVISE, "output_cap", .num = { "bytes", "kill" }),
+	OP(CAPTURE, SUPERVISE, "capture", .num = { "most" }),
 	OP(MEMORY_WATCH, SUPERVISE, "memory_watch", .num = { "bytes" }),
 	OP(WATCH, SUPERVISE, "watch", .src = PATH, .dst = TEXT,
 	   .flags = IMMURE_OPF_BUILD | IMMURE_OPF_ANYWHERE | IMMURE_OPF_ALLOWED),

@@ -112,6 +112,7 @@ enum immure_op_kind {
 	IMMURE_OP_EXEC,            /* argv, env, cwd: see struct immure_plan */
 	IMMURE_OP_WALL_TIME,       /* num0 ms, num1 grace ms before SIGKILL */
 	IMMURE_OP_OUTPUT_CAP,      /* num0 bytes; num1: 1 = beyond them everything is killed */
+	IMMURE_OP_CAPTURE,         /* num0: the most a session keeps of output, enum immure_keep */
 	IMMURE_OP_MEMORY_WATCH,    /* num0 bytes; sampled sum over the pid namespace */
 	IMMURE_OP_WATCH,           /* src: directory; dst: pattern (protected table); BUILD, ANYWHERE */
 	IMMURE_OP_PROTECT_LINK,    /* dst: a symlink that must not change; src: its text */

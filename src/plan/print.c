@@ -114,6 +114,11 @@ static bool describe_limit(struct immure_buf *o, const struct immure_op *op)
 		put_size(o, op->num[0]);
 		immure_buf_puts(o, " (enforced)");
 		break;
+	case IMMURE_OP_CAPTURE:
+		immure_buf_printf(o, "of output a session keeps %s (enforced)",
+				  op->num[0] == 0 ? "nothing" : op->num[0] == 1 ? "counts and hashes" :
+				  "counts, hashes and the last 512 bytes");
+		break;
 	case IMMURE_OP_MEMORY_WATCH:
 		immure_buf_puts(o, "killed when its processes use more than ");
 		put_size(o, op->num[0]);

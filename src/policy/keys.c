@@ -635,6 +635,18 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "privileges", .example = "\"local\"",
 	},
 	{
+		KEY("session.capture"), .type = IMMURE_KEY_ENUM, .offset = AT(capture),
+		.names = NAMES("off", "metadata", "summary", "content"),
+		.choices = "off|metadata|summary|content",
+		.rank = RANK(3, 2, 1, 0), .fallback = "content", .tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "session-capture", .argument = "MODE",
+		.help = "the most that a session keeps of a command's output",
+		.doc = "What a session may keep of a command's output when that has ended: nothing, counts "
+		       "and hashes, these and the last 512 bytes, or content. A command that asks for more "
+		       "gets this. While it runs the last MiB waits for whoever attaches.",
+		.enforced_by = "io_redaction", .example = "\"metadata\"",
+	},
+	{
 		KEY("backend"), .type = IMMURE_KEY_CHOICE, .offset = AT(backend),
 		.names = NAMES("auto", "native", "landlock", "bwrap", "microvm", "firecracker", "oci",
 			       "seatbelt", "vz", "wsl2", "remote"),

@@ -17,6 +17,8 @@ enum immure_workspace_mode {
 	IMMURE_WORKSPACE_NONE, IMMURE_WORKSPACE_SCRATCH,
 };
 enum immure_output_over { IMMURE_OUTPUT_CUT, IMMURE_OUTPUT_FAIL };
+/* As enum immure_capture of session/serve.h. */
+enum immure_keep { IMMURE_KEEP_OFF, IMMURE_KEEP_METADATA, IMMURE_KEEP_SUMMARY, IMMURE_KEEP_CONTENT };
 enum immure_links { IMMURE_LINKS_FOLLOW, IMMURE_LINKS_DENY_ESCAPES };
 enum immure_view {
 	IMMURE_VIEW_HOST,   /* the whole host tree, read-only, masked */
@@ -112,6 +114,7 @@ struct immure_policy {
 	bool downgrade_bounded;
 	struct immure_strv downgrade_listed;
 	enum immure_origin origin;
+	enum immure_keep capture;  /* the most that a session keeps of output */
 	const char *backend;       /* "auto" or a backend's name */
 
 	/* Where each key of the table (keys.h) got its value: profile name, file

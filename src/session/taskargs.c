@@ -168,6 +168,7 @@ static int32_t take_capture(struct immure_ask *a, struct immure_task_args *t)
 	static const char *const names[] = { "off", "metadata", "summary", "content" };
 	const char *name = "summary";
 	uint64_t max = CAPTURE_DEFAULT;
+	const struct immure_op *most;
 	int32_t r = immure_arg_string(a, "capture", &name);
 
 	if (r == 0)
@@ -181,6 +182,9 @@ static int32_t take_capture(struct immure_ask *a, struct immure_task_args *t)
 		return immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "capture",
 				       "capture is off, metadata, summary or content");
 	t->capture_max = (size_t)max;
+	most = immure_plan_find(a->s->plan, IMMURE_OP_CAPTURE);
+	if (most && t->capture > most->num[0])
+		t->capture = (enum immure_capture)most->num[0];
 	return 0;
 }
 

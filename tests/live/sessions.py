@@ -55,6 +55,20 @@ def runtime(site):
     return pathlib.Path("/run/immure") if site.uid == 0 else site.run_dir / "immure"
 
 
+def mark(site):
+    """A flag that makes a policy of this site's unlike any other: other runs on the machine
+    have sessions as well."""
+    return ["--env", f"OF_SITE={site.path}"]
+
+
+def of_policy(site, *flags):
+    """Sessions on record of the policy that these flags make."""
+    plan = site.call(site.immure, "plan", "--json", *flags, "--", "/bin/true")
+    version = json.loads(plan.out)["policy_version"]
+    rows = json.loads(site.call(site.immure, "ps", "--all", "--json").out)
+    return [row["session"] for row in rows if row["policy_version"] == version]
+
+
 class Client:
     """The protocol, spoken without the library."""
 

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import harness
+from sessions import mark, of_policy
 
 pytestmark = pytest.mark.modes("root", "user")
 
@@ -17,7 +18,7 @@ TOOLS = {"create_sandbox", "destroy_sandbox", "list_sandboxes", "execute_command
 
 class Client:
     def __init__(self, site, *flags):
-        self.process = site.spawn(site.immure, "mcp", *flags, stdin=subprocess.PIPE,
+        self.process = site.spawn(site.immure, "mcp", *mark(site), *flags, stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.number = 0
         self.answers = {}
@@ -133,7 +134,7 @@ def test_sandbox_keeps_its_state(site):
         assert site.call(site.immure, "stop", "--force", other).code == 0
         c.fails("stat", path="/", sandbox_id=other)
         assert harness.until(lambda: c.tool("list_sandboxes")["sandboxes"] == [], 10)
-    assert harness.until(lambda: not json.loads(site.call(site.immure, "ps", "--json").out), 10)
+    assert harness.until(lambda: of_policy(site, *mark(site)) == [], 10)
 
 
 def test_files(site):
@@ -247,7 +248,7 @@ def test_nothing_left_when_the_server_is_killed(site):
     c.process.wait()
     for stream in (c.process.stdin, c.process.stdout, c.process.stderr):
         stream.close()
-    assert harness.until(lambda: not json.loads(site.call(site.immure, "ps", "--json").out), 10)
+    assert harness.until(lambda: of_policy(site, *mark(site)) == [], 10)
 
 
 def test_wrong_policy_is_said_at_once(site):

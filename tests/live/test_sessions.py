@@ -302,6 +302,23 @@ def test_capture_modes(site):
         assert len(kept) == 4096 and kept.endswith(b"\0end\n")
 
 
+@pytest.mark.parametrize("most,kept", [("off", "off"), ("metadata", "metadata"), ("summary", "summary"),
+                                       ("content", "content")])
+def test_the_policy_says_what_may_be_kept(site, most, kept):
+    with Session(site, "--session-capture", most) as session, session.connect() as client:
+        for asked in "content", "off":
+            started, out, _ = client.run("/bin/echo", "secret words", capture=asked)
+            assert out == b"secret words\n"  # who runs it reads it
+            exec_ = started["exec"] if "exec" in started else 1
+            listed = client.ask("execs")["execs"][0]
+            assert listed["capture"] == (kept if asked == "content" else "off")
+            text = json.dumps(listed)
+            assert ("tail" in text or "secret" in text or "c2VjcmV0" in text) == (
+                listed["capture"] == "summary"), (exec_, listed)
+        piece = client.ask("output", exec=1, stream="stdout")
+        assert bool(piece.get("bytes")) == (kept in ("summary", "content")), piece
+
+
 def test_logs(site):
     """What is kept of a command, asked for later and by number."""
     with Session(site) as session:
