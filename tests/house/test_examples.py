@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs of examples/ run and print what they are there to show."""
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from test_python import sanitized
 
-PYTHON = ["run", "session", "stream", "reclaim"]
+PYTHON = ["run", "session", "stream", "pool", "reclaim"]
 
 
 @pytest.fixture
@@ -70,6 +71,32 @@ def test_stream_py(example):
     assert sorted(r.out.splitlines()) == [
         "first ended with 5", "first stderr 0 b'two\\n'", "first stdout 0 b'one\\n'",
         "second ended with 0", "second stdout 0 b'three\\n'"]
+
+
+def projects(tmp_path):
+    made = []
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"of-{name}").touch()
+        made.append(os.path.realpath(tmp_path / name))
+    return made
+
+
+def test_pool(example, tmp_path):
+    made = projects(tmp_path)
+    r = example("pool", *made)
+    assert r.status == 0, r
+    assert r.out.splitlines() == [line for d in made for line in (f"{d}: of-{os.path.basename(d)}", "status 0")]
+    stats = json.loads(r.err)
+    assert stats["hits"] + stats["misses"] == 3 and stats["failed"] == 0 and stats["open"]
+    assert all(open(d + "/made").read() == "kept\n" for d in made)
+
+
+def test_pool_py(example, tmp_path):
+    made = projects(tmp_path)
+    r = example("pool.py", *made)
+    assert (r.status, r.err) == (0, "taken 3\n"), r
+    assert r.out.splitlines() == [f"{d}: of-{os.path.basename(d)}" for d in made]
 
 
 def test_reclaim(example):
