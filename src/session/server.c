@@ -113,6 +113,12 @@ static void answer_creator(struct immure_server *s)
 
 static void created(struct immure_server *s)
 {
+	/* Whoever takes one that was made in advance has no time to lose. */
+	if (s->taken && immure_state_may_become(s->state, IMMURE_STATE_RUNNING)) {
+		s->state = IMMURE_STATE_RUNNING;
+		answer_creator(s);
+		immure_book_status(s, "");
+	}
 	immure_server_state(s, IMMURE_STATE_RUNNING, "");
 	s->active_ms = immure_server_ms();
 	s->armed_ms = 0;

@@ -74,11 +74,8 @@ static int32_t record(struct immure_ask *a, const struct immure_plan *plan, cons
 {
 	struct immure_server *s = a->s;
 	struct immure_meta *m = &s->meta;
-	int32_t r = immure_server_labels(a);
 	int e;
 
-	if (r < 0)
-		return r;
 	(void)snprintf(m->policy_version, sizeof(m->policy_version), "%s", plan->policy_version);
 	(void)snprintf(m->plan_hash, sizeof(m->plan_hash), "%s", immure_plan_hash_of(plan));
 	(void)snprintf(m->profile, sizeof(m->profile), "%s", plan->profile);
@@ -111,11 +108,13 @@ static int32_t become(struct immure_ask *a, struct immure_plan *plan, const char
 	s->plan = s->sealed.plan = plan;
 	if (r == 0)
 		r = immure_sealed_own_dirs(&s->sealed, &a->err);
-	if (r == 0)
-		r = record(a, plan, data, len);
 	(void)clock_gettime(CLOCK_REALTIME_COARSE, &s->sealed.since); /* cannot fail */
 	if (r == 0)
+		r = immure_server_labels(a);
+	if (r == 0)
 		r = tell_init(a, data, len);
+	if (r == 0) /* while init is at work; nobody is answered before it is on record */
+		r = record(a, plan, data, len);
 	if (r < 0) {
 		immure_server_stop(s, 0, "take");
 		return r;

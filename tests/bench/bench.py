@@ -14,7 +14,9 @@ teardown    kill -9 of the supervisor until the last process inside is gone
 many        a hundred at once: start and end
 backends    starting, a command in a session and a connection by each backend
 sessions    a command in a living session, by the library and by the command line,
-            over plain spawn; making sessions; memory of idle ones; many callers
+            over plain spawn, beside crun exec, podman exec, nsenter into bubblewrap and
+            bubblewrap each time; making sessions; memory of idle ones; many callers
+pool        acquiring, with and without a workspace of the caller's; memory
 network     egress by name: start, connect, bulk and lookups, beside pasta,
             slirp4netns and sandbox-runtime, in namespaces of the bench's own
 
@@ -283,7 +285,7 @@ def denied(plan):
 def machine():
     uname = platform.uname()
     versions = {}
-    for name in ("bwrap", "crun", "firejail", "pasta", "slirp4netns"):
+    for name in ("bwrap", "crun", "podman", "firejail", "pasta", "slirp4netns"):
         if shutil.which(name):
             text = subprocess.run([name, "--version"], stdout=subprocess.PIPE, check=False).stdout
             versions[name] = text.decode(errors="replace").splitlines()[0]

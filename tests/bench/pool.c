@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pool SUPERVISOR WORKSPACE PROGRAM SPEAKER ROUNDS
  *
- * One line a round, nanoseconds, the four in alternating order:
+ * One line a round, nanoseconds, the six in alternating order:
  *   PROGRAM by posix_spawn until it was waited for; the same in a living session;
  *   SPEAKER by posix_spawn until its first byte; acquire, and from the beginning of
- *   acquire until SPEAKER's first byte out of that session.
+ *   acquire until SPEAKER's first byte out of that session; the same two from an open
+ *   pool, with a plan of the caller's for its own workspace; the same with that plan made
+ *   meanwhile.
  * Each sample's exit status is looked at; each session is seen to be confined. */
 #include <fcntl.h>
 #include <spawn.h>
@@ -95,7 +97,8 @@ static void confined(immure_session *s)
 	run_in(s, argv, IMMURE_STREAM_NULL, NULL, -1);
 }
 
-static uint64_t acquired(immure_pool *pool, const char *const *argv, uint64_t *ret_first)
+static uint64_t acquired(immure_pool *pool, const struct immure_acquire_options *o, const char *const *argv,
+			 uint64_t *ret_first)
 {
 	uint64_t start = now_ns(), got, first;
 	immure_session *s = NULL;
@@ -104,7 +107,7 @@ static uint64_t acquired(immure_pool *pool, const char *const *argv, uint64_t *r
 
 	if (pipe2(out, O_CLOEXEC) < 0)
 		die("pipe", NULL);
-	if (immure_pool_acquire(pool, NULL, &s, &err) < 0)
+	if (immure_pool_acquire(pool, o, &s, &err) < 0)
 		die("acquire", err);
 	got = now_ns() - start;
 	run_in(s, argv, out[1], &first, out[0]);
@@ -117,31 +120,44 @@ static uint64_t acquired(immure_pool *pool, const char *const *argv, uint64_t *r
 	return got;
 }
 
-static immure_plan *plan_for(const char *workspace, const char *const *argv)
+static immure_policy *policy_for(const char *workspace)
 {
 	struct immure_policy_options po = { .size = sizeof(po), .profile = "dev", .workspace = workspace,
 					    .flags = IMMURE_POLICY_NO_DISCOVERY,
 					    .env = (const char *const *)environ };
-	struct immure_plan_options lo = { .size = sizeof(lo), .argv = argv, .env = (const char *const *)environ };
 	immure_policy *policy = NULL;
+	immure_error *err = NULL;
+
+	if (immure_policy_load(&po, &policy, &err) < 0)
+		die("policy", err);
+	return policy;
+}
+
+static immure_plan *plan_for(const immure_policy *policy, const char *const *argv)
+{
+	struct immure_plan_options lo = { .size = sizeof(lo), .argv = argv, .env = (const char *const *)environ };
 	immure_plan *plan = NULL;
 	immure_error *err = NULL;
 
-	if (immure_policy_load(&po, &policy, &err) < 0 || immure_plan_create(policy, &lo, &plan, &err) < 0)
+	if (immure_plan_create(policy, &lo, &plan, &err) < 0)
 		die("plan", err);
-	immure_policy_free(policy);
 	return plan;
 }
+
+enum { SPAWN, EXEC, SPAWN_BYTE, ACQUIRE, ACQUIRE_BYTE, OPEN, OPEN_BYTE, PLANNED, PLANNED_BYTE, COLUMNS, WAYS = 6 };
 
 int main(int argc, char **argv)
 {
 	struct immure_session_options so = { .size = sizeof(so), .env = (const char *const *)environ };
 	struct immure_pool_options o = { .size = sizeof(o), .pool_size = 4, .env = (const char *const *)environ };
+	struct immure_acquire_options with = { .size = sizeof(with) };
+	struct immure_acquire_options make = { .size = sizeof(make), .env = (const char *const *)environ };
 	const char *quiet[2] = { NULL, NULL }, *speaker[3] = { NULL, "x", NULL };
-	uint64_t ns[5] = { 0 };
+	uint64_t ns[COLUMNS] = { 0 };
 	immure_session *s = NULL;
-	immure_pool *pool = NULL;
+	immure_pool *pool = NULL, *open = NULL;
 	immure_error *err = NULL;
+	immure_policy *policy;
 	immure_plan *plan;
 
 	if (argc != 6)
@@ -149,35 +165,49 @@ int main(int argc, char **argv)
 	quiet[0] = argv[3];
 	speaker[0] = argv[4];
 	so.supervisor = o.supervisor = argv[1];
-	plan = plan_for(argv[2], quiet);
+	policy = policy_for(argv[2]);
+	plan = plan_for(policy, quiet);
+	with.plan = plan;
+	make.workspace = argv[2];
 	if (immure_session_create(plan, &so, &s, &err) < 0 || immure_pool_open(plan, &o, &pool, &err) < 0)
 		die("create", err);
+	o.policy = policy;
+	if (immure_pool_open(NULL, &o, &open, &err) < 0)
+		die("open", err);
 	confined(s);
 	for (int i = 0, n = atoi(argv[5]); i < n; i++) {
-		for (int j = 0; j < 4; j++) {
+		for (int j = 0; j < WAYS; j++) {
 			uint64_t start = now_ns();
 			int first;
 
-			switch ((i + j) % 4) {
+			switch ((i + j) % WAYS) {
 			case 0:
-				ns[0] = spawn(argv[3], NULL);
+				ns[SPAWN] = spawn(argv[3], NULL);
 				break;
 			case 1:
 				run_in(s, quiet, IMMURE_STREAM_NULL, NULL, -1);
-				ns[1] = now_ns() - start;
+				ns[EXEC] = now_ns() - start;
 				break;
 			case 2:
-				ns[2] = spawn(argv[4], &first);
+				ns[SPAWN_BYTE] = spawn(argv[4], &first);
+				break;
+			case 3:
+				ns[ACQUIRE] = acquired(pool, NULL, speaker, &ns[ACQUIRE_BYTE]);
+				break;
+			case 4:
+				ns[OPEN] = acquired(open, &with, speaker, &ns[OPEN_BYTE]);
 				break;
 			default:
-				ns[3] = acquired(pool, speaker, &ns[4]);
+				ns[PLANNED] = acquired(open, &make, speaker, &ns[PLANNED_BYTE]);
 			}
 		}
-		for (int j = 0; j < 5; j++)
-			printf("%llu%c", (unsigned long long)ns[j], j < 4 ? ' ' : '\n');
+		for (int j = 0; j < COLUMNS; j++)
+			printf("%llu%c", (unsigned long long)ns[j], j < COLUMNS - 1 ? ' ' : '\n');
 	}
+	immure_pool_free(open);
 	immure_pool_free(pool);
 	immure_session_free(s);
 	immure_plan_free(plan);
+	immure_policy_free(policy);
 	return 0;
 }

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 
-NAMES = ("spawn", "exec", "spawn_first_byte", "acquire", "acquire_first_byte")
+NAMES = ("spawn", "exec", "spawn_first_byte", "acquire", "acquire_first_byte", "open", "open_first_byte",
+         "open_planned", "open_planned_first_byte")
 
 
 def call(bench, *argv):
@@ -48,7 +49,8 @@ def by_library(bench, report):
     columns = dict(zip(NAMES, zip(*rows)))
     for name in NAMES:
         report[name + "_us"] = statistics.median(columns[name])
-        print("  %-20s %9.0f us" % (name, report[name + "_us"]))
+        report[name + "_least_us"] = min(columns[name])
+        print("  %-24s %9.0f us p50 %7.0f least" % (name, report[name + "_us"], min(columns[name])))
     for what, of, target in (("exec", "spawn", 1.3), ("acquire_first_byte", "spawn_first_byte", 1.5)):
         ratio = statistics.median(a / b for a, b in zip(columns[what], columns[of]))
         report[what + "_ratio"] = ratio

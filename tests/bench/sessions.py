@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import peers
 import work
 
 
@@ -107,6 +108,7 @@ def sessions(bench):
     try:
         library(bench, session, program, result)
         command_line(bench, session, program, result)
+        peers.peers(bench, session, program, result)
         flat(bench, session, program, result)
     finally:
         cli(bench, "stop", "--force", session)
