@@ -105,6 +105,7 @@ int immure_cli_serve(int argc, char **argv);
 int immure_cli_mcp(int argc, char **argv);
 int immure_cli_bench(int argc, char **argv);
 int immure_cli_net(int argc, char **argv);
+int immure_cli_tighten(int argc, char **argv);
 int immure_cli_mount(int argc, char **argv);
 int immure_cli_umount(int argc, char **argv);
 int immure_cli_ls(int argc, char **argv);

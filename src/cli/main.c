@@ -107,6 +107,10 @@ static const struct immure_cli_command commands[] = {
 	  "Show or change what a living session's network allows",
 	  "Changes are in force when the command returns: connections that are not allowed any\n"
 	  "more are cut. Only where network.mode is limited.", false },
+	{ "tighten", FULL_ONLY(immure_cli_tighten), IMMURE_CLI_ASK, "deny|read-only [OPTION]... SESSION PATH...",
+	  "Take files away from a living session's later commands",
+	  "deny: they answer 'permission denied'; read-only: they cannot be changed. There is no way\n"
+	  "back. What a command that runs has open stays open to it: 'immure kill --all' ends those.", false },
 	{ "serve", FULL_ONLY(immure_cli_serve), IMMURE_CLI_SERVE, "--stdio [OPTION]... [SESSION]",
 	  "Speak the protocol of a session over standard input and output",
 	  "Without SESSION one is made as the options say, and ends with the input.", false },

@@ -34,6 +34,7 @@ int immure_execs_make(struct immure_serving *s)
 	s->execs = p;
 	s->execs->alone = true;
 	s->execs->last_mark = IMMURE_INIT_MARKS;
+	s->execs->apart_fd = -1;
 	for (int i = 0; i < IMMURE_INIT_LANES; i++)
 		s->execs->lane_fd[i] = -1;
 	return 0;
@@ -275,6 +276,7 @@ static int start(struct immure_serving *s, int lane, struct request *q, size_t l
 	if (s->execs->paused)
 		resume(s);
 	st.mark = --s->execs->last_mark;
+	st.apart_fd = s->execs->apart_fd;
 	*ret_stage = IMMURE_STAGE_EXEC;
 	pid = immure_init_launch_run(s, &st, &errnum, ret_what);
 	immure_close(&st.slave_fd); /* the terminal hangs up when the last user is gone */
@@ -288,7 +290,7 @@ static int start(struct immure_serving *s, int lane, struct request *q, size_t l
 	counted(s, true);
 	if (!(q->head->flags & IMMURE_RUNF_QUIET) || master >= 0) {
 		struct immure_init_reply reply = { .type = IMMURE_INIT_STARTED, .id = q->head->id,
-						   .pid = (int32_t)pid };
+						   .pid = (int32_t)pid, .revision = s->execs->revision };
 
 		answer(s, lane, &reply, master);
 	}
@@ -338,6 +340,8 @@ static void order(struct immure_serving *s, int lane, const struct immure_init_o
 		return; /* the rest is the supervisor's */
 	if (o->type == IMMURE_INIT_PAUSE || o->type == IMMURE_INIT_RESUME) {
 		pause_all(s, o->type == IMMURE_INIT_PAUSE);
+	} else if (o->type == IMMURE_INIT_TIGHTENED) {
+		x->revision = o->value;
 	} else if (o->type == IMMURE_INIT_SLEPT) {
 		for (uint32_t i = 0; i < x->n; i++)
 			if (x->v[i].deadline_ns)
@@ -399,6 +403,10 @@ void immure_execs_request(struct immure_serving *s, int lane, size_t len, int *f
 			add_lane(s, &o, &fds[0]);
 		else
 			order(s, lane, &o);
+		if (type == IMMURE_INIT_TIGHTENED && lane < 0 && fds_n == 1) {
+			s->execs->apart_fd = immure_take_fd(&fds[0]);
+			(void)immure_fd_raise(&s->execs->apart_fd, 10); /* or it stays where it is */
+		}
 	} else if (lane >= 0) {
 		immure_execs_orphan(s, lane); /* speaks something else: no line for it */
 	}

@@ -234,6 +234,8 @@ static int newborn(void *arg)
 			r = immure_init_bear_mark(b->start->mark);
 		b->what = r < 0 ? "limits" : b->what;
 	}
+	if (r == 0 && b->start->apart_fd >= 0)
+		r = immure_landlock_restrict(b->start->apart_fd, 0);
 	if (r == 0)
 		r = last_filter(b->in);
 	if (r == 0)

@@ -43,6 +43,8 @@ enum immure_init_msg_type {
 	IMMURE_INIT_PAUSE,      /* SIGSTOP to everything: the freezer where there is none */
 	IMMURE_INIT_RESUME,
 	IMMURE_INIT_SLEPT,      /* value: so many ns nobody could run, deadlines move */
+	IMMURE_INIT_TIGHTENED,  /* value: the revision of the policy; the first time one descriptor, a
+				 * Landlock ruleset for every later command, where there can be one */
 	IMMURE_INIT_MEASURE,    /* what the processes inside use, by /proc */
 };
 
@@ -111,6 +113,7 @@ struct immure_init_reply {
 	uint64_t user_us, system_us;
 	uint64_t memory; /* bytes; ENDED: the largest process of it, STATS: private memory of all now */
 	uint64_t wall_ns;
+	uint64_t revision; /* STARTED: of the policy that it runs under */
 	char subject[64];
 };
 

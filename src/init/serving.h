@@ -36,6 +36,8 @@ struct immure_execs {
 	int lane_fd[IMMURE_INIT_LANES];          /* -1 = free */
 	bool paused, alone;                      /* alone: no child at all is left */
 	uint64_t last_mark;                      /* the lowest that was given */
+	uint64_t revision;                       /* how often the policy was tightened */
+	int apart_fd;                            /* a ruleset for later commands, -1 = none */
 	const char *pointers[IMMURE_INIT_POINTERS];
 	_Alignas(64) char stack[IMMURE_INIT_STACK]; /* of a child before its exec */
 	_Alignas(16) char message[sizeof(struct immure_init_run) + IMMURE_RUN_INLINE_MAX];
@@ -106,6 +108,7 @@ struct immure_init_start {
 	int stdio[3]; /* -1 = /dev/null */
 	int slave_fd; /* -1 = no terminal */
 	uint64_t mark;
+	int apart_fd; /* a ruleset that sets it apart, -1 = none */
 };
 long immure_init_launch_run(struct immure_serving *s, const struct immure_init_start *start,
 			    int *ret_errno, const char **ret_what);

@@ -23,6 +23,13 @@ int immure_mount_open_in(int root_fd, const char *path)
 					  IMMURE_RESOLVE_IN_ROOT);
 }
 
+int immure_mount_let_write(int fd)
+{
+	struct immure_mount_attr attr = { .attr_clr = IMMURE_ATTR_RDONLY };
+
+	return immure_sys_mount_setattr(fd, 0, &attr);
+}
+
 int immure_mount_set(int fd, uint64_t attr_set, bool recursive)
 {
 	struct immure_mount_attr attr = { .attr_set = attr_set };

@@ -24,6 +24,8 @@ int immure_mount_new(const char *type, const char *const *options, uint32_t attr
 int immure_mount_attach(int tree_fd, int target_fd);
 /* 1 when fd is the root of a mount, 0 when not; -ENOSYS before 5.8. */
 int immure_mount_is_root(int fd);
+/* A clone of ours of what is read-only here becomes writable. */
+int immure_mount_let_write(int fd);
 int immure_mount_set(int fd, uint64_t attr_set, bool recursive);
 /* Every mount of this namespace stops receiving and sending mount events. */
 int immure_mount_make_private(void);

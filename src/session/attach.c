@@ -272,6 +272,8 @@ int32_t immure_attach_mount(struct immure_ask *a)
 	if (r == 0)
 		r = check(a, m);
 	if (r == 0)
+		r = immure_tighten_forbids_mount(a, fd, source, target);
+	if (r == 0)
 		r = attach(a, m, fd);
 	if (r < 0 && m)
 		forget(m);
@@ -296,6 +298,8 @@ int32_t immure_attach_unmount(struct immure_ask *a)
 	if (!m)
 		return immure_ask_fail(a, IMMURE_ERR_INVALID, ENOENT, "target", "%.200s: nothing was attached there",
 				       target);
+	if (immure_tighten_forbids_unmount(a, m->target) < 0)
+		return -IMMURE_ERR_POLICY;
 	(void)immure_journal_removing(&s->journal, IMMURE_JK_MOUNT, m->seq); /* as above */
 	e = in_child(s, m, -1, false);
 	if (e < 0)
@@ -303,6 +307,10 @@ int32_t immure_attach_unmount(struct immure_ask *a)
 	(void)immure_journal_gone(&s->journal, IMMURE_JK_MOUNT, m->seq, NULL); /* as above */
 	*at = m->next;
 	forget(m);
+	if (immure_tighten_again(s) < 0) { /* then nobody is to see it */
+		immure_server_stop(s, 0, "what was tightened came to light");
+		return immure_ask_fail(a, IMMURE_ERR_IO, EIO, "", "the session's policy could not be kept; it ends");
+	}
 	immure_answer_ok(s, a->c, a->id);
 	return 0;
 }

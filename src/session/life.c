@@ -453,7 +453,7 @@ int32_t immure_life_inspect(struct immure_ask *a)
 	immure_jsonw_bool(&w, "suspended", s->suspended);
 	immure_jsonw_str(&w, "backend", s->plan->backend);
 	immure_jsonw_str(&w, "profile", s->plan->profile);
-	immure_jsonw_str(&w, "policy_version", s->plan->policy_version);
+	immure_tighten_json(&w, s);
 	immure_jsonw_str(&w, "plan_hash", immure_plan_hash_of(s->plan));
 	immure_jsonw_str(&w, "workspace", s->plan->workspace);
 	immure_jsonw_str(&w, "cwd", s->plan->cwd);

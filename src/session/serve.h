@@ -12,6 +12,7 @@
  *   take.c     a session that waited becomes a caller's
  *   life.c     leases, freezing, statistics, limits
  *   attach.c   files and directories of the host, added to a living session
+ *   tighten.c  files that later commands may not reach or change any more
  *   net.c      rules of its network
  *   book.c     directory, status and journal
  */
@@ -49,6 +50,7 @@ enum {
 	IMMURE_SERVE_READ = 32 << 10,
 	IMMURE_SERVE_SUMMARY = 512,
 	IMMURE_SERVE_INPUT = 128 << 10, /* bytes of input that wait for a command */
+	IMMURE_SERVE_VERSION = 40,      /* bytes of a policy version */
 	IMMURE_SERVE_DEAF_MS = 100,
 	IMMURE_SERVE_HELLO_MS = 10000,  /* who has not said hello by then is sent away */
 };
@@ -94,6 +96,7 @@ struct immure_task {
 	enum immure_capture capture;
 	size_t capture_max;
 	int pid;                  /* inside */
+	uint64_t revision;        /* of the policy, when it was started */
 	uint64_t started_ms;      /* since 1970 */
 	struct immure_init_reply end;
 	struct immure_stream out[2];
@@ -157,6 +160,10 @@ struct immure_server {
 	size_t alive;
 	uint64_t next_task;
 	struct immure_attached *attached;
+	struct immure_tight *tight; /* the newest first */
+	size_t tight_n;
+	uint64_t revision; /* of the policy: how often it was tightened */
+	bool apart;        /* later commands cannot get at what others have open */
 	struct immure_lane lanes[IMMURE_INIT_LANES];
 	int next_lane;
 	int handle[IMMURE_HANDLE_MAX];
@@ -256,7 +263,7 @@ void immure_task_settle(struct immure_server *s, struct immure_task *t);
 void immure_task_client_gone(struct immure_server *s, struct immure_client *c);
 struct immure_task *immure_task_find(struct immure_ask *a);
 void immure_task_done_all(struct immure_server *s);
-void immure_task_json(struct immure_jsonw *w, const struct immure_task *t);
+void immure_task_json(struct immure_jsonw *w, const struct immure_server *s, const struct immure_task *t);
 
 /* ---- stream.c ---- */
 int32_t immure_stream_attach(struct immure_ask *a);
@@ -301,6 +308,19 @@ int32_t immure_attach_mount(struct immure_ask *a);
 int32_t immure_attach_unmount(struct immure_ask *a);
 void immure_attach_json(struct immure_jsonw *w, const struct immure_server *s);
 void immure_attach_done(struct immure_server *s);
+
+/* ---- tighten.c ---- */
+int32_t immure_tighten(struct immure_ask *a);
+/* 0, or the refusal: source (path on the host) must not be seen, or seen at target. */
+int32_t immure_tighten_forbids_mount(struct immure_ask *a, int source, const char *path, const char *target);
+int32_t immure_tighten_forbids_unmount(struct immure_ask *a, const char *target);
+/* Something was taken away, and what it hid is seen again. 0 or -errno. */
+int immure_tighten_again(struct immure_server *s);
+void immure_tighten_version(const struct immure_server *s, uint64_t revision,
+			    char ret[IMMURE_SERVE_VERSION]);
+/* policy_version, policy_revision, tightened */
+void immure_tighten_json(struct immure_jsonw *w, const struct immure_server *s);
+void immure_tighten_done(struct immure_server *s);
 
 /* ---- net.c ---- */
 int32_t immure_net_rules(struct immure_ask *a);

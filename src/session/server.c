@@ -482,6 +482,7 @@ static void tear_down(struct immure_server *s)
 		immure_client_drop(s, s->clients), immure_client_bury(s);
 	immure_task_done_all(s);
 	immure_attach_done(s);
+	immure_tighten_done(s);
 	for (int i = 0; i < IMMURE_HANDLE_MAX; i++)
 		immure_close(&s->handle[i]);
 	for (int i = 0; i < IMMURE_INIT_LANES; i++)

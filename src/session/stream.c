@@ -244,7 +244,7 @@ static void send_exited(struct immure_server *s, struct immure_client *c, struct
 	immure_jsonw_init(&w, &b, 0);
 	immure_jsonw_object(&w, NULL);
 	immure_jsonw_str(&w, "event", "exited");
-	immure_task_json(&w, t);
+	immure_task_json(&w, s, t);
 	for (size_t i = 0; i < c->follows_n;)
 		if (c->follows[i].task == t)
 			c->follows[i] = c->follows[--c->follows_n];

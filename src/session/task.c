@@ -95,6 +95,16 @@ static void kill_task(struct immure_server *s, const struct immure_task *t, int 
 
 /* ---- starting ---- */
 
+/* Under which policy it runs. */
+static void put_version(struct immure_jsonw *w, const struct immure_server *s, const struct immure_task *t)
+{
+	char version[IMMURE_SERVE_VERSION];
+
+	immure_tighten_version(s, t->revision, version);
+	immure_jsonw_str(w, "policy_version", version);
+	immure_jsonw_uint(w, "policy_revision", t->revision);
+}
+
 static void ran(struct immure_server *s, struct immure_client *c, uint64_t id, const struct immure_task *t,
 		bool replayed)
 {
@@ -104,6 +114,7 @@ static void ran(struct immure_server *s, struct immure_client *c, uint64_t id, c
 	immure_answer_begin(&w, &b, id);
 	immure_jsonw_uint(&w, "exec", t->id);
 	immure_jsonw_int(&w, "pid", t->pid);
+	put_version(&w, s, t);
 	if (replayed)
 		immure_jsonw_bool(&w, "replayed", true);
 	immure_answer_send(s, c, &w, NULL, 0);
@@ -303,6 +314,7 @@ static void started(struct immure_server *s, struct immure_task *t, const struct
 {
 	t->started = true;
 	t->pid = r->pid;
+	t->revision = r->revision;
 	t->started_ms = immure_now_ms();
 	immure_book_exec_started(s, t, 0);
 	if (t->pty && fd) {
@@ -548,13 +560,15 @@ static void stream_json(struct immure_jsonw *w, const char *key, const struct im
 	immure_buf_done(&hex);
 }
 
-void immure_task_json(struct immure_jsonw *w, const struct immure_task *t)
+void immure_task_json(struct immure_jsonw *w, const struct immure_server *s, const struct immure_task *t)
 {
 	static const char *const captures[] = { "off", "metadata", "summary", "content" };
 
 	immure_jsonw_uint(w, "exec", t->id);
 	immure_jsonw_str(w, "command", t->what);
 	immure_jsonw_int(w, "pid", t->pid);
+	if (t->started)
+		put_version(w, s, t);
 	immure_jsonw_bool(w, "pty", t->pty);
 	immure_jsonw_str(w, "state", !t->started ? "starting" : !t->ended ? "running" : "exited");
 	immure_jsonw_str(w, "capture", captures[t->capture]);
@@ -603,7 +617,7 @@ int32_t immure_task_list(struct immure_ask *a)
 		if (more)
 			break;
 		immure_jsonw_object(&w, NULL);
-		immure_task_json(&w, t);
+		immure_task_json(&w, a->s, t);
 		immure_jsonw_end(&w, '}');
 	}
 	immure_jsonw_end(&w, ']');

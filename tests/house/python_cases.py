@@ -375,6 +375,7 @@ def case_session_life():
         name = s.id
     with immure.Session.open(name) as s:
         p = s.exec(["sleep", "60"])
+        assert s.tighten(read_only=["/tmp"])["policy_revision"] == 1
         s.freeze()
         assert s.inspect()["state"] == "FROZEN"
         s.thaw()

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import functools
 import os
-from typing import (IO, Any, AsyncIterator, Callable, Dict, Generator, List, Mapping, Optional,
+from typing import (IO, Any, AsyncIterator, Callable, Dict, Generator, Iterable, List, Mapping, Optional,
                     Sequence, Set, Union)
 
 from . import errors, session as blocking
@@ -312,6 +312,10 @@ class Session:
 
     async def inspect(self) -> Dict[str, Any]:
         return await self.request("inspect")
+
+    async def tighten(self, deny: Iterable[PathLike] = (),
+                      read_only: Iterable[PathLike] = ()) -> Dict[str, Any]:
+        return await self._watch.off(lambda: self._inner.tighten(deny, read_only))
 
     async def stats(self) -> Dict[str, Any]:
         return await self.request("stats")

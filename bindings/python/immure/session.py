@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Union
 
 from . import _native, errors
 from ._channel import (Channel, Exit, Limits, Output, State, exec_options, session_options, start)
@@ -332,6 +332,12 @@ class Session:
 
     def stats(self) -> Dict[str, Any]:
         return self.request("stats")
+
+    def tighten(self, deny: Iterable[PathLike] = (),
+                read_only: Iterable[PathLike] = ()) -> Dict[str, Any]:
+        """Paths inside that no later command reaches, or changes; there is no way back."""
+        return self.request("tighten", deny=[os.fspath(p) for p in deny],
+                            read_only=[os.fspath(p) for p in read_only])
 
     def execs(self) -> Dict[str, Any]:
         return self.request("execs")
