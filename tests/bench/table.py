@@ -74,7 +74,7 @@ def rest(results):
     if "memory" in results:
         m = results["memory"]
         yield row("private memory of supervisor and init", "%d KB" % m["private_kb"])
-        yield row("of it written", "%d KB" % m["written_kb"])
+        yield row("anonymous memory of both", "%d KB" % m["anonymous_kb"])
         yield row("proportional memory (Pss)", "%d KB" % m["pss_kb"])
     for name, r in results.get("parent", {}).items():
         yield row("session from a program with %s: until started, until ended" % name,

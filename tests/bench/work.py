@@ -255,11 +255,11 @@ def memory(bench):
         ours = [p for p in descendants(child.pid)
                 if pathlib.Path("/proc/%d/comm" % p).read_text().strip() != "probe"]
         private = sum(smaps(p, "Private_") for p in ours)
-        written = sum(smaps(p, "Private_Dirty") for p in ours)
+        anonymous = sum(smaps(p, "Pss_Anon:") for p in ours)
         pss = sum(smaps(p, "Pss:") for p in ours)
-    print("\nmemory beside the command, KB in %d processes: private %d (%d of it written), "
-          "proportional %d" % (len(ours), private, written, pss))
-    bench.results["memory"] = {"private_kb": private, "written_kb": written, "pss_kb": pss,
+    print("\nmemory beside the command, KB in %d processes: private %d (anonymous %d), "
+          "proportional %d" % (len(ours), private, anonymous, pss))
+    bench.results["memory"] = {"private_kb": private, "anonymous_kb": anonymous, "pss_kb": pss,
                                "processes": len(ours)}
     bench.judge("private memory of supervisor and init", private, 400, " KB")
 
