@@ -18,6 +18,7 @@ static int32_t open_journal(struct immure_server *s, struct immure_error **err)
 {
 	int r = immure_journal_create(s->entry.dir_fd, &s->journal);
 
+	s->journal.brief = s->remove && s->meta.lifetime == IMMURE_LIFETIME_CALLER;
 	if (r == 0)
 		r = immure_journal_intent(&s->journal, IMMURE_JK_SESSION, s->entry.id, NULL,
 					  &s->session_seq);
@@ -56,7 +57,10 @@ void immure_book_status(struct immure_server *s, const char *note)
 	st.started = s->shared ? s->shared->started : s->next_task - 1;
 	if (s->sealed.child.pid > 0)
 		(void)immure_procid_of(s->sealed.child.pid, &st.init, NULL); /* gone: it has none */
-	(void)immure_entry_set_status(&s->entry, &st); /* a full disk must not end the session */
+	/* It is RUNNING, or gone, in a moment, unless it waits for somebody. Each file that is
+	 * replaced slows down the making of the next on some file systems. */
+	if (s->state != IMMURE_STATE_PREPARED || s->waits)
+		(void)immure_entry_set_status(&s->entry, &st); /* a full disk must not end the session */
 	if (s->journal.fd >= 0) /* as above */
 		(void)immure_journal_note(&s->journal, IMMURE_JK_STATE, st.state, note[0] ? note : NULL);
 }

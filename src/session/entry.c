@@ -163,16 +163,13 @@ int immure_entry_lock(struct immure_entry *e)
 static int write_all_of(struct immure_entry *e, const struct immure_meta *meta, const void *plan,
 			size_t len)
 {
-	struct immure_status status = { .state = "NEW" };
 	int r = immure_entry_adopt(e);
 
 	if (r == 0)
 		r = immure_entry_set_meta(e, meta);
 	if (r == 0 && plan)
 		r = immure_file_replace(e->dir_fd, "plan", plan, len, false);
-	if (r == 0)
-		r = immure_entry_set_status(e, &status);
-	return r;
+	return r; /* without a status it is NEW */
 }
 
 /* With the registry locked, so that nobody takes a directory whose lock file is

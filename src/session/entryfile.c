@@ -212,5 +212,9 @@ int immure_entry_status(const struct immure_entry *e, struct immure_status *ret)
 	size_t len = 0;
 	int r = immure_runtime_read(e->dir_fd, "status", IMMURE_RUNTIME_FILE_MAX, &text, &len);
 
+	if (r == -ENOENT) {
+		*ret = (struct immure_status){ .state = "NEW" };
+		return 0;
+	}
 	return r < 0 ? r : immure_status_parse(text, len, ret);
 }

@@ -127,6 +127,14 @@ static int take_back(struct immure_journal *j, int why)
 	return why;
 }
 
+/* That a session was made is what its directory says by being there. */
+static bool must_last(const struct immure_journal *j, const struct immure_journal_record *r)
+{
+	if (r->kind == IMMURE_JK_SESSION && (j->brief || r->phase == IMMURE_JP_DONE))
+		return false;
+	return kinds[r->kind].durable;
+}
+
 static int append(struct immure_journal *j, const struct immure_journal_record *r)
 {
 	struct immure_buf b = IMMURE_BUF_INIT;
@@ -141,7 +149,7 @@ static int append(struct immure_journal *j, const struct immure_journal_record *
 	memcpy(head, j->head, sizeof(head));
 	put_line(&b, r, head);
 	k = immure_buf_ok(&b) ? immure_write_all(j->fd, b.data, b.len) : -ENOMEM;
-	if (k == 0 && kinds[r->kind].durable && fdatasync(j->fd) < 0)
+	if (k == 0 && must_last(j, r) && fdatasync(j->fd) < 0)
 		k = -errno;
 	if (k == 0) {
 		memcpy(j->head, head, sizeof(head));

@@ -81,6 +81,8 @@ struct immure_journal {
 	uint64_t rotate_at;     /* bytes; 0 = never. Default 4 MiB */
 	unsigned char head[32];
 	bool broken;            /* an append failed half-way and could not be undone */
+	bool brief;             /* the session is to leave nothing behind, its record included: that
+				 * there is one need not outlive the machine */
 };
 
 #define IMMURE_JOURNAL_INIT { .fd = -1, .dir_fd = -1 }

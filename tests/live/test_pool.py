@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 
@@ -43,6 +44,26 @@ def test_sealed_in_as_any_run(site):
         # Nothing of the holder, of other sessions or of their servers.
         assert pool.sh("ls /proc/self/fd").text.split() == ["0", "1", "2", "3"]
         assert len(pool.sh("echo /proc/[0-9]*").text.split()) <= 3
+
+
+@pytest.mark.modes("root")
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_what_leaves_nothing_behind_waits_for_no_disk(site):
+    """Its record need not outlive the machine; that of a session that is to last must."""
+    name, log = f"sync{os.getpid()}", site.path / "strace"
+
+    def synced(make, look, end):
+        # strace goes with what it started, and that is there until it is ended.
+        traced = site.spawn("strace", "-f", "-o", str(log), "-e", "trace=fdatasync,fsync", site.immure, *make)
+        there = harness.until(lambda: site.call(site.immure, *look, name).code == 0, 20)
+        written = log.read_text().count("sync(")
+        assert site.call(site.immure, *end, name).code == 0 and there
+        traced.communicate(timeout=20)
+        return written
+
+    assert synced(["pool", "start", "--name", name, "--size", "2", "--workspace", str(site.ws)],
+                  ["pool", "stats"], ["pool", "stop"]) == 0
+    assert synced(["create", "--name", name], ["inspect"], ["stop", "--force", "--rm"]) >= 1
 
 
 @everybody
