@@ -191,13 +191,17 @@ struct immure_plan_options {
 	const char *const *env;  /* the caller's environment; the policy filters it */
 	const char *cwd;         /* NULL: the caller's when visible inside, else the workspace */
 	uint32_t facts;          /* IMMURE_FACTS_*: how hard to look at this host */
-	uint32_t flags;          /* IMMURE_PLAN_* */
+	uint32_t flags;          /* IMMURE_PLAN_*, or 0 */
 };
 enum {
 	/* All but the workspace, and what the policy says of paths below it: what the sessions
 	 * of a pool have that wait for a caller's. To look at: it gives nobody anything to
 	 * work in. */
 	IMMURE_PLAN_NO_WORKSPACE = 1,
+	/* The plan is to be started at once, by immure_supervise() of this process, which
+	 * is small and has one thread: what a session takes longest to make is begun while
+	 * the plan is made. It goes with the plan, at the latest. */
+	IMMURE_PLAN_TO_START = 2,
 };
 /* Looks at the host as far as the policy needs, then plans. Gaps do not fail
  * this call; see immure_plan_check(). Errors: POLICY, INVALID, NOMEM, IO. */

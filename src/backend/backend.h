@@ -16,6 +16,7 @@ struct immure_backend_child {
 	int pid;
 	int pidfd;
 	int init_pidfd; /* where the child is not init itself, but leads to it */
+	int ahead_fd;   /* the child gets its network namespace by it (ahead.h); -1 = makes it */
 	void *state;    /* the backend's own, from prepare to done */
 };
 

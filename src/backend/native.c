@@ -5,8 +5,12 @@
 #include <grp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "backend/ahead.h"
 #include "backend/subid.h"
+#include "base/fd.h"
 #include "kernel/privs.h"
 #include "kernel/sys.h"
 
@@ -64,6 +68,22 @@ static const char *spawn_hint(int errnum)
 	}
 }
 
+/* In what was begun ahead, where that can be. Else, or when that fails: -errno. */
+static long clone_ahead(const struct immure_plan *p, const struct immure_clone_args *args,
+			void (*entry)(void *ctx), void *ctx, struct immure_backend_child *ret)
+{
+	const struct immure_op *ns = immure_plan_find(p, IMMURE_OP_NAMESPACES);
+	long pid;
+
+	if (!p->ahead || !(ns->num[0] & CLONE_NEWNET))
+		return -ENOENT;
+	ret->ahead_fd = immure_ahead_socket(p->ahead);
+	pid = immure_ahead_clone(p->ahead, args, entry, ctx);
+	if (pid < 0)
+		ret->ahead_fd = -1;
+	return pid;
+}
+
 /* clone3 with the plan's namespaces (and into the v2 cgroup). */
 static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cgroup,
 			    void (*entry)(void *ctx), void *ctx, struct immure_backend_child *ret,
@@ -90,7 +110,14 @@ static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cg
 		args.cgroup = (uint64_t)cgroup->dir_fd[0];
 		placed = true;
 	}
-	pid = immure_sys_clone3(&args);
+	pid = clone_ahead(p, &args, entry, ctx, ret);
+	if (pid == -EOWNERDEAD) {
+		if (pidfd >= 0)
+			(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+		immure_close(&pidfd);
+	} else if (pid < 0) { /* whatever it was, what is made here says it better */
+		pid = immure_sys_clone3(&args);
+	}
 	/* Filters of container runtimes say ENOSYS, because they cannot see clone3's
 	 * flags. The older call will do, except for what only clone3 can express. */
 	if (pid == -ENOSYS && !(args.flags & CLONE_NEWTIME)) {

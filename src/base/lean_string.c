@@ -157,6 +157,35 @@ int strcmp(const char *a, const char *b)
 	}
 }
 
+int strncmp(const char *a, const char *b, size_t n)
+{
+	const __m128i zero = _mm_setzero_si128();
+
+	while (n) {
+		unsigned int stop;
+
+		if (n < 16 || ((uintptr_t)a & 4095) > 4080 || ((uintptr_t)b & 4095) > 4080) {
+			for (int i = 0; i < 16 && n; i++, a++, b++, n--)
+				if (*a != *b || !*a)
+					return (unsigned char)*a - (unsigned char)*b;
+			continue;
+		}
+		__m128i x = load(a), y = load(b);
+
+		stop = (unsigned int)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) ^ 0xffffU;
+		stop |= (unsigned int)_mm_movemask_epi8(_mm_cmpeq_epi8(x, zero));
+		if (stop) {
+			int i = __builtin_ctz(stop);
+
+			return (unsigned char)a[i] - (unsigned char)b[i];
+		}
+		a += 16;
+		b += 16;
+		n -= 16;
+	}
+	return 0;
+}
+
 #else
 typedef int immure_lean_string_unused; /* ISO C wants a declaration */
 #endif

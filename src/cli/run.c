@@ -115,6 +115,7 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 		.env = run->flags.policy.env,
 		.cwd = run->flags.cwd,
 		.facts = IMMURE_FACTS_QUICK,
+		.flags = IMMURE_PLAN_TO_START,
 	};
 	char attacker[IMMURE_CLI_PATH_MAX], egress[IMMURE_CLI_PATH_MAX];
 	int32_t r;
@@ -244,11 +245,15 @@ static int finish(struct run *run, int32_t r)
 static void run_done(struct run *run)
 {
 	immure_record_done(&run->record);
+#ifndef IMMURE_LEAN
+	/* The launcher ends now. Its memory is shared with what it started until one of them
+	 * writes to a page, and freeing would write to most. */
 	immure_result_free(run->result);
 	immure_plan_free(run->plan);
 	immure_policy_free(run->policy);
 	immure_error_free(run->err);
 	immure_runflags_done(&run->flags);
+#endif
 }
 
 static int run_command(struct run *run)

@@ -228,28 +228,30 @@ static bool is_own(uint32_t bit, const char *name)
 	return false;
 }
 
-static uint32_t key_flags(uint32_t bit, struct immure_opt *table)
+/* As many as there may ever be: each flag is looked up but once, on every launch. */
+enum { KEY_FLAGS_MOST = 256 };
+
+static uint32_t key_flags(uint32_t bit, struct immure_opt table[KEY_FLAGS_MOST])
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0;; i++) {
+	for (uint32_t i = 0; n < KEY_FLAGS_MOST; i++) {
 		struct immure_flag flag = { .size = sizeof(flag) };
 
 		if (immure_policy_flag(i, &flag) < 0)
 			return n;
 		if (is_own(bit, flag.flag))
 			continue;
-		if (table)
-			table[n] = (struct immure_opt){ flag.flag, 0, flag.argument, flag.help,
+		table[n++] = (struct immure_opt){ flag.flag, 0, flag.argument, flag.help,
 							flag.choices, (int)(OPT_KEY + i) };
-		n++;
 	}
+	return n;
 }
 
 struct immure_opt *immure_runflags_table(uint32_t bit, size_t *ret_n)
 {
-	uint32_t keys = bit & IMMURE_CLI_WITH_POLICY ? key_flags(bit, NULL) : 0;
-	struct immure_opt *table = calloc(OWN_N + keys, sizeof(*table));
+	bool keys = bit & IMMURE_CLI_WITH_POLICY;
+	struct immure_opt *table = calloc(OWN_N + (keys ? KEY_FLAGS_MOST : 0), sizeof(*table));
 	size_t n = 0;
 
 	if (!table)

@@ -298,13 +298,23 @@ static int compare_strings(const void *a, const void *b)
  * The index is a hash table with open addressing, at most half full: a slot is
  * the place in paths plus one, 0 = empty. */
 
+/* Paths differ at their ends: the last sixteen bytes and the length. */
 static uint32_t hash(const char *s)
 {
-	uint32_t h = 2166136261U; /* FNV-1a */
+	const uint64_t odd = 0x9e3779b97f4a7c15U;
+	size_t n = strlen(s);
+	uint64_t h = n * odd, w;
 
-	for (; *s; s++)
-		h = (h ^ (unsigned char)*s) * 16777619U;
-	return h ^ h >> 15;
+	if (n < 8) {
+		for (; *s; s++)
+			h = (h ^ (unsigned char)*s) * odd;
+		return (uint32_t)(h >> 32);
+	}
+	memcpy(&w, s + n - 8, sizeof(w));
+	h = (h ^ w) * odd;
+	memcpy(&w, s + (n < 16 ? 0 : n - 16), sizeof(w));
+	h = (h ^ h >> 29 ^ w) * odd;
+	return (uint32_t)(h >> 32);
 }
 
 static void make_index(struct immure_facts *f)
@@ -353,7 +363,7 @@ static int32_t examine(struct immure_facts *f, const struct immure_strv *paths, 
 	const void **sorted;
 	size_t n = f->paths_n, out = 0, fresh = 0;
 
-	for (size_t i = 0; i < paths->n; i++)
+	for (size_t i = 0; !own && i < paths->n; i++) /* the planner's are */
 		if (!immure_path_is_normal(paths->v[i]))
 			return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", paths->v[i],
 					   "%s: not an absolute, normal path", paths->v[i]);

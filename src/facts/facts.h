@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "immure/immure.h"
+#include "kernel/dirset.h"
 
 enum immure_tri {
 	IMMURE_UNTRIED, /* not probed: quick facts leave the costly ones so */
@@ -117,6 +118,8 @@ struct immure_facts {
 	uint16_t *path_index; /* of immure_facts_path(); NULL = paths are searched */
 	size_t path_slots;
 	struct immure_fact_listing *listings; size_t listings_n;
+	const char *names_dir;      /* whose entries names tells; NULL = no directory's */
+	struct immure_dirset names;
 	struct immure_strv sockets; /* pathname unix sockets bound on this host now */
 	const char *agent;          /* SSH_AUTH_SOCK; NULL = none */
 };
@@ -160,6 +163,12 @@ void immure_facts_find_closed(struct immure_facts *f);
  * opened without following links. */
 int32_t immure_facts_list(struct immure_facts *f, const struct immure_strv *dirs,
 			  struct immure_error **err);
+/* One pass over the entries of dir (which lives as long as f), so that of some hundred
+ * paths below it most need not be examined: they are not there. Does nothing where that
+ * would cost more, or a listing does not tell. A link on the way leads nowhere. */
+void immure_facts_find_names(struct immure_facts *f, const char *dir);
+/* Nothing stands at dir/sub, as its first component is not there. False: it may be. */
+bool immure_facts_lacks(const struct immure_facts *f, const char *dir, const char *sub);
 const struct immure_fact_listing *immure_facts_listing(const struct immure_facts *f,
 						       const char *path);
 

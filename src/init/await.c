@@ -25,12 +25,15 @@
  * seems to live. */
 static int let_go(const struct immure_serving *s, const struct immure_build *b)
 {
-	int keep[6 + IMMURE_BUILD_SEALS] = { s->in->report_fd, s->signal_fd, s->host_ns_fd, b->root_fd,
-					     b->mask_dir_fd, b->mask_file_fd };
+	enum { OTHERS = 9 };
+	int keep[OTHERS + IMMURE_BUILD_SEALS] = {
+		s->in->report_fd, s->signal_fd, s->host_ns_fd, b->root_fd, b->mask_dir_fd,
+		b->mask_file_fd, b->mask_mount[0], b->mask_mount[1], b->areas_fd,
+	};
 
 	for (size_t i = 0; i < b->seal_n; i++)
-		keep[6 + i] = b->seal[i];
-	return immure_init_keep(keep, 6 + b->seal_n);
+		keep[OTHERS + i] = b->seal[i];
+	return immure_init_keep(keep, OTHERS + b->seal_n);
 }
 
 static int receive(const struct immure_init *in, int *ret_fd)

@@ -13,18 +13,30 @@
 #include "init/netns.h"
 #include "plan/plan.h"
 
-enum { IMMURE_BUILD_OWN = 64, IMMURE_BUILD_SEALS = 32 };
+enum { IMMURE_BUILD_OWN = 64, IMMURE_BUILD_SEALS = 32, IMMURE_BUILD_PARENT = 256 };
 
 struct immure_build {
 	struct immure_init_net *net;
 	int root_fd;
+	bool root_own;                 /* a tmpfs of ours, which is read-only in the end */
 	int mask_dir_fd, mask_file_fd; /* mode 000, cloned over what is masked */
 	const char *mask_home;         /* the directory they are in until then */
+	int mask_mount[2];             /* the first mount of each, which the others are copied from */
+	int areas_fd;                  /* the tmpfs that the shared areas are directories of */
+	unsigned int areas_n;
+	int parent_fd;                 /* where the last thing was made, a directory of ours ... */
+	char parent[IMMURE_BUILD_PARENT]; /* ... and its path */
 	dev_t own[IMMURE_BUILD_OWN];            /* file systems that we made */
 	size_t own_n;
 	int seal[IMMURE_BUILD_SEALS];            /* become read-only when the stage ends */
 	size_t seal_n;
 };
+
+#define IMMURE_BUILD_INIT(n, root)                                                             \
+	{                                                                                      \
+		.net = (n), .root_fd = (root), .mask_dir_fd = -1, .mask_file_fd = -1,          \
+		.mask_mount = { -1, -1 }, .areas_fd = -1, .parent_fd = -1                      \
+	}
 
 /* ---- root.c: the MOUNT stage; 0 or -errno with *step set ---- */
 
@@ -49,11 +61,20 @@ int immure_build_seal_later(struct immure_build *b, int fd);
 /* O_PATH descriptor of one component, never through a link. */
 int immure_build_step(int dir, const char *name);
 /* Opens a destination; what is missing is created in file systems of our own. */
-int immure_build_target(const struct immure_build *b, const char *path, bool file);
+int immure_build_target(struct immure_build *b, const char *path, bool file);
 /* The directory that path is to be in, and its last component. */
-int immure_build_parent(const struct immure_build *b, const char *path, char name[256]);
-int immure_build_attach(const struct immure_build *b, int tree_fd, const char *dst, bool file);
+int immure_build_parent(struct immure_build *b, const char *path, char name[256]);
+int immure_build_attach(struct immure_build *b, int tree_fd, const char *dst, bool file);
 int immure_build_empty_file(int dir, const char *name, mode_t mode);
+
+/* ---- area.c ---- */
+
+/* A writable area at target_fd: a directory of the one tmpfs that they all share,
+ * of size bytes (0 = the kernel's default) altogether. */
+int immure_build_area(struct immure_build *b, int target_fd, uint64_t size, mode_t mode,
+		      uint64_t attr);
+/* The mask over what target_fd names. */
+int immure_build_mask(struct immure_build *b, int target_fd, bool is_dir);
 
 /* ---- dev.c ---- */
 

@@ -57,19 +57,31 @@ static int dev_pts(int dev_dir)
 
 static int dev_shm(struct immure_build *b, int dev_dir, uint64_t size)
 {
-	IMMURE_CLEANUP_FD int tree = immure_mount_tmpfs(size, 01777,
-							IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV);
-	int r;
-
-	if (tree < 0)
-		return tree;
 	if (mkdirat(dev_dir, "shm", 0755) < 0 && errno != EEXIST)
 		return -errno;
 	IMMURE_CLEANUP_FD int target = immure_build_step(dev_dir, "shm");
-	if (target < 0)
-		return target;
-	r = immure_mount_attach(tree, target);
-	return r < 0 ? r : immure_build_own(b, tree);
+	return target < 0 ? target : immure_build_area(b, target, size, 01777, 0);
+}
+
+/* On a root of ours a directory of it will do; else a file system. Mode 0755: with a
+ * sticky, world-writable /dev the kernel refuses `> /dev/null` when the node's owner
+ * is not mapped. */
+static int make_dev(struct immure_build *b, const char *dst)
+{
+	IMMURE_CLEANUP_FD int dev = -1;
+	int r;
+
+	if (b->root_own)
+		return immure_build_target(b, dst, false);
+	dev = immure_mount_tmpfs(64 << 10, 0755, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
+	if (dev < 0)
+		return dev;
+	r = immure_build_attach(b, dev, dst, false);
+	if (r == 0)
+		r = immure_build_own(b, dev);
+	if (r == 0)
+		r = immure_build_seal_later(b, dev);
+	return r < 0 ? r : immure_take_fd(&dev);
 }
 
 /* The two objects that every mask shows, made where nothing can reach them by
@@ -104,15 +116,10 @@ int immure_build_dev(struct immure_build *b, const struct immure_op *op)
 						{ "pts/ptmx", "ptmx" } };
 	int r;
 
-	/* Mode 0755: with a sticky, world-writable /dev the kernel refuses
-	 * `> /dev/null` when the node's owner is not mapped. */
-	IMMURE_CLEANUP_FD int dev = immure_mount_tmpfs(64 << 10, 0755,
-						       IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
+	IMMURE_CLEANUP_FD int dev = make_dev(b, op->dst);
 	if (dev < 0)
 		return dev;
-	r = immure_build_attach(b, dev, op->dst, false);
-	if (r == 0)
-		r = immure_build_own(b, dev);
+	r = 0;
 	for (size_t i = 0; r == 0 && i < sizeof(nodes) / sizeof(nodes[0]); i++)
 		r = bind_device(dev, nodes[i].name, nodes[i].maj, nodes[i].min);
 	for (size_t i = 0; r == 0 && i < sizeof(links) / sizeof(links[0]); i++)
@@ -127,7 +134,7 @@ int immure_build_dev(struct immure_build *b, const struct immure_op *op)
 	r = make_masks(b, dev, "/dev");
 	if (r < 0)
 		return r;
-	return immure_build_seal_later(b, dev);
+	return 0;
 }
 
 int immure_build_dev_again(struct immure_build *b, const struct immure_op *op)

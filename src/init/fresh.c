@@ -121,7 +121,7 @@ int immure_fresh_repair(const struct immure_plan *p, struct immure_fresh *f)
 {
 	struct immure_init_net joined = { .wanted = false };
 	IMMURE_CLEANUP_FD int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct immure_build b = { .net = &joined, .root_fd = root, .mask_dir_fd = -1, .mask_file_fd = -1 };
+	struct immure_build b = IMMURE_BUILD_INIT(&joined, root);
 	mode_t old = umask(0);
 	int r = root < 0 ? -errno : 0, n = 0;
 
@@ -144,6 +144,9 @@ int immure_fresh_repair(const struct immure_plan *p, struct immure_fresh *f)
 		r = immure_build_drop_mask_names(&b);
 	immure_close(&b.mask_dir_fd);
 	immure_close(&b.mask_file_fd);
+	immure_close(&b.mask_mount[0]);
+	immure_close(&b.mask_mount[1]);
+	immure_close(&b.parent_fd);
 	(void)umask(old);
 	return r < 0 ? r : n;
 }
@@ -210,8 +213,7 @@ int immure_fresh_apply(const struct immure_plan *p, const struct immure_fresh *f
 		       struct immure_init_step *step)
 {
 	struct immure_init_net joined = { .wanted = false };
-	struct immure_build b = { .net = &joined, .root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC),
-				  .mask_dir_fd = -1, .mask_file_fd = -1 };
+	struct immure_build b = IMMURE_BUILD_INIT(&joined, open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
 	int fds[IMMURE_FRESH_STEPS], r;
 	mode_t old = umask(0);
 

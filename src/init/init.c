@@ -300,6 +300,8 @@ void immure_init_main(struct immure_init *in)
 	/* Everything stays blocked in pid 1; children get a clean mask. */
 	sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, NULL); /* cannot fail with these */
+	/* Ignored by who started us, it would make the kernel reap what we wait for. */
+	(void)signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&all);
 	sigaddset(&all, SIGCHLD);
 	step.stage = IMMURE_STAGE_FDS;

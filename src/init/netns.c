@@ -3,32 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fdmsg.h"
 #include "kernel/loopback.h"
 #include "kernel/rawcall.h"
 
 #ifdef IMMURE_HAVE_RAWCALL
-
-static long loopback_up(void)
-{
-	struct ifreq req = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING };
-	long fd = immure_rawcall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0), r;
-
-	if (fd < 0)
-		return fd;
-	r = immure_rawcall(SYS_ioctl, fd, SIOCSIFFLAGS, (long)&req, 0);
-	(void)immure_rawcall(SYS_close, fd, 0, 0, 0); /* nothing was written */
-	return r;
-}
 
 /* Runs beside init, on a stack of its own and init's memory and descriptors:
  * only system calls, and only ones that leave errno alone. */
@@ -38,7 +25,7 @@ static int helper(void *ctx)
 	long r = immure_rawcall(SYS_unshare, CLONE_NEWNET, 0, 0, 0);
 
 	if (r == 0 && n->loopback)
-		r = loopback_up();
+		r = immure_loopback_up_raw();
 	if (r == 0)
 		r = immure_rawcall(SYS_openat, AT_FDCWD, (long)"/proc/thread-self/ns/net",
 				   O_RDONLY | O_CLOEXEC, 0);
@@ -51,8 +38,19 @@ int immure_init_net_start(struct immure_init_net *n)
 {
 	/* A process, not a thread: it is waited for like any other child, and
 	 * init stays single-threaded. */
-	int pid = clone(helper, n->stack + sizeof(n->stack), CLONE_VM | CLONE_FILES | SIGCHLD, n);
+	int pid;
 
+	/* Of the kernel and not in a frame of ours, which would be touched as a whole. It
+	 * goes with init, or is never missed. */
+	if (!n->stack) {
+		void *p = mmap(NULL, IMMURE_NETNS_STACK, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+
+		if (p == MAP_FAILED)
+			return -errno;
+		n->stack = p;
+	}
+	pid = clone(helper, n->stack + IMMURE_NETNS_STACK, CLONE_VM | CLONE_FILES | SIGCHLD, n);
 	if (pid < 0)
 		return -errno;
 	n->pid = pid;
@@ -68,13 +66,26 @@ int immure_init_net_take(struct immure_init_net *n)
 	return (int)n->result;
 }
 
+/* Made before init was. */
+static int receive(struct immure_init_net *n)
+{
+	int fd = -1, result = 0;
+	size_t fds_n = 0;
+	ssize_t len = immure_fdmsg_receive(n->ahead_fd, &result, sizeof(result), &fd, 1, &fds_n, 0);
+
+	immure_close(&n->ahead_fd);
+	if (len != sizeof(result))
+		return len < 0 ? (int)len : -ECHILD;
+	return result < 0 ? result : fds_n == 1 ? fd : -EPROTO;
+}
+
 int immure_init_net_join(struct immure_init_net *n)
 {
 	int fd, r;
 
 	if (!n->wanted || n->joined)
 		return 0;
-	fd = immure_init_net_take(n);
+	fd = n->ahead ? receive(n) : immure_init_net_take(n);
 	if (fd < 0)
 		return fd;
 	r = setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;

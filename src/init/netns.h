@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The session's network namespace. Making one costs the kernel as much as all
  * mounts together, so a helper that shares init's memory makes it on another
- * CPU while init builds the view; init joins it when it is needed. */
+ * CPU while init builds the view; init joins it when it is needed. Or one was begun
+ * even before (backend/ahead.h). */
 #ifndef IMMURE_INIT_NETNS_H
 #define IMMURE_INIT_NETNS_H
 
@@ -11,9 +12,11 @@ enum { IMMURE_NETNS_STACK = 16384 };
 
 struct immure_init_net {
 	bool wanted, joined, loopback;
+	bool ahead;           /* one that was made before init was comes by ahead_fd */
+	int ahead_fd;
 	long pid;             /* of the helper, 0 = none */
 	volatile long result; /* of the helper: the namespace's descriptor or -errno */
-	_Alignas(16) char stack[IMMURE_NETNS_STACK];
+	char *stack;          /* the helper's */
 };
 
 /* 0 or -errno. */

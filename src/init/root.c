@@ -73,6 +73,7 @@ static int root_empty(struct immure_build *b)
 	r = place_root(b, tree);
 	if (r < 0)
 		return r;
+	b->root_own = true;
 	r = immure_build_own(b, b->root_fd);
 	return r < 0 ? r : immure_build_seal_later(b, b->root_fd);
 }
@@ -102,17 +103,32 @@ static int op_bind(struct immure_build *b, const struct immure_op *op)
 	return immure_build_attach(b, tree, op->dst, !S_ISDIR(st.st_mode));
 }
 
+/* Nothing can be written to it in the end, so on a root that is like that it needs to
+ * be no more than a directory. */
+static bool is_plain_directory(const struct immure_build *b, const struct immure_op *op)
+{
+	return b->root_own && op->flags & IMMURE_OPF_RO && strchr(op->dst + 1, '/') == NULL;
+}
+
 static int op_tmpfs(struct immure_build *b, const struct immure_op *op)
 {
-	IMMURE_CLEANUP_FD int tree = -1;
+	mode_t mode = (mode_t)(op->num[1] ? op->num[1] : 0755);
+	uint64_t attr = attr_of(op) & ~(uint64_t)IMMURE_ATTR_RDONLY;
+	IMMURE_CLEANUP_FD int tree = -1, target = -1;
 	int r;
 
-	tree = immure_mount_tmpfs(op->num[0], (uint32_t)(op->num[1] ? op->num[1] : 0755),
-				  (uint32_t)(attr_of(op) & ~IMMURE_ATTR_RDONLY) | IMMURE_ATTR_NOSUID |
-					  IMMURE_ATTR_NODEV);
+	if (is_plain_directory(b, op))
+		return mkdirat(b->root_fd, op->dst + 1, mode) < 0 ? -errno : 0;
+	target = immure_build_target(b, op->dst, false);
+	if (target < 0)
+		return target;
+	if (op->flags & IMMURE_OPF_SHARED)
+		return immure_build_area(b, target, op->num[0], mode, attr);
+	tree = immure_mount_tmpfs(op->num[0], mode,
+				  (uint32_t)attr | IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV);
 	if (tree < 0)
 		return tree;
-	r = immure_build_attach(b, tree, op->dst, false);
+	r = immure_mount_attach(tree, target);
 	if (r == 0)
 		r = immure_build_own(b, tree);
 	if (r == 0 && (op->flags & IMMURE_OPF_RO))
@@ -170,13 +186,7 @@ static int op_mask(struct immure_build *b, const struct immure_op *op)
 		return 0;
 	if (target < 0)
 		return may_skip(op, target) ? 0 : target;
-	if (b->mask_dir_fd < 0)
-		return -ENOTSUP; /* the plan has no DEV before its masks */
-	IMMURE_CLEANUP_FD int tree =
-		immure_mount_clone(S_ISDIR(st.st_mode) ? b->mask_dir_fd : b->mask_file_fd,
-				   IMMURE_ATTR_RDONLY | IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV |
-					   IMMURE_ATTR_NOEXEC);
-	return tree < 0 ? tree : immure_mount_attach(tree, target);
+	return immure_build_mask(b, target, S_ISDIR(st.st_mode));
 }
 
 /* An entry that only says "permission denied", for a name that exists. */
@@ -353,6 +363,7 @@ int immure_root_some(struct immure_build *b, const struct immure_plan *p, const 
 		step->subject = p->ops[i].dst[0] ? p->ops[i].dst : "/";
 		r = immure_build_apply(b, &p->ops[i]);
 	}
+	immure_close(&b->parent_fd); /* what follows may be put where something has been made */
 	(void)umask(old);
 	return r;
 }
@@ -362,7 +373,7 @@ int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
 {
 	int r;
 
-	*b = (struct immure_build){ .net = net, .root_fd = -1, .mask_dir_fd = -1, .mask_file_fd = -1 };
+	*b = (struct immure_build)IMMURE_BUILD_INIT(net, -1);
 	step->stage = IMMURE_STAGE_MOUNT;
 	step->subject = "/";
 	r = immure_mount_make_private();
@@ -378,6 +389,9 @@ int immure_root_end(struct immure_build *b)
 			r = immure_mount_set(b->seal[i], IMMURE_ATTR_RDONLY, false);
 		immure_close(&b->seal[i]);
 	}
+	immure_close(&b->mask_mount[0]);
+	immure_close(&b->mask_mount[1]);
+	immure_close(&b->areas_fd);
 	if (r == 0 && b->root_fd < 0)
 		r = -EINVAL;
 	return r < 0 ? r : b->root_fd;

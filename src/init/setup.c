@@ -126,7 +126,9 @@ static int start_network(struct immure_serving *s, struct immure_init_step *step
 
 	s->net.wanted = ns && (ns->num[0] & CLONE_NEWNET);
 	s->net.loopback = immure_plan_find(p, IMMURE_OP_LOOPBACK) != NULL;
-	return s->net.wanted ? immure_init_net_start(&s->net) : 0;
+	s->net.ahead_fd = s->in->ahead_fd;
+	s->net.ahead = s->in->ahead_fd >= 0;
+	return s->net.wanted && !s->net.ahead ? immure_init_net_start(&s->net) : 0;
 }
 
 static int stage_terminal(struct immure_serving *s, struct immure_init_step *step)

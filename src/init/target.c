@@ -97,13 +97,29 @@ static int descend(const struct immure_build *b, int *dir, const char *name, boo
 	return 0;
 }
 
+/* What was created to be mounted on is used as it was opened. */
+static int create_at(int parent, const char *name, bool file)
+{
+	if (file) {
+		int fd = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0444);
+
+		return fd < 0 ? -errno : fd;
+	}
+	return mkdirat(parent, name, 0755) < 0 ? -errno : immure_build_step(parent, name);
+}
+
+/* Most of what is made lies in few directories, and comes in order: the last one is
+ * kept open. Nothing is mounted on a directory after something below it was made. */
+static bool in_last_parent(const struct immure_build *b, const char *path, size_t n)
+{
+	return b->parent_fd >= 0 && strncmp(b->parent, path, n) == 0 && b->parent[n] == '\0';
+}
+
 /* The ordinary case of creation: the directory is there, is ours and may be
- * passed through. What was created to be mounted on is used as it was opened. */
-static int create_in(const struct immure_build *b, const char *path, bool file)
+ * passed through. */
+static int create_in(struct immure_build *b, const char *path, size_t n, bool file)
 {
 	char dir[PATH_BYTES];
-	const char *slash = strrchr(path, '/');
-	size_t n = (size_t)(slash - path);
 	struct stat st;
 
 	if (n >= sizeof(dir))
@@ -113,26 +129,30 @@ static int create_in(const struct immure_build *b, const char *path, bool file)
 	IMMURE_CLEANUP_FD int parent = immure_mount_open_in(b->root_fd, dir);
 	if (parent < 0 || !immure_build_is_own(b, parent) || fstat(parent, &st) < 0 || (st.st_mode & 0111) == 0)
 		return -ENOENT;
-	if (file) {
-		int fd = openat(parent, slash + 1,
-				O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0444);
-
-		return fd < 0 ? -errno : fd;
-	}
-	if (mkdirat(parent, slash + 1, 0755) < 0)
-		return -errno;
-	return immure_build_step(parent, slash + 1);
+	if (n >= sizeof(b->parent) || immure_fd_raise(&parent, 10) < 0)
+		return create_at(parent, path + n + 1, file);
+	immure_close(&b->parent_fd);
+	memcpy(b->parent, dir, n + 1);
+	b->parent_fd = immure_take_fd(&parent);
+	return create_at(b->parent_fd, path + n + 1, file);
 }
 
-int immure_build_target(const struct immure_build *b, const char *path, bool file)
+int immure_build_target(struct immure_build *b, const char *path, bool file)
 {
+	size_t len = (size_t)(strrchr(path, '/') - path);
 	char name[256];
-	int fd = immure_mount_open_in(b->root_fd, path), r = 0;
+	int fd, r = 0;
 
+	if (in_last_parent(b, path, len) && path[len + 1]) {
+		fd = create_at(b->parent_fd, path + len + 1, file);
+		if (fd != -EEXIST)
+			return fd;
+	}
+	fd = immure_mount_open_in(b->root_fd, path);
 	if (fd != -ENOENT && fd != -EACCES)
 		return fd;
 	if (fd == -ENOENT) {
-		fd = create_in(b, path, file);
+		fd = create_in(b, path, len, file);
 		if (fd >= 0)
 			return fd;
 	}
@@ -165,7 +185,7 @@ int immure_build_target(const struct immure_build *b, const char *path, bool fil
 	return fd;
 }
 
-int immure_build_parent(const struct immure_build *b, const char *path, char name[256])
+int immure_build_parent(struct immure_build *b, const char *path, char name[256])
 {
 	char dir[PATH_BYTES];
 	const char *slash = strrchr(path, '/');
@@ -179,7 +199,7 @@ int immure_build_parent(const struct immure_build *b, const char *path, char nam
 	return immure_build_target(b, n ? dir : "/", false);
 }
 
-int immure_build_attach(const struct immure_build *b, int tree_fd, const char *dst, bool file)
+int immure_build_attach(struct immure_build *b, int tree_fd, const char *dst, bool file)
 {
 	IMMURE_CLEANUP_FD int target = immure_build_target(b, dst, file);
 

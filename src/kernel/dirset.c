@@ -46,6 +46,13 @@ static uint32_t hash(const char *name, size_t len)
 	return (h ^ h >> 16) % 4096;
 }
 
+void immure_dirset_add(struct immure_dirset *s, const char *name)
+{
+	uint32_t h = hash(name, strlen(name));
+
+	s->bits[h / 64] |= UINT64_C(1) << (h % 64);
+}
+
 void immure_dirset_read(struct immure_dirset *s, int fd, size_t most)
 {
 	char buf[8192] __attribute__((aligned(8)));
@@ -58,10 +65,9 @@ void immure_dirset_read(struct immure_dirset *s, int fd, size_t most)
 		for (long i = 0; i < n;) {
 			const char *name = buf + i + 19; /* struct linux_dirent64 */
 			unsigned short reclen;
-			uint32_t h = hash(name, strlen(name));
 
 			memcpy(&reclen, buf + i + 16, sizeof(reclen));
-			s->bits[h / 64] |= UINT64_C(1) << (h % 64);
+			immure_dirset_add(s, name);
 			i += reclen;
 			if (most-- == 0 || !is_ascii(name))
 				return;

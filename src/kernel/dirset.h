@@ -15,6 +15,8 @@ struct immure_dirset {
 			* may be there */
 };
 
+/* name may be there. The set is zeroed before the first. */
+void immure_dirset_add(struct immure_dirset *s, const char *name);
 /* fd: a directory open for reading, at its start. Gives up after `most` entries. */
 void immure_dirset_read(struct immure_dirset *s, int fd, size_t most);
 bool immure_dirset_may_have(const struct immure_dirset *s, const char *name, size_t len);

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "base/fd.h"
+#include "kernel/rawcall.h"
 
 int immure_loopback_up(void)
 {
@@ -20,4 +22,20 @@ int immure_loopback_up(void)
 	memcpy(req.ifr_name, "lo", 3);
 	req.ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING;
 	return ioctl(fd, SIOCSIFFLAGS, &req) < 0 ? -errno : 0;
+}
+
+int immure_loopback_up_raw(void)
+{
+#ifdef IMMURE_HAVE_RAWCALL
+	struct ifreq req = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING };
+	long fd = immure_rawcall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0), r;
+
+	if (fd < 0)
+		return (int)fd;
+	r = immure_rawcall(SYS_ioctl, fd, SIOCSIFFLAGS, (long)&req, 0);
+	(void)immure_rawcall(SYS_close, fd, 0, 0, 0); /* nothing was written */
+	return (int)r;
+#else
+	return -ENOSYS;
+#endif
 }

@@ -54,6 +54,11 @@ int immure_mount_clone(int fd, uint64_t attr_set)
 	return tree;
 }
 
+int immure_mount_again(int fd)
+{
+	return immure_sys_open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | IMMURE_OPEN_TREE_CLOEXEC);
+}
+
 int immure_mount_new(const char *type, const char *const *options, uint32_t attr)
 {
 	IMMURE_CLEANUP_FD int fs = immure_sys_fsopen(type);

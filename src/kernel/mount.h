@@ -15,6 +15,9 @@ int immure_mount_open_in(int root_fd, const char *path);
 /* Recursive private clone of the tree at fd, with these attributes set. In a
  * user namespace a clone must take locked submounts along, so always all. */
 int immure_mount_clone(int fd, uint64_t attr_set);
+/* Another mount of what is mounted at fd itself (fd is a mount's root), with the
+ * attributes and the propagation that it has there. */
+int immure_mount_again(int fd);
 /* A detached tmpfs; mode as chmod(2), size 0 = the kernel's default. */
 int immure_mount_tmpfs(uint64_t size, uint32_t mode, uint32_t attr);
 /* A detached instance of a file system that takes no more than flags and

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "backend/ahead.h"
 #include "facts/facts.h"
 #include "lib/options.h"
 #include "plan/plan.h"
@@ -19,6 +20,7 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 		    struct immure_facts **ret, struct immure_error **err)
 {
 	struct immure_strv paths = { 0 }, dirs = { 0 };
+	const char *names;
 	struct immure_facts *f;
 	uint32_t flags = o->facts | more;
 	int32_t r;
@@ -35,6 +37,9 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 	r = immure_facts_gather(flags, o->env, &f, err);
 	if (r < 0)
 		return r;
+	names = immure_plan_names(p, f, &f->arena);
+	if (names)
+		immure_facts_find_names(f, names);
 	r = immure_plan_interest(p, f, &f->arena, &paths, err);
 	if (r == 0)
 		r = immure_facts_examine_own(f, &paths, err);
@@ -56,10 +61,31 @@ static int32_t take_options(const struct immure_plan_options *options,
 {
 	int32_t r = immure_options_copy(ret, sizeof(*ret), options, "plan", err);
 
-	if (r == 0 && (ret->facts > IMMURE_FACTS_FULL || (ret->flags & ~(uint32_t)IMMURE_PLAN_NO_WORKSPACE)))
+	const uint32_t known = IMMURE_PLAN_NO_WORKSPACE | IMMURE_PLAN_TO_START;
+
+	if (r == 0 && (ret->facts > IMMURE_FACTS_FULL || ret->flags & ~known))
 		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "plan", "options",
 				"options: facts or flags are wrong");
 	return r;
+}
+
+/* Begins what a plan of the native backend will want, when there will be one as far as
+ * the policy alone tells. */
+static struct immure_ahead *begin(const struct immure_policy *p, const struct immure_plan_options *o)
+{
+	bool maybe = !p->backend || strcmp(p->backend, "auto") == 0 || strcmp(p->backend, "native") == 0;
+
+	if (!(o->flags & IMMURE_PLAN_TO_START) || !maybe || p->prefer.n ||
+	    p->network == IMMURE_NETWORK_HOST)
+		return NULL;
+	return immure_ahead_start(p->network == IMMURE_NETWORK_NONE);
+}
+
+static void discard(immure_plan *plan)
+{
+	if (plan)
+		immure_ahead_free(plan->ahead);
+	immure_plan_destroy(plan);
 }
 
 static int32_t make(const immure_policy *policy, const struct immure_plan_options *o, uint32_t more,
@@ -67,13 +93,18 @@ static int32_t make(const immure_policy *policy, const struct immure_plan_option
 {
 	struct immure_command command = { .argv = o->argv, .env = o->env, .cwd = o->cwd,
 					  .no_workspace = o->flags & IMMURE_PLAN_NO_WORKSPACE };
+	struct immure_ahead *ahead = begin(policy, o);
 	struct immure_facts *facts;
 	int32_t r = look(policy, o, more, &facts, err);
 
-	if (r < 0)
-		return r;
-	r = immure_plan_make(policy, facts, &command, ret, err);
-	immure_facts_destroy(facts);
+	if (r == 0) {
+		r = immure_plan_make(policy, facts, &command, ret, err);
+		immure_facts_destroy(facts);
+	}
+	if (r == 0 && strcmp((*ret)->backend, "native") == 0)
+		(*ret)->ahead = ahead;
+	else
+		immure_ahead_free(ahead);
 	return r;
 }
 
@@ -93,7 +124,7 @@ int32_t immure_plan_create(const immure_policy *policy, const struct immure_plan
 	if (r < 0 || o.facts != IMMURE_FACTS_QUICK || !needs_kept(policy) ||
 	    immure_plan_startable(*ret, NULL) == 0)
 		return r;
-	immure_plan_destroy(*ret);
+	discard(*ret);
 	*ret = NULL;
 	return make(policy, &o, IMMURE_FACTS_KEPT | IMMURE_FACTS_ANEW, ret, err);
 }
@@ -142,14 +173,14 @@ int32_t immure_plan_replace(const immure_policy *policy, const struct immure_pla
 	/* What is kept is of no help, or says of the very thing that failed that it works:
 	 * filters and modules around a process can change without any sign of it. */
 	if (r == 0 && !helps(plan, failed)) {
-		immure_plan_destroy(plan);
+		discard(plan);
 		plan = NULL;
 		r = make(policy, &o, IMMURE_FACTS_KEPT | IMMURE_FACTS_ANEW, &plan, err);
 	}
 	if (r < 0)
 		return r;
 	if (!helps(plan, failed))
-		immure_plan_destroy(plan);
+		discard(plan);
 	else
 		*ret = plan;
 	return 0;
@@ -157,7 +188,7 @@ int32_t immure_plan_replace(const immure_policy *policy, const struct immure_pla
 
 void immure_plan_free(immure_plan *plan)
 {
-	immure_plan_destroy(plan);
+	discard(plan);
 }
 
 const char *immure_plan_hash(const immure_plan *plan)

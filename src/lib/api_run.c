@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/ahead.h"
 #include "base/fd.h"
 #include "init/handover.h"
 #include "lib/options.h"
@@ -56,6 +57,7 @@ int32_t immure_supervise(const immure_plan *plan, const struct immure_run_option
 		};
 
 		r = immure_session_supervise(plan, &s, ret, e);
+		immure_ahead_end(plan->ahead);
 	}
 	immure_proving_done(&proving);
 	if (o.flags & IMMURE_RUN_CONTROL) /* a host program that is gone needs no answer */

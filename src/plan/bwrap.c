@@ -25,6 +25,17 @@ static bool drops(const struct immure_op *op, bool own_sys)
 	return own_sys && strcmp(op->dst, "/sys") != 0 && immure_path_is_under(op->dst, "/sys");
 }
 
+/* bubblewrap makes each area a file system of its own, so each gets an equal part of
+ * what all may hold: the sum stays, whatever the command does. */
+static uint64_t share(const struct immure_plan *p, const struct immure_op *op)
+{
+	uint64_t areas = 0;
+
+	for (size_t i = 0; i < p->ops_n; i++)
+		areas += p->ops[i].flags & IMMURE_OPF_SHARED ? 1 : 0;
+	return op->num[0] / (areas ? areas : 1) / 4096 * 4096;
+}
+
 /* In place of one operation up to two; the order of the others is kept. */
 static size_t lower(struct immure_compile *b, const struct immure_op *op, bool own_sys,
 		    struct immure_op *to)
@@ -32,6 +43,10 @@ static size_t lower(struct immure_compile *b, const struct immure_op *op, bool o
 	if (drops(op, own_sys))
 		return 0;
 	*to = *op;
+	if (op->flags & IMMURE_OPF_SHARED) {
+		to->flags &= ~(uint32_t)IMMURE_OPF_SHARED;
+		to->num[0] = share(b->plan, op);
+	}
 	if (op->kind == IMMURE_OP_PROC)
 		to->flags |= IMMURE_OPF_RO;
 	if (op->kind == IMMURE_OP_NAMESPACES) {
@@ -77,6 +92,10 @@ static void gap_op(struct immure_compile *b, const struct immure_op *op)
 		refuse(b, "network.publish", "network_ingress",
 		       "bubblewrap gives nobody the rights over its network that publishing needs",
 		       "take network.publish out of the policy, or backend native");
+	if (op->flags & IMMURE_OPF_SHARED && op->num[0] && !share(b->plan, op))
+		refuse(b, "limits.disk", "resources",
+		       "too small to be divided among the private directories",
+		       "a larger limits.disk, or backend native");
 	if (op->flags & IMMURE_OPF_NOEXEC)
 		refuse(b, op->key, "file_write", "bubblewrap mounts nothing noexec",
 		       "backend native");

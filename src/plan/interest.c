@@ -88,9 +88,10 @@ static void add_protected(struct ask *q, const char *dir)
 
 		if (e->build || strchr(e->path, '*'))
 			continue;
-		add_below(q, dir, e->path);
+		if (!immure_facts_lacks(q->f, dir, e->path))
+			add_below(q, dir, e->path);
 		sub = immure_compile_in_home(q->f->home, dir, e->path);
-		if (sub)
+		if (sub && !immure_facts_lacks(q->f, dir, sub))
 			add_below(q, dir, sub);
 	}
 }
@@ -215,6 +216,15 @@ static void add_outside(struct ask *q, const char *workspace)
 			else if (path)
 				add_protected_path(q, workspace, path);
 		}
+}
+
+const char *immure_plan_names(const struct immure_policy *p, const struct immure_facts *f,
+			      struct immure_arena *a)
+{
+	const char *workspace = immure_compile_workspace(a, p, f);
+	bool wanted = p->protected_table && p->workspace_mode == IMMURE_WORKSPACE_RW;
+
+	return wanted && workspace && immure_path_is_normal(workspace) ? workspace : NULL;
 }
 
 int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_facts *f,

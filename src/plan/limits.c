@@ -7,7 +7,7 @@
  *	cpus       cgroup: enforced     else CPU affinity: whole CPUs, enforced
  *	cpu_time   RLIMIT_CPU: enforced for each process
  *	wall_time, output               enforced by the supervisor
- *	disk       shared out over the private areas (tree.c)
+ *	disk       the size of what the private areas are in (tree.c)
  */
 #include <string.h>
 

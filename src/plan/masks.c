@@ -75,28 +75,39 @@ static const char *where(struct immure_compile *b, const char *path)
 
 /* Could be seen were it not masked. What the policy's own words say is not all:
  * a link among them may lead here. */
-static bool may_be_shown(const struct immure_compile *b, const char *path)
+static bool may_be_shown(const struct immure_compile *b, const struct immure_strv *shown,
+			 const char *path)
 {
-	bool in_home = b->home && immure_path_is_under(path, b->home);
-
-	if (b->p->view == IMMURE_VIEW_HOST && !(in_home && b->p->home == IMMURE_HOME_EMPTY))
+	if (b->p->view == IMMURE_VIEW_HOST &&
+	    !(b->p->home == IMMURE_HOME_EMPTY && b->home && immure_path_is_under(path, b->home)))
 		return true;
+	for (size_t i = 0; i < shown->n; i++)
+		if (immure_path_is_under(path, shown->v[i]))
+			return true;
+	return false;
+}
+
+/* What the policy shows, looked for once: some hundred paths are held against it. */
+static bool shown_places(struct immure_compile *b, struct immure_strv *ret)
+{
 	for (size_t i = 0; i < b->points_n; i++) {
 		const struct immure_point *pt = &b->points[i];
 
 		if ((pt->kind == IMMURE_POINT_READ || pt->kind == IMMURE_POINT_WRITE) &&
-		    (immure_path_is_under(path, pt->path) ||
-		     (pt->src && immure_path_is_under(path, pt->src))))
-			return true;
+		    (!immure_strv_add(b->a, ret, pt->path) ||
+		     (pt->src && !immure_strv_add(b->a, ret, pt->src))))
+			return false;
 	}
-	return false;
+	return true;
 }
 
 /* The same bytes under another name, which no mask finds. */
 static void linked_elsewhere(struct immure_compile *b, const struct immure_fact_path *s,
 			     const char *key)
 {
-	if (s->type == 'f' && s->nlink > 1 && may_be_shown(b, s->real))
+	struct immure_strv shown = { 0 };
+
+	if (s->type == 'f' && s->nlink > 1 && shown_places(b, &shown) && may_be_shown(b, &shown, s->real))
 		immure_compile_gap(b, false, key, "secret_read",
 				   immure_arena_printf(b->a, "%s has %llu hard links: it could be "
 						       "read through another name", s->real,
@@ -176,6 +187,10 @@ static int32_t denied(struct immure_compile *b)
 
 static int32_t sensitive(struct immure_compile *b)
 {
+	struct immure_strv shown = { 0 };
+
+	if (!shown_places(b, &shown))
+		return -IMMURE_ERR_NOMEM;
 	for (size_t i = 0; i < immure_sensitive_paths_n; i++) {
 		const char *path = immure_sensitive_paths[i].path;
 		const struct immure_fact_path *s;
@@ -184,7 +199,7 @@ static int32_t sensitive(struct immure_compile *b)
 		if (path[0] == '~')
 			path = b->f->home ? immure_compile_join(b->a, b->f->home, path + 2) : NULL;
 		s = path ? immure_facts_path(b->f, path) : NULL;
-		if (!s && path && !may_be_shown(b, where(b, path)))
+		if (!s && path && !may_be_shown(b, &shown, where(b, path)))
 			continue;
 		if (!path)
 			continue;

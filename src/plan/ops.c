@@ -15,6 +15,7 @@
 #define NOEXEC IMMURE_OPF_NOEXEC
 #define FIL IMMURE_OPF_FILE
 #define COVER IMMURE_OPF_COVER
+#define SHARED IMMURE_OPF_SHARED
 #define OP(k, when, what, ...) \
 	[IMMURE_OP_##k] = { .name = what, .stage = IMMURE_STAGE_##when, ##__VA_ARGS__ }
 
@@ -36,9 +37,9 @@ const struct immure_op_info immure_op_table[] = {
 	OP(ROOT_HOST, MOUNT, "root_host"),
 	OP(ROOT_EMPTY, MOUNT, "root_empty"),
 	OP(BIND, MOUNT, "bind", .src = PATH, .dst = PATH, .flags = RO | OPT | NOEXEC | FIL | IMMURE_OPF_SOCKET),
-	OP(TMPFS, MOUNT, "tmpfs", .dst = PATH, .flags = RO | NOEXEC | OPT,
+	OP(TMPFS, MOUNT, "tmpfs", .dst = PATH, .flags = RO | NOEXEC | OPT | SHARED,
 	   .num = { "bytes", "mode" }),
-	OP(DEV, MOUNT, "dev", .dst = PATH, .num = { "shm_bytes" }),
+	OP(DEV, MOUNT, "dev", .dst = PATH, .flags = SHARED, .num = { "shm_bytes" }),
 	OP(PROC, MOUNT, "proc", .dst = PATH, .flags = RO),
 	OP(SYSFS, MOUNT, "sysfs", .dst = PATH),
 	OP(SYMLINK, MOUNT, "symlink", .src = TEXT, .dst = PATH),

@@ -132,6 +132,8 @@ enum {
 	IMMURE_OPF_ALLOWED = 64, /* watched and reported, not quarantined */
 	IMMURE_OPF_COVER = 128,  /* FILE: mounted over what stands there */
 	IMMURE_OPF_SOCKET = 256, /* BIND, PIN: lent; with FILE src must be a socket */
+	IMMURE_OPF_SHARED = 512, /* TMPFS, DEV (its shm): one file system with the others that
+				  * say so; num0, the same in each, bounds them together */
 };
 
 struct immure_op {
@@ -170,8 +172,13 @@ struct immure_plan {
 	struct immure_plan_digest *digest; /* see immure_plan_hash_of() */
 	const void *sealed;         /* the sealed form without its digest, in the arena */
 	size_t sealed_len;
+	struct immure_ahead *ahead; /* begun for this plan by whoever asked for it (backend/ahead.h),
+				     * and ended by him; not part of what is planned */
 };
 
+/* The directory below which most of the paths of interest lie; NULL: none. */
+const char *immure_plan_names(const struct immure_policy *p, const struct immure_facts *f,
+			      struct immure_arena *a);
 /* The paths whose state the planner wants in the facts, absolute and normal. */
 int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_facts *f,
 			     struct immure_arena *a, struct immure_strv *ret,

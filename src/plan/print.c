@@ -164,7 +164,8 @@ static bool describe_mount(struct immure_buf *o, const struct immure_op *op)
 	case IMMURE_OP_TMPFS:
 		put_path(o, op->flags & IMMURE_OPF_RO ? "empty " : "private ", op);
 		if (op->num[0]) {
-			immure_buf_puts(o, ", at most ");
+			immure_buf_puts(o, op->flags & IMMURE_OPF_SHARED ? ", all together at most "
+									 : ", at most ");
 			put_size(o, op->num[0]);
 		}
 		break;

@@ -60,6 +60,8 @@ static void mounts(struct immure_jsonw *w, const struct immure_plan *p)
 			immure_jsonw_str(w, "leads_to", op->src);
 		if (op->kind == IMMURE_OP_TMPFS && op->num[0])
 			immure_jsonw_uint(w, "bytes", op->num[0]);
+		if (op->flags & IMMURE_OPF_SHARED && op->num[0]) /* bytes of all that say so */
+			immure_jsonw_bool(w, "bytes_shared", true);
 		if (op->flags & IMMURE_OPF_NOEXEC)
 			immure_jsonw_bool(w, "noexec", true);
 		if (op->flags & IMMURE_OPF_OPTIONAL)

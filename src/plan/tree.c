@@ -42,7 +42,6 @@ struct walk {
 	struct immure_compile *b;
 	struct place stack[TREE_DEPTH_MAX];
 	size_t n;
-	uint64_t share; /* of limits.disk, for each writable tmpfs */
 };
 
 struct immure_point *immure_compile_point(struct immure_compile *b, enum immure_point_kind kind,
@@ -283,9 +282,9 @@ static int32_t put_tmpfs(struct walk *w, struct place *in, const struct immure_p
 
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
-	op->num[0] = pt->ro ? 0 : w->share;
+	op->num[0] = pt->ro ? 0 : immure_compile_disk(w->b);
 	op->num[1] = pt->mode;
-	op->flags = pt->ro ? IMMURE_OPF_RO : 0u;
+	op->flags = pt->ro ? IMMURE_OPF_RO : IMMURE_OPF_SHARED;
 	if (!pt->ro)
 		note_writable(w, pt);
 	return push(w, pt->path, EMPTY, w->b->plan->ops_n);
@@ -439,28 +438,19 @@ int32_t immure_compile_tree(struct immure_compile *b)
 {
 	struct walk w = { .b = b, .n = 1 };
 	bool host = b->p->view == IMMURE_VIEW_HOST && !b->own_root;
-	size_t areas = 1; /* /dev/shm */
 	struct immure_op *dev;
 
 	if (!immure_compile_sort(b))
 		return -IMMURE_ERR_NOMEM;
-	/* limits.disk is one sum over areas of ours: each gets an equal part, so
-	 * the sum holds whatever the command does. A page is the least there is. */
-	for (size_t i = 0; i < b->points_n; i++)
-		areas += b->points[i].kind == IMMURE_POINT_TMPFS && !b->points[i].ro;
-	w.share = immure_compile_disk(b) / areas / 4096 * 4096;
-	if (immure_compile_disk(b)) {
-		if (w.share < 4096)
-			return immure_compile_refuse(b, "limits.disk", "too small for %zu areas",
-						   areas);
-	}
 	if (!immure_compile_op(b, host ? IMMURE_OP_ROOT_HOST : IMMURE_OP_ROOT_EMPTY, NULL, NULL,
 			     "files.view"))
 		return -IMMURE_ERR_NOMEM;
 	dev = immure_compile_op(b, IMMURE_OP_DEV, NULL, "/dev", "(always)");
 	if (!dev)
 		return -IMMURE_ERR_NOMEM;
-	dev->num[0] = w.share;
+	/* limits.disk is one sum over areas of ours, so they are one file system. */
+	dev->num[0] = immure_compile_disk(b);
+	dev->flags = IMMURE_OPF_SHARED;
 	w.stack[0] = (struct place){ "/", 0, host ? SHOWN : EMPTY, 0 };
 	for (size_t i = 0; i < b->points_n; i++) {
 		int32_t r = put(&w, &b->points[i]);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,26 @@ void immure_relay_init(struct immure_relay *r, int from_fd, int to_fd,
 	r->count = count;
 	r->ended = r->broken = r->marked = false;
 	r->have = r->sent = 0;
+	r->buf = NULL;
+	r->room = 0;
+}
+
+void immure_relay_free(struct immure_relay *r)
+{
+	if (r->buf != r->small)
+		free(r->buf);
+	r->buf = NULL;
+	r->have = r->sent = 0;
+}
+
+static void make_room(struct immure_relay *r)
+{
+	enum { ROOM = 16384 };
+
+	r->buf = malloc(ROOM);
+	r->room = r->buf ? ROOM : sizeof(r->small);
+	if (!r->buf)
+		r->buf = r->small;
 }
 
 /* Applies the cap to what was just read; what is over it is dropped, the
@@ -32,7 +53,7 @@ static void charge(struct immure_relay *r)
 		r->have = (size_t)left;
 		c->bytes += left;
 		c->cut = true;
-		if (!r->marked && r->have + sizeof(cut_marker) <= sizeof(r->buf)) {
+		if (!r->marked && r->have + sizeof(cut_marker) <= r->room) {
 			memcpy(r->buf + r->have, cut_marker, sizeof(cut_marker) - 1);
 			r->have += sizeof(cut_marker) - 1;
 			r->marked = true;
@@ -44,9 +65,12 @@ static void charge(struct immure_relay *r)
 
 void immure_relay_read(struct immure_relay *r)
 {
-	/* Room is left for the marker. */
-	ssize_t n = read(r->from_fd, r->buf, sizeof(r->buf) - sizeof(cut_marker));
+	ssize_t n;
 
+	if (!r->buf)
+		make_room(r);
+	/* Room is left for the marker. */
+	n = read(r->from_fd, r->buf, r->room - sizeof(cut_marker));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n <= 0) { /* EIO: the last user of a terminal is gone */

@@ -23,11 +23,15 @@ struct immure_relay {
 	bool marked;
 	size_t have, sent;
 	struct immure_output_count *count; /* NULL: input, not counted */
-	char buf[16384];
+	char *buf;          /* from the first read on: most relays never see a byte */
+	size_t room;
+	char small[512];    /* what serves when there is no memory for more */
 };
 
 void immure_relay_init(struct immure_relay *r, int from_fd, int to_fd,
 		       struct immure_output_count *count);
+/* What was read and not written yet is gone. */
+void immure_relay_free(struct immure_relay *r);
 static inline bool immure_relay_wants_read(const struct immure_relay *r)
 {
 	return r->from_fd >= 0 && !r->ended && r->have == 0;

@@ -30,10 +30,10 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 	*s = (struct immure_sealed){
 		.plan = plan,
 		.janitor = IMMURE_JANITOR_INIT,
-		.child = { .pid = -1, .pidfd = -1, .init_pidfd = -1 },
+		.child = { .pid = -1, .pidfd = -1, .init_pidfd = -1, .ahead_fd = -1 },
 		.handover_fd = -1,
 		.sock_fd = -1,
-		.init = { .plan = plan, .report_fd = -1, .ruleset_fd = -1 },
+		.init = { .plan = plan, .report_fd = -1, .ahead_fd = -1, .ruleset_fd = -1 },
 	};
 	immure_cgroup_init(&s->cgroup);
 }
@@ -341,6 +341,7 @@ __attribute__((noreturn)) static void become_init(void *ctx)
 	/* The supervisor's end of the pair: as long as we held it as well, its end
 	 * would not be seen, and one before PDEATHSIG is set would leave us alone. */
 	immure_close(&s->sock_fd);
+	s->init.ahead_fd = s->child.ahead_fd;
 	if (s->backend->become) {
 		m.stage = IMMURE_STAGE_CGROUP;
 		r = s->init.cgroup ? immure_cgroup_join_self(s->init.cgroup) : 0;

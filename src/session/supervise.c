@@ -273,6 +273,8 @@ static void tidy(struct immure_run *run)
 
 	if (r < 0)
 		immure_result_notice(run->result, "%s: could not be removed: %s", left, strerror(-r));
+	for (int i = 0; i < RELAY_MAX; i++)
+		immure_relay_free(&run->relay[i]);
 	immure_terminal_leave(&run->terminal);
 	immure_close(&run->terminal.master_fd);
 	for (int i = 0; i < 2; i++) {

@@ -142,3 +142,25 @@ def test_bad_values_are_errors(site, flag, value):
     assert result.code == 125, result
     assert not (site.ws / "mark").exists()
     assert result.errors.startswith("immure: ") and result.errors.count("\n") == 1, result
+
+
+@pytest.mark.modes("root", "user", "bwrap")
+def test_private_directories_hold_so_much_together(site):
+    """One after the other, so what the first holds is missing in the last."""
+    script = ("for d in /tmp /var/tmp /dev/shm; do head -c 4194304 /dev/zero > $d/x 2>/dev/null && "
+              "echo $d; done; true")
+    result = site.run("/bin/sh", "-c", script, flags=["--disk", "10M"])
+    assert result.code == 0, result
+    assert len(result.text.split()) == (2 if site.mode.backend is None else 0), result
+
+
+@pytest.mark.modes("root", "user")
+def test_private_directories_stay_apart(site):
+    """They are of one file system, and each is a mount of its own."""
+    script = ("echo a > /tmp/a; ln /tmp/a /var/tmp/b 2>&1; ls -A /var/tmp /dev/shm; "
+              "stat -fc %T /tmp /var/tmp /dev/shm; stat -c %a /tmp /var/tmp /dev/shm; "
+              "umount /dev/shm 2>/dev/null && echo away")
+    result = site.run("/bin/sh", "-c", script)
+    lines = result.text.splitlines()
+    assert "cross-device" in lines[0].lower() and "away" not in lines, result
+    assert lines.count("tmpfs") == 3 and lines.count("1777") == 3, result

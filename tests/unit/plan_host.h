@@ -4,6 +4,7 @@
 #define IMMURE_TESTS_PLAN_HOST_H
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>

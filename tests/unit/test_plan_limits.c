@@ -98,6 +98,14 @@ static void no_cgroup(void **state)
 	assert_null(host_gap(h, "resources"));
 }
 
+static void shared(struct host *h, const char *dst, enum immure_op_kind kind, uint64_t bytes)
+{
+	const struct immure_op *op = host_at(h, dst, kind);
+
+	assert_int_equal(op->num[0], bytes);
+	assert_true(op->flags & IMMURE_OPF_SHARED);
+}
+
 static void other_limits(void **state)
 {
 	struct host *h = *state;
@@ -115,20 +123,21 @@ static void other_limits(void **state)
 	assert_int_equal(rlimit(h, "fsize"), 1 << 20);
 	assert_int_equal(immure_plan_find(h->plan, IMMURE_OP_WALL_TIME)->num[0], 3000);
 	assert_int_equal(immure_plan_find(h->plan, IMMURE_OP_OUTPUT_CAP)->num[0], 2 << 20);
-	/* /tmp, /var/tmp and /dev/shm share the disk; the sum holds */
-	assert_int_equal(host_at(h, "/tmp", IMMURE_OP_TMPFS)->num[0], 10 << 20);
-	assert_int_equal(host_at(h, "/var/tmp", IMMURE_OP_TMPFS)->num[0], 10 << 20);
-	assert_int_equal(host_at(h, "/dev", IMMURE_OP_DEV)->num[0], 10 << 20);
+	/* /tmp, /var/tmp and /dev/shm are in one file system of that size */
+	shared(h, "/tmp", IMMURE_OP_TMPFS, 30 << 20);
+	shared(h, "/var/tmp", IMMURE_OP_TMPFS, 30 << 20);
+	shared(h, "/dev", IMMURE_OP_DEV, 30 << 20);
 	assert_int_equal(host_at(h, "/run", IMMURE_OP_TMPFS)->num[0], 0); /* nothing fits in */
 	/* sampling does not see files in memory: the areas are limited as it is */
 	host_must(h, "dev", "limits.memory=30M", NULL);
-	assert_int_equal(host_at(h, "/tmp", IMMURE_OP_TMPFS)->num[0], 10 << 20);
+	shared(h, "/tmp", IMMURE_OP_TMPFS, 30 << 20);
 	h->facts.cgroup = (struct immure_cgroup_facts){
 		.kind = IMMURE_CGROUP_V2, .v2 = "/x", .memory = true,
 	};
 	host_must(h, "dev", "limits.memory=30M", NULL);
 	assert_int_equal(host_at(h, "/tmp", IMMURE_OP_TMPFS)->num[0], 0);
-	host_refuses(h, IMMURE_ERR_POLICY, "too small", "dev", "limits.disk=4K", NULL);
+	shared(h, "/tmp", IMMURE_OP_TMPFS, 0);
+	host_must(h, "dev", "limits.disk=4K", NULL);
 }
 
 static void ids(struct host *h, const char *identity, uint32_t uid, const uint64_t want[4])

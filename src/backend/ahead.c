@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/ahead.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/fd.h"
+#include "kernel/loopback.h"
+#include "kernel/rawcall.h"
+
+#ifdef IMMURE_HAVE_RAWCALL
+
+/* The child of immure_ahead_clone goes on living on a copy of the maker's stack, so that
+ * one is as large as init may need it; only what is touched is ever there. */
+enum { STACK = 1 << 20, GUARD = 4096, NET_STACK = 8192 };
+
+static const uint64_t made = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+
+enum { WORKING, READY, BORN }; /* states of the maker; below them: -errno */
+
+struct immure_ahead {
+	int pid;         /* of the maker */
+	int parent;      /* of it */
+	int pair[2];     /* the child's end, and that of who makes the network namespace */
+	bool loopback;
+	int state;       /* futex */
+	int ordered;     /* futex: the child is wanted */
+	struct immure_clone_args args;
+	void (*entry)(void *ctx);
+	void *ctx;
+	long child;
+	char *stack;
+	_Alignas(16) char net_stack[NET_STACK];
+};
+
+/* One wait for a change, or for a while: the other side may be unable to wake us, or be
+ * dead. Gives 0 or -errno, which matters only to who wants to look around meanwhile. */
+static long wait_while(const int *word, int value)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+
+	return immure_rawcall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)&pause);
+}
+
+static int look_at(const int *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static void set(int *word, int value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+	(void)immure_rawcall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, 1, 0); /* nobody: fine */
+}
+
+/* ---- beside the caller and on its memory: only system calls, and only ones that leave
+ * errno alone ---- */
+
+/* To be called after a change of credentials, which clears it. */
+static void die_with(int parent)
+{
+	(void)immure_rawcall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0); /* cannot fail */
+	if (immure_rawcall(SYS_getppid, 0, 0, 0, 0) != parent)
+		(void)immure_rawcall(SYS_exit, 1, 0, 0, 0);
+}
+
+static void hand_over(const struct immure_ahead *a, int result, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .space = { 0 } };
+	struct iovec iov = { .iov_base = &result, .iov_len = sizeof(result) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		struct cmsghdr *c = &control.align;
+
+		msg.msg_control = control.space;
+		msg.msg_controllen = sizeof(control.space);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		*(int *)(void *)CMSG_DATA(c) = fd;
+	}
+	/* Not sent: the end of file says it. */
+	(void)immure_rawcall(SYS_sendmsg, a->pair[1], (long)&msg, MSG_NOSIGNAL, 0);
+}
+
+static int net_maker(void *ctx)
+{
+	const struct immure_ahead *a = ctx;
+	long r;
+
+	die_with(a->pid);
+	r = immure_rawcall(SYS_unshare, CLONE_NEWNET, 0, 0, 0);
+	if (r == 0 && a->loopback)
+		r = immure_loopback_up_raw();
+	if (r == 0)
+		r = immure_rawcall(SYS_openat, AT_FDCWD, (long)"/proc/thread-self/ns/net",
+				   O_RDONLY | O_CLOEXEC, 0);
+	hand_over(a, r < 0 ? (int)r : 0, (int)r);
+	return 0;
+}
+
+static long give_birth(struct immure_ahead *a)
+{
+	long r = immure_rawcall(SYS_clone3, (long)&a->args, sizeof(a->args), 0, 0);
+
+	/* As in native.c: filters that cannot see clone3's flags say that it is not there. */
+	if (r == -ENOSYS && !(a->args.flags & (IMMURE_CLONE_INTO_CGROUP | CLONE_NEWTIME)))
+		r = immure_rawcall(SYS_clone, (long)(a->args.flags | SIGCHLD), 0, (long)a->args.pidfd, 0);
+	if (r == 0) {
+		a->entry(a->ctx); /* in a process of its own, on memory of its own */
+		(void)immure_rawcall(SYS_exit_group, 1, 0, 0, 0);
+	}
+	return r;
+}
+
+static int maker(void *ctx)
+{
+	struct immure_ahead *a = ctx;
+	long r, net = -1;
+
+	a->pid = (int)immure_rawcall(SYS_getpid, 0, 0, 0, 0); /* as the caller will, too */
+	r = immure_rawcall(SYS_unshare, (long)made, 0, 0, 0);
+	die_with(a->parent);
+	if (r == 0)
+		net = r = immure_rawclone(net_maker, a->net_stack + sizeof(a->net_stack),
+					  CLONE_VM | SIGCHLD, a);
+	/* Theirs is a table of their own; in ours, which is the caller's, its end would
+	 * keep the child from seeing that they died. */
+	(void)immure_rawcall(SYS_close, a->pair[1], 0, 0, 0);
+	set(&a->state, r < 0 ? (int)r : READY);
+	if (r < 0)
+		return 1;
+	while (look_at(&a->ordered) == 0)
+		(void)wait_while(&a->ordered, 0);
+	a->child = give_birth(a);
+	set(&a->state, BORN);
+	while (immure_rawcall(SYS_wait4, net, 0, 0, 0) == -EINTR)
+		;
+	return 0;
+}
+
+/* ---- the caller ---- */
+
+static bool make_stack(struct immure_ahead *a)
+{
+	void *p = mmap(NULL, STACK, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+
+	if (p == MAP_FAILED)
+		return false;
+	a->stack = p;
+	return mprotect(p, GUARD, PROT_NONE) == 0;
+}
+
+struct immure_ahead *immure_ahead_start(bool loopback)
+{
+	struct immure_ahead *a = malloc(sizeof(*a));
+	sigset_t all, before;
+	int pid;
+
+	if (!a)
+		return NULL;
+	memset(a, 0, offsetof(struct immure_ahead, net_stack));
+	a->pair[0] = a->pair[1] = -1;
+	a->parent = getpid();
+	a->loopback = loopback;
+	if (!make_stack(a) || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, a->pair) < 0 ||
+	    immure_fd_raise(&a->pair[0], 10) < 0) {
+		immure_close(&a->pair[1]);
+		immure_ahead_free(a);
+		return NULL;
+	}
+	/* A signal that is for the caller must not end the maker instead. */
+	sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before); /* cannot fail with these */
+	pid = clone(maker, a->stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, a);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (pid < 0) {
+		immure_close(&a->pair[1]);
+		immure_ahead_free(a);
+		return NULL;
+	}
+	a->pid = pid;
+	return a;
+}
+
+/* A maker that was killed never says anything, so it is looked after now and then.
+ * False: it is gone. */
+static bool wait_for(struct immure_ahead *a, int state)
+{
+	while (look_at(&a->state) == state) {
+		if (wait_while(&a->state, state) < 0 && waitpid(a->pid, NULL, WNOHANG) != 0) {
+			a->pid = 0;
+			break;
+		}
+	}
+	return look_at(&a->state) != state; /* perhaps the last thing that it did */
+}
+
+long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *args,
+			void (*entry)(void *ctx), void *ctx)
+{
+	if ((args->flags & made) != made)
+		return -EINVAL;
+	if (!wait_for(a, WORKING))
+		return -ECHILD;
+	if (a->state < 0)
+		return a->state;
+	a->args = *args;
+	a->args.flags = (args->flags & ~made) | CLONE_PARENT;
+	a->args.exit_signal = 0; /* the maker's, which is the usual one */
+	a->entry = entry;
+	a->ctx = ctx;
+	a->child = -ECHILD;
+	set(&a->ordered, 1);
+	/* Killed just now, by somebody: whether there is a child is not known, so there
+	 * must not be a second one. */
+	return wait_for(a, READY) ? a->child : -EOWNERDEAD;
+}
+
+int immure_ahead_socket(const struct immure_ahead *a)
+{
+	return a->pair[0];
+}
+
+void immure_ahead_end(struct immure_ahead *a)
+{
+	if (!a)
+		return;
+	if (a->pid > 0) {
+		/* Not reaped yet, so the number is its own; one that gave birth ends anyway. */
+		if (a->state < BORN)
+			(void)kill(a->pid, SIGKILL);
+		while (waitpid(a->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	a->pid = 0;
+	immure_close(&a->pair[0]);
+}
+
+void immure_ahead_free(struct immure_ahead *a)
+{
+	if (!a)
+		return;
+	immure_ahead_end(a);
+	if (a->stack)
+		(void)munmap(a->stack, STACK); /* as it was mapped, so valid */
+	free(a);
+}
+
+#else
+
+struct immure_ahead *immure_ahead_start(bool loopback)
+{
+	(void)loopback;
+	return NULL;
+}
+
+long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *args,
+			void (*entry)(void *ctx), void *ctx)
+{
+	(void)a;
+	(void)args;
+	(void)entry;
+	(void)ctx;
+	return -ENOSYS;
+}
+
+int immure_ahead_socket(const struct immure_ahead *a)
+{
+	(void)a;
+	return -1;
+}
+
+void immure_ahead_end(struct immure_ahead *a)
+{
+	(void)a;
+}
+
+void immure_ahead_free(struct immure_ahead *a)
+{
+	(void)a;
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Namespaces begun ahead of the plan.
+ *
+ * A network namespace takes the kernel longer to make than everything else of a
+ * session, and about as long as the plan. So where a plan of the native backend is
+ * likely, a maker is started first: it makes the namespaces that every such plan has,
+ * and another process beside it the network namespace, on another CPU, while the plan
+ * is made. A session that is started from that plan is born in them, as a child of the
+ * caller, and is handed the network namespace when it wants it. Whatever goes wrong
+ * ahead is no error: then the session makes its own, and says what cannot be made.
+ *
+ * For small single-threaded programs such as the launcher: the child is a copy of the
+ * caller's memory.
+ */
+#ifndef IMMURE_BACKEND_AHEAD_H
+#define IMMURE_BACKEND_AHEAD_H
+
+#include <stdbool.h>
+
+#include "kernel/sys.h"
+
+struct immure_ahead;
+
+/* NULL: not here, or not now. loopback: bring it up as well. */
+struct immure_ahead *immure_ahead_start(bool loopback);
+/* clone3 with these arguments, which must name at least the namespaces made ahead and
+ * CLONE_PIDFD; the child is the caller's and calls entry(ctx), which must not return.
+ * Gives the pid, or -errno, and then there is no child; but -EOWNERDEAD: there may be one,
+ * and when *args->pidfd was set, there is. Once. */
+long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *args,
+			void (*entry)(void *ctx), void *ctx);
+/* The socket by which the child gets the network namespace: one message of an int, 0 or
+ * -errno, and with 0 its descriptor. The end of file: the maker died. */
+int immure_ahead_socket(const struct immure_ahead *a);
+/* Ends what is left of it, once it was used or is not wanted; a may be NULL. */
+void immure_ahead_end(struct immure_ahead *a);
+void immure_ahead_free(struct immure_ahead *a);
+
+#endif
