@@ -420,7 +420,7 @@ IMMURE_API int32_t immure_session_connect(const char *name, const struct immure_
 					  int32_t *ret_fd, immure_error **err);
 /* Valid as long as the handle; "" for a session of immure_session_start(). */
 IMMURE_API const char *immure_session_id(const immure_session *session);
-/* All registered sessions as a JSON array (id, name, state, labels ...). */
+/* All registered sessions as a JSON array (id, name, state, labels ...), oldest first. */
 IMMURE_API int32_t immure_session_list(const struct immure_session_options *options, char **ret_json,
 				       immure_error **err);
 

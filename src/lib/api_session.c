@@ -329,10 +329,69 @@ int32_t immure_session_serve_fds(int32_t plan_fd, int32_t control_fd, const char
 
 /* ---- listing ---- */
 
+struct row {
+	uint64_t created_ms;
+	char *json;
+};
+
 struct listing {
 	struct immure_registry *registry;
-	struct immure_jsonw w;
+	struct immure_jsonw w; /* of one row */
+	struct row *rows;
+	size_t n, cap;
+	bool failed;
 };
+
+static void add_row(struct listing *l, uint64_t created_ms, char *json)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 32;
+		struct row *rows = reallocarray(l->rows, cap, sizeof(*rows));
+
+		if (rows) {
+			l->rows = rows;
+			l->cap = cap;
+		}
+	}
+	if (!json || l->n == l->cap) {
+		l->failed = true;
+		free(json);
+		return;
+	}
+	l->rows[l->n++] = (struct row){ created_ms, json };
+}
+
+/* In the order in which they were made, whatever their ids. */
+static int by_age(const void *x, const void *y)
+{
+	const struct row *a = x, *b = y;
+
+	if (a->created_ms != b->created_ms)
+		return a->created_ms < b->created_ms ? -1 : 1;
+	return strcmp(a->json, b->json);
+}
+
+/* Everything in rows, which are freed; NULL when out of memory. */
+static char *join(struct listing *l)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+
+	if (l->n)
+		qsort(l->rows, l->n, sizeof(*l->rows), by_age);
+	immure_buf_putc(&b, '[');
+	for (size_t i = 0; i < l->n; i++) {
+		if (i)
+			immure_buf_putc(&b, ',');
+		immure_buf_puts(&b, l->rows[i].json);
+		free(l->rows[i].json);
+	}
+	free(l->rows);
+	immure_buf_putc(&b, ']');
+	if (!l->failed)
+		return immure_buf_take(&b);
+	immure_buf_done(&b);
+	return NULL;
+}
 
 static int list_one(void *ctx, const char *id, bool half_made)
 {
@@ -347,7 +406,9 @@ static int list_one(void *ctx, const char *id, bool half_made)
 	alive = immure_entry_alive(&e);
 	if (immure_entry_meta(&e, &m) == 0) {
 		bool known = immure_entry_status(&e, &st) == 0;
+		struct immure_buf b = IMMURE_BUF_INIT;
 
+		immure_jsonw_init(&l->w, &b, 0);
 		immure_jsonw_object(&l->w, NULL);
 		immure_jsonw_str(&l->w, "session", id);
 		immure_jsonw_str(&l->w, "name", m.name);
@@ -368,6 +429,7 @@ static int list_one(void *ctx, const char *id, bool half_made)
 			immure_jsonw_str(&l->w, m.labels[i].key, m.labels[i].value);
 		immure_jsonw_end(&l->w, '}');
 		immure_jsonw_end(&l->w, '}');
+		add_row(l, m.created_ms, immure_buf_take(&b));
 	}
 	immure_entry_done(&e);
 	return 0;
@@ -379,9 +441,9 @@ int32_t immure_session_list(const struct immure_session_options *options, char *
 	struct immure_session_options o;
 	struct immure_registry registry = IMMURE_REGISTRY_INIT;
 	struct immure_arena arena = IMMURE_ARENA_INIT;
-	struct immure_buf b = IMMURE_BUF_INIT;
 	struct listing l = { .registry = &registry };
 	const char *runtime;
+	char *text;
 	int32_t r = session_options(&o, options, err);
 
 	if (r < 0)
@@ -389,15 +451,16 @@ int32_t immure_session_list(const struct immure_session_options *options, char *
 	runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
 	if (runtime)
 		r = immure_registry_open(runtime, false, &registry, err);
-	immure_jsonw_init(&l.w, &b, 0);
-	immure_jsonw_array(&l.w, NULL);
 	if (r == 0 && runtime)
 		(void)immure_registry_each(&registry, list_one, &l); /* what cannot be read is not listed */
-	immure_jsonw_end(&l.w, ']');
 	immure_registry_done(&registry);
 	immure_arena_done(&arena);
-	*ret_json = r == 0 ? immure_buf_take(&b) : NULL;
-	immure_buf_done(&b);
+	text = join(&l);
+	if (r < 0) {
+		free(text);
+		return r;
+	}
+	*ret_json = text;
 	if (r == 0 && !*ret_json)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "session", "", "out of memory");
 	return r;

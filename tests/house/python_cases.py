@@ -414,6 +414,19 @@ def case_pool():
         pool.stop(force=True)
     with raises(immure.NoSession):
         immure.Pool.open("no-such-pool")
+    with policy() as p, immure.Plan.create(p, ["true"]) as plan:
+        with raises(immure.InvalidArgument):
+            immure.Pool.start(plan, size=5, maximum=2)
+        with open("/proc/self/task/%d/children" % threading.get_native_id()) as f:
+            before = set(f.read().split())
+        pool = immure.Pool.start(plan)
+        with open("/proc/self/task/%d/children" % threading.get_native_id()) as f:
+            holder, = set(f.read().split()) - before
+        os.kill(int(holder), signal.SIGKILL)  # then nobody is given anything any more
+        os.waitid(os.P_PID, int(holder), os.WEXITED | os.WNOWAIT)
+        with raises(immure.StateError):
+            pool.acquire()
+        pool.close()
 
 
 def case_open_pool():

@@ -2,6 +2,7 @@
 """Sessions that many commands run in, by the command line and by the protocol."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -528,6 +529,15 @@ def test_ps(site):
         taken = site.call(site.immure, "create", "--name", name)
         assert taken.code == 125 and name in taken.errors
     assert s.id not in site.call(site.immure, "ps", "--all").text
+
+
+def test_ps_is_in_the_order_of_making(site):
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(Session(site)).id for _ in range(6)]
+        rows = json.loads(site.call(site.immure, "ps", "--json").out)
+        assert [r["session"] for r in rows if r["session"] in made] == made
+        times = [r["created_ms"] for r in rows]
+        assert times == sorted(times)
 
 
 def test_bad_names(site):
