@@ -8,10 +8,19 @@
 
 #include "base/buf.h"
 
-/* Words of `immure policy` and friends that are not in the option table. */
-static const char *subcommands(const char *command)
+enum { SUBCOMMANDS = 96 };
+
+/* "check|show ..." of a usage, as words; "" when it does not begin so. */
+static const char *subcommands(const struct immure_cli_command *c, char buf[SUBCOMMANDS])
 {
-	return !strcmp(command, "policy") ? "check show trust profiles schema reference" : "";
+	size_t n = strcspn(c->usage, " ");
+
+	if (n >= SUBCOMMANDS || !memchr(c->usage, '|', n) || c->usage[0] < 'a' || c->usage[0] > 'z')
+		n = 0;
+	for (size_t i = 0; i < n; i++)
+		buf[i] = c->usage[i] == '|' ? ' ' : c->usage[i];
+	buf[n] = '\0';
+	return buf;
 }
 
 static bool takes_command(const struct immure_cli_command *c)
@@ -111,6 +120,7 @@ int immure_cli_generate_man(const char *command)
 
 static void bash_command(const struct immure_cli_command *c, struct immure_buf *out)
 {
+	char verbs[SUBCOMMANDS];
 	size_t n = 0;
 	struct immure_opt *table = immure_runflags_table(c->bit, &n);
 
@@ -118,7 +128,7 @@ static void bash_command(const struct immure_cli_command *c, struct immure_buf *
 		out->failed = true;
 		return;
 	}
-	immure_buf_printf(out, "\t%s)\n\t\twords='%s", c->name, subcommands(c->name));
+	immure_buf_printf(out, "\t%s)\n\t\twords='%s", c->name, subcommands(c, verbs));
 	for (size_t i = 0; i < n; i++)
 		immure_buf_printf(out, " --%s", table[i].name);
 	immure_buf_puts(out, "'\n\t\tvalued='");
@@ -233,6 +243,7 @@ static void zsh_option(const struct immure_opt *o, struct immure_buf *out)
 
 static void zsh_command(const struct immure_cli_command *c, struct immure_buf *out)
 {
+	char verbs[SUBCOMMANDS];
 	size_t n = 0;
 	struct immure_opt *table = immure_runflags_table(c->bit, &n);
 
@@ -245,9 +256,9 @@ static void zsh_command(const struct immure_cli_command *c, struct immure_buf *o
 		zsh_option(&table[i], out);
 	if (takes_command(c))
 		immure_buf_puts(out, "\t\t\t'(-)1:command:_command_names -e' '*::arguments:_normal'");
-	else if (subcommands(c->name)[0])
+	else if (subcommands(c, verbs)[0])
 		immure_buf_printf(out, "\t\t\t'1:subcommand:(%s)' '*:file:_files'",
-				  subcommands(c->name));
+				  subcommands(c, verbs));
 	else
 		immure_buf_puts(out, "\t\t\t'*:argument:_files'");
 	immure_buf_puts(out, "\n\t\t;;\n");
@@ -292,6 +303,7 @@ static void fish_text(struct immure_buf *out, const char *s)
 
 static void fish_command(const struct immure_cli_command *c, struct immure_buf *out)
 {
+	char verbs[SUBCOMMANDS];
 	size_t n = 0;
 	struct immure_opt *table = immure_runflags_table(c->bit, &n);
 
@@ -326,9 +338,9 @@ static void fish_command(const struct immure_cli_command *c, struct immure_buf *
 	if (takes_command(c))
 		immure_buf_printf(out, "complete -c immure -n '__fish_seen_subcommand_from %s' -x "
 				  "-a '(__fish_complete_subcommand --fcs-skip=2)'\n", c->name);
-	else if (subcommands(c->name)[0])
+	else if (subcommands(c, verbs)[0])
 		immure_buf_printf(out, "complete -c immure -n '__fish_seen_subcommand_from %s' "
-				  "-a '%s'\n", c->name, subcommands(c->name));
+				  "-a '%s'\n", c->name, subcommands(c, verbs));
 	free(table);
 }
 

@@ -55,6 +55,10 @@ def bash_script(run, full, tmp_path_factory):
     (["immure", "run", "--prof"], ["--profile"]),
     (["immure", "run", "--net", ""], ["none", "limited", "host"]),
     (["immure", "policy", "sch"], ["schema"]),
+    (["immure", "tighten", "read"], ["read-only"]),
+    (["immure", "pool", "sta"], ["start", "stats"]),
+    (["immure", "crea"], ["create"]),
+    (["immure", "create", "--max-l"], ["--max-life"]),
 ])
 def test_bash_offers(bash_script, words, offered):
     assert complete(bash_script, words) == offered

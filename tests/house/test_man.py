@@ -7,7 +7,8 @@ import sys
 import pytest
 
 PAGES = ["immure.1", "immure-run.1", "immure-plan.1", "immure-prove.1", "immure-doctor.1",
-         "immure-policy.5", "libimmure.3", "immure-wrap.1", "immure-gc.1"]
+         "immure-policy.5", "libimmure.3", "immure-wrap.1", "immure-gc.1",
+         "immure-session.1", "immure-pool.1"]
 
 
 def exported(root):
@@ -71,6 +72,20 @@ def test_the_map_is_the_header(root):
             for p in patterns}
     assert [p for p, names in used.items() if not names] == []
     assert set(exported(root)) == {n for names in used.values() for n in names}
+
+
+def test_every_command_has_a_page(root, full, run):
+    """Of its own, or one that it shares, and then it is named there."""
+    meson = (root / "man/meson.build").read_text()
+    lists = re.findall(r"'([\w-]+)'", meson)
+    # `--help` says all there is to say of these.
+    commands = set(re.findall(r"^  (\w+) ", run(full, "help").out, re.M)) - {"help", "bench", "mcp"}
+    assert "create" in commands and len(commands) > 30
+    for command in sorted(commands):
+        assert re.search("immure-%s.[15]" % command, meson) or command in lists, command
+        named = [p for p in (root / "man").glob("*.in")
+                 if re.search(r"immure\\-%s\b" % command, p.read_text().split(".SH SYNOPSIS")[0])]
+        assert named or command == "shell", command
 
 
 @pytest.mark.parametrize("name", PAGES)
