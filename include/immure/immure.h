@@ -332,7 +332,7 @@ struct immure_run_options {
 	const char *state_dir;
 	const char *const *env; /* the caller's environment: names the proof looks for inside */
 	int32_t control_fd;     /* IMMURE_RUN_CONTROL: requests come from here, the result goes here */
-	uint32_t reserved;
+	int32_t notes_fd;       /* IMMURE_RUN_NOTES: where the lines go; borrowed */
 	/* Where immure-egress is, for a plan with network.mode limited or published ports;
 	 * NULL: the installed one. */
 	const char *egress;
@@ -341,6 +341,10 @@ enum {
 	IMMURE_RUN_PROVE = 1,      /* attack from inside first; start only if all holds */
 	IMMURE_RUN_TRACE_TIME = 2, /* record when each stage ended */
 	IMMURE_RUN_CONTROL = 4,    /* immure_supervise() on behalf of immure_session_start() */
+	/* immure_supervise(): what is denied is told when it happens, a line in one write, each
+	 * thing once, ten in all. Without it, and where nobody takes it, the lines are among
+	 * immure_result_notices(). Never waits for the reader. */
+	IMMURE_RUN_NOTES = 16,
 	IMMURE_RUN_COUNT = 8,      /* also what costs microseconds: processes counted, the plan's hash */
 };
 

@@ -129,6 +129,10 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 	}
 	if (run->flags.result)
 		options.flags |= IMMURE_RUN_COUNT;
+	if (!run->flags.quiet) {
+		options.flags |= IMMURE_RUN_NOTES;
+		options.notes_fd = STDERR_FILENO;
+	}
 	if (run->flags.trace_time) {
 		options.flags |= IMMURE_RUN_TRACE_TIME;
 		run->started_ns = now_ns();

@@ -157,7 +157,7 @@ static void refuse_proxied(struct conn *c, enum immure_wire_step step,
 		(void)snprintf(why, sizeof(why), "%s%s%s", v->why, v->add[0] ? "; it takes " : "",
 			       v->add);
 	}
-	if (step == IMMURE_WIRE_DIAL && !hidden)
+	if (immure_wire_is_failure(step) || (step == IMMURE_WIRE_DIAL && !hidden))
 		immure_look_reply(c, IMMURE_SOCKS5_HOST, "502 Bad Gateway", why);
 	else
 		immure_look_reply(c, IMMURE_SOCKS5_DENIED, "403 Forbidden", why);

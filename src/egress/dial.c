@@ -16,13 +16,13 @@
 /* A slot that waits so long is given to an address that is not yet tried. */
 enum { STAGGER_MS = 250, PATIENCE_MS = 2000 };
 
-static void fail(struct worker *w, struct conn *c, const char *why)
+static void fail(struct worker *w, struct conn *c, enum immure_wire_step step, const char *why)
 {
 	struct immure_verdict v;
 	char text[IMMURE_ENDPOINT_TEXT];
 
 	(void)immure_verdict_deny(&v, NULL, "%s: %s", immure_endpoint_print(&c->to, text), why);
-	immure_conn_deny(w, c, IMMURE_WIRE_DIAL, &v);
+	immure_conn_deny(w, c, step, &v);
 }
 
 static struct immure_inet inet_of(const struct immure_endpoint *e)
@@ -61,7 +61,7 @@ void immure_dial_resolve(struct worker *w, struct conn *c)
 		if (immure_resolver_due(w->resolver) < w->next_due)
 			w->next_due = immure_resolver_due(w->resolver);
 	} else {
-		fail(w, c, "too many names are being resolved");
+		fail(w, c, IMMURE_WIRE_LIMIT, "too many names are being resolved");
 	}
 }
 
@@ -168,7 +168,7 @@ static void dial_next(struct worker *w, struct conn *c, int error)
 	}
 	if (c->to.kind == IMMURE_HOST_NAME)
 		immure_resolver_drop(w->resolver, c->to.name);
-	fail(w, c, strerror(error ? error : ETIMEDOUT));
+	fail(w, c, IMMURE_WIRE_UNREACHED, strerror(error ? error : ETIMEDOUT));
 }
 
 void immure_dial_list(struct worker *w, struct conn *c, const struct immure_inet *l, size_t n)
@@ -179,7 +179,7 @@ void immure_dial_list(struct worker *w, struct conn *c, const struct immure_inet
 	c->addrs = calloc(n, sizeof(*c->addrs));
 	c->addrs_n = c->addrs_at = 0;
 	if (!c->addrs) {
-		fail(w, c, "out of memory");
+		fail(w, c, IMMURE_WIRE_LIMIT, "out of memory");
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {

@@ -192,7 +192,7 @@ void immure_flow_resolved(void *ctx, uint64_t who, int result, const struct immu
 				  result == -ENOENT ? "no such name" :
 				  result == -ETIMEDOUT ? "the resolvers do not answer" :
 							 "the resolvers fail");
-	immure_conn_deny(w, c, IMMURE_WIRE_DIAL, &v);
+	immure_conn_deny(w, c, IMMURE_WIRE_UNRESOLVED, &v);
 }
 
 static void out_of_time(struct worker *w, struct conn *c, enum immure_wire_step step,
@@ -215,7 +215,7 @@ void immure_flow_due(struct worker *w, struct conn *c)
 		out_of_time(w, c, IMMURE_WIRE_CONTENT, "the first bytes were not whole in time");
 		break;
 	case CONN_RESOLVE:
-		out_of_time(w, c, IMMURE_WIRE_DIAL, "the resolvers do not answer");
+		out_of_time(w, c, IMMURE_WIRE_UNRESOLVED, "the resolvers do not answer");
 		break;
 	case CONN_DIAL:
 		immure_dial_due(w, c);

@@ -96,7 +96,11 @@ static void request(struct worker *w, const struct immure_wire *m, int *fds)
 	case IMMURE_WIRE_HANDED:
 		immure_handed_take(w, &m->handed, &fds[0]);
 		break;
+	case IMMURE_WIRE_LOOKED:
+		immure_refused_looked(w, m->id);
+		break;
 	case IMMURE_WIRE_ASK:
+		immure_refused_count(w);
 		immure_report_stats(w, m->id);
 		break;
 	case IMMURE_WIRE_SHOW:
@@ -224,6 +228,9 @@ static bool dispatch(struct worker *w, uint64_t tag, uint32_t events)
 		break;
 	case IMMURE_TAG_QUERY:
 		immure_resolver_event(w->resolver, index, w->now_ms);
+		break;
+	case IMMURE_TAG_REFUSED:
+		immure_refused_event(w);
 		break;
 	case IMMURE_TAG_CONN:
 		conn_event(w, tag, events);

@@ -57,17 +57,18 @@ void immure_report_flush(struct worker *w)
 		want_room(w, false);
 }
 
-void immure_report(struct worker *w, const struct immure_wire *m)
+/* false: dropped. */
+static bool put(struct worker *w, const struct immure_wire *m)
 {
 	bool may_drop = m->type == IMMURE_WIRE_DENIED;
 	struct outgoing *o;
 	int r = w->out ? -EAGAIN : immure_wire_send(w->control_fd, m, NULL, 0);
 
 	if (r == 0)
-		return;
+		return true;
 	if (r != -EAGAIN) {
 		fail(w, r, "the supervisor is gone");
-		return;
+		return false;
 	}
 	o = w->out_n < (may_drop ? DENIALS_MAX : OUT_MAX) ? malloc(sizeof(*o)) : NULL;
 	if (!o) {
@@ -75,7 +76,7 @@ void immure_report(struct worker *w, const struct immure_wire *m)
 			w->lost++;
 		else
 			fail(w, -ENOBUFS, "the supervisor does not listen");
-		return;
+		return false;
 	}
 	o->m = *m;
 	o->next = NULL;
@@ -84,6 +85,12 @@ void immure_report(struct worker *w, const struct immure_wire *m)
 	*w->out_end = o;
 	w->out_end = &o->next;
 	w->out_n++;
+	return true;
+}
+
+void immure_report(struct worker *w, const struct immure_wire *m)
+{
+	(void)put(w, m); /* what is dropped is counted there */
 }
 
 /* Printable ASCII, whatever it was; cut where it does not fit. */
@@ -107,13 +114,17 @@ static uint64_t key_of(const struct immure_wire_denied *d)
 	return h;
 }
 
-static void denied(struct worker *w, struct immure_wire *m, const struct immure_verdict *v)
+/* false: not told, because it was just before or because there is no room. */
+static bool denied(struct worker *w, struct immure_wire *m, const struct immure_verdict *v)
 {
 	struct immure_wire_denied *d = &m->denied;
 	uint64_t key;
 	size_t at;
 
-	w->denied++;
+	if (immure_wire_is_failure(d->step))
+		w->unreached++;
+	else
+		w->denied++;
 	m->type = IMMURE_WIRE_DENIED;
 	text(d->rule, sizeof(d->rule), v->rule);
 	text(d->why, sizeof(d->why), v->why);
@@ -121,16 +132,16 @@ static void denied(struct worker *w, struct immure_wire *m, const struct immure_
 	key = key_of(d);
 	at = key % (sizeof(w->recent) / sizeof(w->recent[0]));
 	if (w->recent[at].key == key && w->now_ms - w->recent[at].ms < AGAIN_MS)
-		return;
+		return false;
 	w->recent[at].key = key;
 	w->recent[at].ms = w->now_ms;
-	immure_report(w, m);
+	return put(w, m);
 }
 
-void immure_report_denied(struct worker *w, const struct conn *c, enum immure_wire_step step,
-			  const struct immure_verdict *v)
+bool immure_report_refused(struct worker *w, const struct conn *c, enum immure_wire_step step,
+			   const struct immure_verdict *v, uint32_t held)
 {
-	struct immure_wire m = { 0 };
+	struct immure_wire m = { .id = held };
 	struct immure_endpoint host = c->to;
 	char buf[IMMURE_ENDPOINT_TEXT];
 
@@ -141,7 +152,13 @@ void immure_report_denied(struct worker *w, const struct conn *c, enum immure_wi
 	m.denied.port = c->to.port;
 	host.port = 0;
 	text(m.denied.host, sizeof(m.denied.host), immure_endpoint_print(&host, buf));
-	denied(w, &m, v);
+	return denied(w, &m, v);
+}
+
+void immure_report_denied(struct worker *w, const struct conn *c, enum immure_wire_step step,
+			  const struct immure_verdict *v)
+{
+	(void)immure_report_refused(w, c, step, v, 0); /* nothing waits for it */
 }
 
 void immure_report_lookup(struct worker *w, const struct immure_inet *source, const char *name,
@@ -156,7 +173,7 @@ void immure_report_lookup(struct worker *w, const struct immure_inet *source, co
 	memcpy(m.denied.meant.addr, gateway, 4);
 	m.denied.meant.port = 53;
 	text(m.denied.host, sizeof(m.denied.host), name);
-	denied(w, &m, v);
+	(void)denied(w, &m, v);
 }
 
 void immure_report_done(struct worker *w, uint32_t id, int result, uint64_t value, const char *why)
@@ -177,7 +194,7 @@ void immure_report_stats(struct worker *w, uint32_t id)
 		.connections = w->live, .connections_all = w->total,
 		.bytes_out = w->bytes[0], .bytes_in = w->bytes[1],
 		.names = immure_synth_count(w->synth), .lookups = w->lookups,
-		.denied = w->denied, .lost = w->lost,
+		.denied = w->denied, .failed = w->unreached, .lost = w->lost,
 	};
 	immure_report(w, &m);
 }

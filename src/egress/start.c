@@ -204,6 +204,9 @@ static int watch_fixed(struct worker *w)
 		if (w->net.fd[i] >= 0)
 			r = immure_worker_watch(w, w->net.fd[i], EPOLLIN,
 						IMMURE_TAG(IMMURE_TAG_PROXY, 0, 0, i));
+	if (r == 0 && w->net.fd[IMMURE_NETPLUMB_REFUSALS] >= 0)
+		r = immure_worker_watch(w, w->net.fd[IMMURE_NETPLUMB_REFUSALS], EPOLLIN,
+					IMMURE_TAG(IMMURE_TAG_REFUSED, 0, 0, 0));
 	for (uint32_t i = 0; i < w->config.publish_n && r == 0; i++)
 		r = immure_worker_watch(w, w->publish_fd[i], EPOLLIN,
 					IMMURE_TAG(IMMURE_TAG_PUBLISH, 0, 0, i));

@@ -27,6 +27,7 @@ static bool body_of(uint32_t type, bool to_worker, size_t *ret_len)
 	case IMMURE_WIRE_ASK:
 	case IMMURE_WIRE_SHOW:
 	case IMMURE_WIRE_HOSTCONF:
+	case IMMURE_WIRE_LOOKED:
 		*ret_len = 0;
 		return true;
 	case IMMURE_WIRE_SOCKETS:

@@ -18,11 +18,15 @@
  *   REACH    an address                  ->
  *                                        <- VERDICT  whether it may be reached
  *   HANDED   one end of a connection, or of a pair for questions ->   no answer
+ *   LOOKED                               ->          the answer to a DENIED with a number
  *                                        <- NAMES, DENIED, WANT   any time
  *
  * REACH and HANDED are for a session without a network of its own (START: handed),
  * where there is nothing to listen on: the supervisor, which stands between the
  * command and its sockets, asks before it connects, and then hands the end over.
+ *
+ * What was denied and is held until somebody has looked whose it is has a number in
+ * DENIED, not 0, and the supervisor says LOOKED with it when it has.
  *
  * Requests (POLICY, ASK, SHOW, REACH) carry a number that the answer repeats; answers
  * come in order of the requests, one each. FAILED may come at any time and is the last
@@ -67,6 +71,7 @@ enum immure_wire_type {
 	IMMURE_WIRE_HOSTCONF,
 	IMMURE_WIRE_REACH,
 	IMMURE_WIRE_HANDED,
+	IMMURE_WIRE_LOOKED,
 	IMMURE_WIRE_READY = 32,
 	IMMURE_WIRE_DONE,
 	IMMURE_WIRE_DENIED,
@@ -142,15 +147,18 @@ struct immure_wire_done {
 enum immure_wire_step {
 	IMMURE_WIRE_LOOKUP,  /* a name: NXDOMAIN */
 	IMMURE_WIRE_CONNECT, /* a connection: reset, or the proxy's refusal */
-	IMMURE_WIRE_DIAL,    /* the name could not be resolved, or its addresses not used */
+	IMMURE_WIRE_DIAL,    /* the addresses that the name leads to may not be used */
 	IMMURE_WIRE_CONTENT, /* the first bytes, or a later request */
 	IMMURE_WIRE_CUT,     /* was open and is no longer allowed */
 	IMMURE_WIRE_LIMIT,   /* allowed, but a limit is reached */
+	IMMURE_WIRE_DATAGRAM, /* a protocol that is not let through at all */
+	IMMURE_WIRE_UNRESOLVED, /* no denial: allowed, but the name cannot be resolved */
+	IMMURE_WIRE_UNREACHED,  /* no denial: allowed, but nobody there took the connection */
 	IMMURE_WIRE_STEPS,
 };
 
-/* DENIED. source: where the connection or question came from, inside; to find out who
- * it was while it lives. meant: what it was sent to, inside (port 53: a
+/* DENIED, also of what was allowed and failed. source: where the connection or question
+ * came from, inside; to find out who it was while it lives. meant: what it was sent to, inside (port 53: a
  * question). host and port: what that means; port 0 = none (a lookup). Equal
  * denials within a second come once. All text is printable ASCII and ends in NUL;
  * rule, add: "" = none. */
@@ -171,9 +179,15 @@ struct immure_wire_stats {
 	uint64_t bytes_out, bytes_in; /* delivered outwards, inwards */
 	uint64_t names;           /* that have an address */
 	uint64_t lookups;         /* questions answered, whichever way */
-	uint64_t denied;
-	uint64_t lost;            /* denials that were not told */
+	uint64_t denied;          /* of those that were told apart */
+	uint64_t failed;          /* allowed, but not resolved or reached */
+	uint64_t lost;            /* that were not told */
 };
+
+static inline bool immure_wire_is_failure(uint32_t step)
+{
+	return step == IMMURE_WIRE_UNRESOLVED || step == IMMURE_WIRE_UNREACHED;
+}
 
 /* WANT: so many more spare sockets would be of use. */
 struct immure_wire_want {
@@ -192,7 +206,7 @@ struct immure_wire_failed {
 
 struct immure_wire {
 	uint32_t type;
-	uint32_t id; /* of requests and their answers; 0 for others */
+	uint32_t id; /* of requests and their answers, and of what is held; 0 for others */
 	union {
 		struct immure_wire_start start;
 		struct immure_wire_sockets sockets;

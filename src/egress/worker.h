@@ -43,6 +43,7 @@ enum immure_tag {
 	IMMURE_TAG_QUERY,
 	IMMURE_TAG_CONN,
 	IMMURE_TAG_PAIR,    /* index: into the pairs of handed.c */
+	IMMURE_TAG_REFUSED,
 };
 
 /* kind, side, life, index */
@@ -54,6 +55,7 @@ enum conn_state { CONN_FREE, CONN_PREAMBLE, CONN_LOOK, CONN_SPARE, CONN_RESOLVE,
 		  CONN_RELAY };
 /* PROXY: which of the three it is, is not known yet. */
 enum conn_kind { CONN_CAUGHT, CONN_PROXY, CONN_CONNECT, CONN_PLAIN, CONN_SOCKS, CONN_PUBLISHED };
+enum { IMMURE_HELD_MAX = 64 };
 enum { CONN_DIALS = 4 }; /* at once; side 1 to 4 in a tag, side 0 is the client */
 
 /* What a client said first, while it is looked at. */
@@ -101,6 +103,11 @@ struct listener {
 	int fd;
 	bool fixed;              /* of the plumbing: stays */
 	struct immure_inet at;
+};
+
+/* What waits for the supervisor to look, by the numbers of both sides. */
+struct held {
+	uint32_t packet, id; /* id 0: free */
 };
 
 struct pending;
@@ -161,7 +168,11 @@ struct worker {
 	struct outgoing *out, **out_end;
 	unsigned int out_n;
 	struct { uint64_t key, ms; } recent[256]; /* denials that were told */
-	uint64_t total, bytes[2], lookups, denied, lost;
+	uint64_t total, bytes[2], lookups, denied, unreached, lost;
+
+	struct held held[IMMURE_HELD_MAX];
+	uint32_t held_id;
+	bool heard;              /* what was held for a worker before this one is let go */
 };
 
 /* start.c: everything before the first byte of the sandbox. 0 or -errno with w->why. */
@@ -185,6 +196,9 @@ void immure_report(struct worker *w, const struct immure_wire *m);
 void immure_report_flush(struct worker *w);
 void immure_report_denied(struct worker *w, const struct conn *c, enum immure_wire_step step,
 			  const struct immure_verdict *v);
+/* false: it was not told, so nobody will say LOOKED. */
+bool immure_report_refused(struct worker *w, const struct conn *c, enum immure_wire_step step,
+			   const struct immure_verdict *v, uint32_t held);
 void immure_report_lookup(struct worker *w, const struct immure_inet *source, const char *name,
 			  bool limit, const struct immure_verdict *v);
 void immure_report_done(struct worker *w, uint32_t id, int result, uint64_t value,
@@ -225,6 +239,11 @@ void immure_handed_done(struct worker *w);
 void immure_handed_ask(struct worker *w, uint32_t id, const struct immure_inet *meant);
 void immure_handed_take(struct worker *w, const struct immure_wire_handed *h, int *fd);
 void immure_handed_event(struct worker *w, uint32_t index, uint16_t life);
+
+/* refused.c: what the kernel refuses by itself in the session's namespace. */
+void immure_refused_event(struct worker *w);
+void immure_refused_looked(struct worker *w, uint32_t id);
+void immure_refused_count(struct worker *w);
 
 /* flow.c */
 bool immure_flow_is_loopback(const struct immure_inet *a);

@@ -107,10 +107,13 @@ static const char *yes_detail(const struct immure_facts *f, struct immure_arena 
 		return o->value ? "a shell started in it, binds by descriptor"
 				: "a shell started in it";
 	if (strcmp(name, "egress") == 0)
-		return immure_arena_printf(a, "names %s%s", o->value & IMMURE_EGRESS_NFT ?
+		return immure_arena_printf(a, "names %s%s%s", o->value & IMMURE_EGRESS_NFT ?
 					   "caught by nf_tables" :
 					   "with a listener for each port: no nf_tables with tproxy",
-					   o->value & IMMURE_EGRESS_V6 ? ", IPv4 and IPv6" : ", IPv4");
+					   o->value & IMMURE_EGRESS_V6 ? ", IPv4 and IPv6" : ", IPv4",
+					   o->value & IMMURE_EGRESS_TOLD ? "" :
+					   "; what the kernel refuses by itself is not told of: "
+					   "no nfnetlink_queue or nfnetlink_log");
 	if (strcmp(name, "subids") == 0)
 		return immure_arena_printf(a, "%llu ids mapped", (unsigned long long)o->value);
 	if (!dir)

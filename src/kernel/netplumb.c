@@ -10,6 +10,7 @@
 #include "kernel/netlink.h"
 #include "kernel/netsock.h"
 #include "kernel/nft.h"
+#include "kernel/refusals.h"
 
 #define BACKLOG 4096 /* the kernel lowers it to somaxconn */
 
@@ -94,6 +95,17 @@ static int make_capture(const struct immure_netplumb_config *c, struct immure_ne
 	immure_close(&p->fd[IMMURE_NETPLUMB_TCP4]);
 	immure_close(&p->fd[IMMURE_NETPLUMB_TCP6]);
 	return 0;
+}
+
+/* Routes that let refusals be seen are right only where the rules are that refuse. */
+static int make_refusals(const struct immure_netplumb_config *c, struct immure_rtnl_setup *routes,
+			 struct immure_netplumb *p)
+{
+	int r = c->without_refusals || !p->with_nft ? IMMURE_REFUSALS_MISSING :
+		immure_refusals_setup(p->fd[IMMURE_NETPLUMB_NFT], routes, &p->fd[IMMURE_NETPLUMB_REFUSALS]);
+
+	routes->seen = r == 0;
+	return r == IMMURE_REFUSALS_MISSING ? 0 : r;
 }
 
 static int make_spare(const struct immure_netplumb_config *c, struct immure_netplumb *p)
@@ -218,7 +230,14 @@ int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_n
 
 	nothing(&p);
 	p.with_v6 = routes.with_v6 = routes.with_v6 && kernel_has_v6();
-	r = immure_rtnl_apply(&routes, &what);
+	what = "transparent listeners";
+	r = make_capture(c, &p);
+	if (r == 0) {
+		what = "rules that tell refusals";
+		r = make_refusals(c, &routes, &p);
+	}
+	if (r == 0)
+		r = immure_rtnl_apply(&routes, &what);
 	if (r == 0) {
 		relax_ports();
 		what = "name service sockets";
@@ -227,10 +246,6 @@ int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_n
 	if (r == 0) {
 		what = "proxy listener";
 		r = make_proxy(c, &p);
-	}
-	if (r == 0) {
-		what = "transparent listeners";
-		r = make_capture(c, &p);
 	}
 	if (r == 0) {
 		what = "networks by address";

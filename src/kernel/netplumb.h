@@ -25,6 +25,7 @@ enum immure_netplumb_fd {
 	IMMURE_NETPLUMB_PROXY6,  /* the same on the gateway's IPv6 address */
 	IMMURE_NETPLUMB_ROUTE,   /* for immure_rtnl_add */
 	IMMURE_NETPLUMB_NFT,     /* for immure_nft_add and _remove; -1 without */
+	IMMURE_NETPLUMB_REFUSALS, /* what was refused, see refusals.h; -1 without */
 	IMMURE_NETPLUMB_SPARE4,  /* unbound TCP sockets: to dial in, or to listen for a pair */
 	IMMURE_NETPLUMB_SPARE6 = IMMURE_NETPLUMB_SPARE4 + IMMURE_NETPLUMB_SPARE,
 	IMMURE_NETPLUMB_MAX = IMMURE_NETPLUMB_SPARE6 + IMMURE_NETPLUMB_SPARE,
@@ -34,6 +35,7 @@ struct immure_netplumb_config {
 	struct immure_rtnl_setup routes; /* with_v6: if the kernel has it */
 	uint16_t port;      /* of the transparent listeners; 0: any that is free */
 	bool without_nft;   /* do as if nf_tables were missing */
+	bool without_refusals; /* the same of what tells refusals */
 	unsigned int spare; /* sockets a family, up to IMMURE_NETPLUMB_SPARE */
 	bool proxy;
 	/* Destinations that rules name by address. Without nf_tables nothing is done for

@@ -16,7 +16,7 @@
 /* In a namespace that was just made the loopback device is always the first. */
 #define LOOPBACK 1
 
-enum { PREF_NAMES = 10, PREF_NOT_TCP, PREF_TCP = 20, PREF_RANGE, PREF_LOOPBACK };
+enum { PREF_MARK = 5, PREF_MANY, PREF_NAMES = 10, PREF_NOT_TCP, PREF_TCP = 20, PREF_RANGE, PREF_LOOPBACK };
 
 /* A batch and what its messages are for. */
 struct batch {
@@ -60,9 +60,9 @@ static void address(struct batch *b, int family, const uint8_t *addr, uint8_t bi
 	immure_netlink_put(&b->nl, IFA_ADDRESS, addr, width(family));
 }
 
-/* dst NULL: the default route. */
+/* dst NULL: the default route. from: the source address, NULL: any. */
 static void route(struct batch *b, const char *what, int family, uint8_t type, uint8_t table,
-		  const uint8_t *dst, uint8_t bits)
+		  const uint8_t *dst, uint8_t bits, const uint8_t *from)
 {
 	struct rtmsg m = { .rtm_family = (uint8_t)family, .rtm_dst_len = bits, .rtm_table = table,
 			   .rtm_protocol = RTPROT_STATIC, .rtm_type = type };
@@ -73,6 +73,8 @@ static void route(struct batch *b, const char *what, int family, uint8_t type, u
 		immure_netlink_put(&b->nl, RTA_DST, dst, width(family));
 	if (type == RTN_LOCAL || family == AF_INET6)
 		immure_netlink_put_u32(&b->nl, RTA_OIF, LOOPBACK);
+	if (from)
+		immure_netlink_put(&b->nl, RTA_PREFSRC, from, width(family));
 }
 
 /* dst NULL: to anything. protocol 0: any. */
@@ -93,14 +95,31 @@ static void rule(struct batch *b, const char *what, int family, uint16_t type, u
 		immure_netlink_put(&b->nl, FRA_IP_PROTO, &protocol, 1);
 }
 
-static void rules(struct batch *b, int family, const struct immure_rtnl_range *r)
+static void mark_rule(struct batch *b, int family)
+{
+	struct fib_rule_hdr m = { .family = (uint8_t)family, .action = FR_ACT_PROHIBIT };
+	static const uint8_t many[4] = { 224 };
+
+	begin(b, "rule against what is marked", RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof(m));
+	immure_netlink_put_u32(&b->nl, FRA_PRIORITY, PREF_MARK);
+	immure_netlink_put_u32(&b->nl, FRA_FWMARK, IMMURE_RTNL_MARK);
+	/* Many at once: the second lookup, which would refuse it, never asks the rules then. */
+	if (family == AF_INET)
+		rule(b, "rule against what is sent to many", family, RTM_NEWRULE, PREF_MANY,
+		     FR_ACT_PROHIBIT, many, 3, 0);
+}
+
+static void rules(struct batch *b, int family, const struct immure_rtnl_range *r, bool seen)
 {
 	static const uint8_t loopback4[4] = { 127 }, loopback6[16] = { [15] = 1 };
 
 	rule(b, "rule for TCP to names", family, RTM_NEWRULE, PREF_NAMES, FR_ACT_TO_TBL, r->names,
 	     r->names_bits, IPPROTO_TCP);
-	rule(b, "rule against all else to names", family, RTM_NEWRULE, PREF_NOT_TCP, FR_ACT_PROHIBIT,
-	     r->names, r->names_bits, 0);
+	if (seen)
+		mark_rule(b, family);
+	else
+		rule(b, "rule against all else to names", family, RTM_NEWRULE, PREF_NOT_TCP,
+		     FR_ACT_PROHIBIT, r->names, r->names_bits, 0);
 	rule(b, "rule for TCP to what is local", family, RTM_NEWRULE, PREF_TCP, FR_ACT_TO_TBL, NULL,
 	     0, IPPROTO_TCP);
 	/* Other protocols: not to the networks that rules name by address, which are
@@ -150,6 +169,7 @@ int immure_rtnl_range_from(bool v6, const uint8_t *prefix, unsigned int bits,
 int immure_rtnl_apply(const struct immure_rtnl_setup *s, const char **ret_what)
 {
 	IMMURE_CLEANUP_FD int fd = immure_netlink_open(NETLINK_ROUTE);
+	const uint8_t last = s->seen ? RTN_LOCAL : RTN_PROHIBIT;
 	struct batch b;
 	size_t failed = 0;
 	int r;
@@ -163,14 +183,16 @@ int immure_rtnl_apply(const struct immure_rtnl_setup *s, const char **ret_what)
 	link_up(&b);
 	/* On a loopback device an address makes its whole v4 prefix local. */
 	address(&b, AF_INET, s->v4.gateway, s->v4.bits);
-	route(&b, "default route", AF_INET, RTN_PROHIBIT, RT_TABLE_MAIN, NULL, 0);
-	rules(&b, AF_INET, &s->v4);
+	route(&b, "default route", AF_INET, last, RT_TABLE_MAIN, NULL, 0,
+	      s->seen ? s->v4.gateway : NULL);
+	rules(&b, AF_INET, &s->v4, s->seen);
 	if (s->with_v6) {
 		address(&b, AF_INET6, s->v6.gateway, 128);
 		route(&b, "route to names (IPv6)", AF_INET6, RTN_LOCAL, RT_TABLE_LOCAL,
-		      s->v6.names, s->v6.names_bits);
-		route(&b, "default route (IPv6)", AF_INET6, RTN_PROHIBIT, RT_TABLE_MAIN, NULL, 0);
-		rules(&b, AF_INET6, &s->v6);
+		      s->v6.names, s->v6.names_bits, NULL);
+		route(&b, "default route (IPv6)", AF_INET6, last, RT_TABLE_MAIN, NULL, 0,
+		      s->seen ? s->v6.gateway : NULL);
+		rules(&b, AF_INET6, &s->v6, s->seen);
 	}
 	immure_netlink_want_ack(&b.nl);
 	r = immure_netlink_send(fd, &b.nl, &failed);

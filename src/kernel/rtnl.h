@@ -24,10 +24,16 @@ struct immure_rtnl_range {
 	uint8_t names_bits;
 };
 
+/* What has this mark is prohibited, where `seen` is set. */
+enum { IMMURE_RTNL_MARK = 1 };
+
 struct immure_rtnl_setup {
 	struct immure_rtnl_range v4;
 	bool with_v6; /* false, for kernels without it: then nothing in v6 has a route */
 	struct immure_rtnl_range v6;
+	/* Every destination is local, so that rules see what is refused (refusals.h); without
+	 * these rules the session would speak to itself alone. */
+	bool seen;
 };
 
 /* 198.18.0.0/15: gateway 198.18.0.1, names 198.19.0.0/16;

@@ -28,7 +28,7 @@ static int32_t run_options(struct immure_run_options *to, const struct immure_ru
 	if (r < 0)
 		return r;
 	if (to->flags & ~(uint32_t)(IMMURE_RUN_PROVE | IMMURE_RUN_TRACE_TIME | IMMURE_RUN_CONTROL |
-				    IMMURE_RUN_COUNT))
+				    IMMURE_RUN_COUNT | IMMURE_RUN_NOTES))
 		return immure_fail(err, IMMURE_ERR_INVALID, 0, "api", "flags", "unknown flags");
 	return 0;
 }
@@ -47,6 +47,7 @@ int32_t immure_supervise(const immure_plan *plan, const struct immure_run_option
 		struct immure_supervise_options s = {
 			.stdio = { o.stdin_fd, o.stdout_fd, o.stderr_fd },
 			.control_fd = o.flags & IMMURE_RUN_CONTROL ? o.control_fd : -1,
+			.notes_fd = o.flags & IMMURE_RUN_NOTES ? o.notes_fd : -1,
 			.trace = o.flags & IMMURE_RUN_TRACE_TIME,
 			.count = o.flags & (IMMURE_RUN_COUNT | IMMURE_RUN_CONTROL),
 			.state_dir = o.state_dir	   ? o.state_dir
@@ -99,6 +100,9 @@ int32_t immure_session_start(const immure_plan *plan, const struct immure_run_op
 	size_t len = 0;
 	int32_t r = run_options(&o, options, err);
 
+	if (r == 0 && (o.flags & IMMURE_RUN_NOTES))
+		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "api", "flags",
+				"IMMURE_RUN_NOTES is for immure_supervise(); the result has the lines");
 	if (r == 0)
 		r = immure_plan_startable(plan, err);
 	if (r == 0)

@@ -10,7 +10,7 @@
 
 enum immure_gate_state { IMMURE_GATE_IDLE, IMMURE_GATE_RUNNING, IMMURE_GATE_CLOSED };
 
-/* Distinct denials that are kept; more are counted. */
+/* Distinct denials and failures that are kept; more are counted. */
 enum { IMMURE_GATE_DENIALS = 256 };
 
 struct immure_gate_rules {
@@ -45,13 +45,18 @@ struct immure_gatekeeper {
 	uint64_t first_death;
 	uint64_t wants_s;          /* in this second … */
 	uint32_t wants_n;          /* … so many times sockets were asked for */
-	uint32_t whose_ms;         /* spent in looking for culprits */
+	uint32_t whose_ms;         /* spent in looking for culprits, less what time gives back */
+	uint64_t whose_at_ms;
 	char closed_why[128], failed_why[IMMURE_WIRE_TEXT];
 
 	struct immure_wire_stats stats, total; /* of this worker, of those before */
 	struct immure_denial denials[IMMURE_GATE_DENIALS];
+	bool told[IMMURE_GATE_DENIALS]; /* people know of it */
 	size_t denials_n;
 	uint64_t denials_more;
+	uint64_t forgotten; /* of what was lost */
+	immure_gate_tell *tell;
+	void *tell_ctx;
 };
 
 /* gatekeeper.c: starts the worker if none runs. false: there is none. */
@@ -72,8 +77,6 @@ void immure_gate_rules_done(struct immure_gate_rules *r);
 /* ---- gatelog.c ---- */
 
 void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_denied *d);
-/* The newest ones, as members of an array. */
-void immure_gate_show_denials(const struct immure_gatekeeper *g, struct immure_jsonw *w);
 void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *result);
 
 #endif

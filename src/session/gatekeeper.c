@@ -76,6 +76,7 @@ static void add_up(struct immure_wire_stats *to, const struct immure_wire_stats 
 	to->bytes_in += s->bytes_in;
 	to->lookups += s->lookups;
 	to->denied += s->denied;
+	to->failed += s->failed;
 	to->lost += s->lost;
 }
 
@@ -183,11 +184,21 @@ static void give_sockets(struct immure_gatekeeper *g, const struct immure_wire_w
 		immure_close(&fds[i]);
 }
 
+/* Whoever is held meanwhile may go on. Lost: the next try of its is told of anew. */
+static void looked(struct immure_gatekeeper *g, uint32_t id)
+{
+	const struct immure_wire m = { .type = IMMURE_WIRE_LOOKED, .id = id };
+
+	(void)immure_wire_send(g->wire_fd, &m, NULL, 0);
+}
+
 static void hear(struct immure_gatekeeper *g, const struct immure_wire *m)
 {
 	switch (m->type) {
 	case IMMURE_WIRE_DENIED:
 		immure_gate_denied(g, &m->denied);
+		if (m->id)
+			looked(g, m->id);
 		break;
 	case IMMURE_WIRE_STATS:
 		g->stats = m->stats;
@@ -341,7 +352,7 @@ int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure
 		return adopt_broker(g, err);
 	static const int active[] = { IMMURE_NETPLUMB_TCP4, IMMURE_NETPLUMB_TCP6, IMMURE_NETPLUMB_DNS_UDP,
 				      IMMURE_NETPLUMB_DNS_TCP, IMMURE_NETPLUMB_PROXY,
-				      IMMURE_NETPLUMB_PROXY6 };
+				      IMMURE_NETPLUMB_PROXY6, IMMURE_NETPLUMB_REFUSALS };
 	bool ok = true;
 
 	for (size_t i = 0; i < sizeof(active) / sizeof(active[0]); i++)
@@ -419,33 +430,6 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 				   strerror(-e));
 	}
 	return 0;
-}
-
-char *immure_gatekeeper_show(struct immure_gatekeeper *g)
-{
-	static const char *const states[] = { "idle", "running", "closed" };
-	struct immure_buf out = IMMURE_BUF_INIT;
-	struct immure_jsonw w;
-
-	if (!g)
-		return NULL;
-	immure_jsonw_init(&w, &out, 0);
-	immure_jsonw_object(&w, NULL);
-	immure_jsonw_str(&w, "state", states[g->state]);
-	immure_jsonw_array(&w, "allow");
-	for (size_t i = 0; i < g->config.allow.n; i++)
-		immure_jsonw_str(&w, NULL, g->config.allow.v[i]);
-	immure_jsonw_end(&w, ']');
-	immure_jsonw_array(&w, "deny");
-	for (size_t i = 0; i < g->config.deny.n; i++)
-		immure_jsonw_str(&w, NULL, g->config.deny.v[i]);
-	immure_jsonw_end(&w, ']');
-	immure_jsonw_uint(&w, "denials", g->denials_n);
-	immure_jsonw_array(&w, "denied");
-	immure_gate_show_denials(g, &w);
-	immure_jsonw_end(&w, ']');
-	immure_jsonw_end(&w, '}');
-	return immure_buf_take(&out);
 }
 
 /* ---- beginning and end ---- */

@@ -41,8 +41,16 @@ void immure_gatekeeper_step(struct immure_gatekeeper *g);
  * IMMURE_ERR_POLICY nothing was changed; else the network is closed. */
 int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct immure_strv *allow,
 				    const struct immure_strv *deny, struct immure_error **err);
-/* The rules in force, as JSON; the caller frees. NULL: out of memory. */
-char *immure_gatekeeper_show(struct immure_gatekeeper *g);
+/* Called for each denial and each failure when it is first heard of; line is what people
+ * are told of it. true: they were, and finish() does not tell them again. */
+enum { IMMURE_GATE_LINES = 10 }; /* so many are told to people; the record has the rest */
+typedef bool immure_gate_tell(void *ctx, const struct immure_denial *d, const char *line);
+void immure_gatekeeper_tell(struct immure_gatekeeper *g, immure_gate_tell *tell, void *ctx);
+/* What was denied so far is nobody's business: it was tried on purpose. */
+void immure_gatekeeper_forget(struct immure_gatekeeper *g);
+/* The rules in force, and what was denied from number `from` on (0: the newest), as
+ * many as fit an answer, as JSON; the caller frees. NULL: out of memory, or no gatekeeper. */
+char *immure_gatekeeper_show(struct immure_gatekeeper *g, size_t from);
 /* Asks the worker for its numbers; *ret: of all workers so far, lost ones up to when they
  * were last heard. False: there is no limited network. A silent worker costs 300 ms. */
 bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_stats *ret);

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What was denied: once for each thing, with a count, and who asked. */
+/* What was denied, and what was allowed and failed: once for each thing, with a count,
+ * and who asked. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/jsonw.h"
 #include "session/gatekeep.h"
 #include "session/whose.h"
 
-/* So many lines are told; the record has the rest. */
-enum { TOLD_MAX = 10, SHOWN_MAX = 16, WHOSE_MS = 100, WHOSE_ALL_MS = 2000 };
+/* Of the time for looking a twentieth
+ * of what passes comes back. */
+enum { SHOWN_MAX = 16, WHOSE_MS = 100, WHOSE_ALL_MS = 2000, WHOSE_BACK = 20 };
 
 static const char *step_name(uint32_t step)
 {
@@ -17,6 +20,8 @@ static const char *step_name(uint32_t step)
 		[IMMURE_WIRE_LOOKUP] = "lookup",   [IMMURE_WIRE_CONNECT] = "connect",
 		[IMMURE_WIRE_DIAL] = "dial",	   [IMMURE_WIRE_CONTENT] = "content",
 		[IMMURE_WIRE_CUT] = "cut",	   [IMMURE_WIRE_LIMIT] = "limit",
+		[IMMURE_WIRE_DATAGRAM] = "datagram", [IMMURE_WIRE_UNRESOLVED] = "resolve",
+		[IMMURE_WIRE_UNREACHED] = "reach",
 	};
 
 	return step < IMMURE_WIRE_STEPS ? names[step] : "?";
@@ -44,22 +49,22 @@ static const char *rule_to_add(struct immure_arena *a, const char *add)
 	return immure_arena_strndup(a, add + 1, (size_t)(end - add - 1));
 }
 
-static uint64_t now_ms(void)
+static uint64_t ms_of(clockid_t clock)
 {
 	struct timespec ts;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
+	(void)clock_gettime(clock, &ts); /* cannot fail */
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* The command can make this slow, and meanwhile nothing else is done: so much time
- * it gets, once and altogether, and then nobody is looked for any more. */
+/* The command can make this slow, and meanwhile nothing else is done: so much time it
+ * gets, once and altogether, and then nobody is looked for until some has come back. */
 static void look_for(struct immure_gatekeeper *g, const struct immure_wire_denied *d,
 		     struct immure_whose *ret)
 {
 	const struct immure_whose_ends ends = { .source = d->source, .meant = d->meant };
-	uint64_t start = now_ms();
-
+	uint64_t now = ms_of(CLOCK_MONOTONIC), start = ms_of(CLOCK_PROCESS_CPUTIME_ID);
+	uint64_t back = g->whose_at_ms ? (now - g->whose_at_ms) / WHOSE_BACK : 0;
 	int tid = immure_broker_asker(&g->broker, &d->meant);
 
 	*ret = (struct immure_whose){ 0 };
@@ -67,18 +72,37 @@ static void look_for(struct immure_gatekeeper *g, const struct immure_wire_denie
 		immure_whose_thread(tid, ret);
 		return;
 	}
+	if (back) {
+		g->whose_ms -= back < g->whose_ms ? (uint32_t)back : g->whose_ms;
+		g->whose_at_ms = now;
+	}
 	if (g->whose_ms >= WHOSE_ALL_MS)
 		return;
 	/* A question came over UDP, mostly; where it was TCP, nobody is found. */
-	immure_whose_socket(g->init_pid, g->netns_fd, &ends, d->port == 0, WHOSE_MS, ret);
-	g->whose_ms += (uint32_t)(now_ms() - start);
+	immure_whose_socket(g->init_pid, g->netns_fd, &ends,
+			    d->port == 0 || d->step == IMMURE_WIRE_DATAGRAM, WHOSE_MS, ret);
+	g->whose_at_ms = g->whose_at_ms ? g->whose_at_ms : now;
+	g->whose_ms += (uint32_t)(ms_of(CLOCK_PROCESS_CPUTIME_ID) - start);
+}
+
+static void tell(struct immure_gatekeeper *g, size_t i)
+{
+	struct immure_buf line = IMMURE_BUF_INIT;
+
+	if (!g->tell)
+		return;
+	immure_result_denial_text(&g->denials[i], &line);
+	if (immure_buf_ok(&line))
+		g->told[i] = g->tell(g->tell_ctx, &g->denials[i], line.data) || g->told[i];
+	immure_buf_done(&line);
 }
 
 void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_denied *d)
 {
 	struct immure_denial *k = find(g, d);
 	struct immure_whose who;
-	struct immure_denial v = { .port = d->port, .count = 1, .step = step_name(d->step) };
+	struct immure_denial v = { .port = d->port, .count = 1, .step = step_name(d->step),
+				   .failed = immure_wire_is_failure(d->step) };
 
 	if (k) {
 		k->count++;
@@ -89,6 +113,7 @@ void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_de
 		return;
 	}
 	look_for(g, d, &who);
+	v.at_ms = ms_of(CLOCK_REALTIME);
 	v.pid = (uint32_t)who.pid;
 	v.exe = immure_arena_strdup(&g->arena, who.exe);
 	v.host = immure_arena_strdup(&g->arena, d->host);
@@ -100,40 +125,76 @@ void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_de
 		return;
 	}
 	g->denials[g->denials_n++] = v;
+	tell(g, g->denials_n - 1);
 }
 
-static const char *base(const char *path)
+void immure_gatekeeper_forget(struct immure_gatekeeper *g)
 {
-	const char *slash = strrchr(path, '/');
+	struct immure_wire_stats now;
 
-	return slash ? slash + 1 : path;
+	/* What is on its way is heard before the answer. */
+	if (!g || !immure_gatekeeper_stats(g, &now))
+		return;
+	g->denials_n = 0;
+	g->denials_more = 0;
+	g->forgotten = now.lost;
+	memset(g->told, 0, sizeof(g->told));
 }
 
-static void tell(const struct immure_denial *d, struct immure_result *result)
+void immure_gatekeeper_tell(struct immure_gatekeeper *g, immure_gate_tell *fn, void *ctx)
 {
-	char place[300], who[320] = "", hint[700] = "";
-
-	(void)snprintf(place, sizeof(place), d->port ? "%s:%u" : "%s", d->host, d->port);
-	if (d->exe[0])
-		(void)snprintf(who, sizeof(who), " (%s)", base(d->exe));
-	if (d->add[0])
-		(void)snprintf(hint, sizeof(hint), "; allow it with --allow %s", d->add);
-	/* Most reasons begin with what they are about. */
-	if (strncmp(d->why, d->host, strlen(d->host)) == 0)
-		immure_result_notice(result, "denied: %s%s%s", d->why, who, hint);
-	else
-		immure_result_notice(result, "denied: %s: %s%s%s", place, d->why, who, hint);
+	if (!g)
+		return;
+	g->tell = fn;
+	g->tell_ctx = ctx;
 }
 
-void immure_gate_show_denials(const struct immure_gatekeeper *g, struct immure_jsonw *w)
+static void show_denials(const struct immure_gatekeeper *g, size_t from, struct immure_jsonw *w)
 {
-	for (size_t i = g->denials_n > SHOWN_MAX ? g->denials_n - SHOWN_MAX : 0; i < g->denials_n; i++)
-		immure_result_denial_json(&g->denials[i], w);
+	size_t at = from ? from - 1 : g->denials_n > SHOWN_MAX ? g->denials_n - SHOWN_MAX : 0;
+	uint64_t failed = 0;
+
+	for (size_t i = 0; i < g->denials_n; i++)
+		failed += g->denials[i].failed;
+	immure_jsonw_uint(w, "denials", g->denials_n - failed);
+	immure_jsonw_uint(w, "failures", failed);
+	immure_jsonw_uint(w, "untold", g->denials_more);
+	immure_jsonw_array(w, "denied");
+	for (size_t i = at, n = 0; i < g->denials_n && n < SHOWN_MAX; i++, n++)
+		immure_result_denial_json(NULL, &g->denials[i], w);
+	immure_jsonw_end(w, ']');
+}
+
+static void show_rules(const struct immure_strv *l, const char *name, struct immure_jsonw *w)
+{
+	immure_jsonw_array(w, name);
+	for (size_t i = 0; i < l->n; i++)
+		immure_jsonw_str(w, NULL, l->v[i]);
+	immure_jsonw_end(w, ']');
+}
+
+char *immure_gatekeeper_show(struct immure_gatekeeper *g, size_t from)
+{
+	static const char *const states[] = { "idle", "running", "closed" };
+	struct immure_buf out = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+
+	if (!g)
+		return NULL;
+	immure_jsonw_init(&w, &out, 0);
+	immure_jsonw_object(&w, NULL);
+	immure_jsonw_str(&w, "state", states[g->state]);
+	show_rules(&g->config.allow, "allow", &w);
+	show_rules(&g->config.deny, "deny", &w);
+	show_denials(g, from, &w);
+	immure_jsonw_end(&w, '}');
+	return immure_buf_take(&out);
 }
 
 void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *result)
 {
 	struct immure_network *n = &result->network;
+	uint64_t lines = 0, more;
 
 	n->there = true;
 	n->connections = g->total.connections_all;
@@ -141,14 +202,27 @@ void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *resul
 	n->bytes_in = g->total.bytes_in;
 	n->lookups = g->total.lookups;
 	n->restarts = g->deaths;
-	n->denied_more = g->denials_more + g->total.lost;
+	n->denied_more = g->denials_more + g->total.lost - g->forgotten;
+	for (size_t i = 0; i < g->denials_n; i++)
+		lines += g->told[i];
+	more = n->denied_more;
 	for (size_t i = 0; i < g->denials_n; i++) {
+		struct immure_buf line = IMMURE_BUF_INIT;
+
 		if (!immure_result_add_denial(result, &g->denials[i]))
 			n->denied_more++;
-		if (i < TOLD_MAX)
-			tell(&g->denials[i], result);
+		if (g->told[i])
+			continue;
+		if (lines++ >= IMMURE_GATE_LINES) {
+			more++;
+			continue;
+		}
+		immure_result_denial_text(&g->denials[i], &line);
+		if (immure_buf_ok(&line))
+			immure_result_notice(result, "%s", line.data);
+		immure_buf_done(&line);
 	}
-	if (g->denials_n > TOLD_MAX)
-		immure_result_notice(result, "denied: %zu more; the record has them (--result)",
-				     g->denials_n - TOLD_MAX);
+	if (more)
+		immure_result_notice(result, "denied: %" PRIu64 " more; the record has them (--result)",
+				     more);
 }

@@ -76,6 +76,7 @@ static int32_t after_attack(struct immure_run *run)
 
 	run->attacking = false;
 	arm(run, 0);
+	immure_gatekeeper_forget(run->sealed.gate);
 	if (run->sealed.init.cgroup)
 		immure_cgroup_stats(&run->sealed.cgroup, &run->before);
 	r = run->o->before->judge(run->o->before->ctx, run->attack_status, run->result, run->err);

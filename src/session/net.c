@@ -62,7 +62,7 @@ static int32_t merge(struct immure_ask *a, struct immure_strv *allow, struct imm
 {
 	struct immure_strv allow_back = { 0 }, deny_back = { 0 };
 	struct immure_jsonr_value *v = calloc(VALUES, sizeof(*v));
-	char *text = immure_gatekeeper_show(a->s->sealed.gate);
+	char *text = immure_gatekeeper_show(a->s->sealed.gate, 0);
 	struct immure_jsonr now;
 	bool ok = v && text && normal(a, deny, &allow_back) && normal(a, allow, &deny_back) &&
 		  immure_jsonr_parse(&now, text, strlen(text), v, VALUES) == 0 &&
@@ -77,7 +77,7 @@ static int32_t answer(struct immure_ask *a)
 {
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
-	char *text = immure_gatekeeper_show(a->s->sealed.gate);
+	char *text = immure_gatekeeper_show(a->s->sealed.gate, 0);
 
 	immure_answer_begin(&w, &b, a->id);
 	immure_jsonw_str(&w, "mode", a->s->sealed.gate ? "limited"

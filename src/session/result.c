@@ -226,25 +226,14 @@ static void json_usage(const struct immure_result *r, struct immure_jsonw *w)
 	immure_jsonw_end(w, '}');
 }
 
-void immure_result_denial_json(const struct immure_denial *d, struct immure_jsonw *w)
+static void json_denials(const struct immure_network *n, const char *name, bool failed,
+			 struct immure_jsonw *w)
 {
-	immure_jsonw_object(w, NULL);
-	immure_jsonw_str(w, "step", d->step);
-	immure_jsonw_str(w, "host", d->host);
-	if (d->port)
-		immure_jsonw_uint(w, "port", d->port);
-	else
-		immure_jsonw_null(w, "port");
-	immure_jsonw_str(w, "why", d->why);
-	immure_jsonw_str(w, "rule", d->rule[0] ? d->rule : NULL);
-	immure_jsonw_str(w, "add", d->add[0] ? d->add : NULL);
-	immure_jsonw_str(w, "exe", d->exe[0] ? d->exe : NULL);
-	if (d->pid)
-		immure_jsonw_uint(w, "pid", d->pid);
-	else
-		immure_jsonw_null(w, "pid");
-	immure_jsonw_uint(w, "count", d->count);
-	immure_jsonw_end(w, '}');
+	immure_jsonw_array(w, name);
+	for (size_t i = 0; i < n->denied_n; i++)
+		if (n->denied[i].failed == failed)
+			immure_result_denial_json(NULL, &n->denied[i], w);
+	immure_jsonw_end(w, ']');
 }
 
 static void json_network(const struct immure_result *r, struct immure_jsonw *w)
@@ -261,11 +250,9 @@ static void json_network(const struct immure_result *r, struct immure_jsonw *w)
 	immure_jsonw_uint(w, "bytes_in", n->bytes_in);
 	immure_jsonw_uint(w, "lookups", n->lookups);
 	immure_jsonw_uint(w, "gatekeeper_restarts", n->restarts);
-	immure_jsonw_array(w, "denied");
-	for (size_t i = 0; i < n->denied_n; i++)
-		immure_result_denial_json(&n->denied[i], w);
-	immure_jsonw_end(w, ']');
+	json_denials(n, "denied", false, w);
 	immure_jsonw_uint(w, "denied_more", n->denied_more);
+	json_denials(n, "failed", true, w);
 	immure_jsonw_end(w, '}');
 }
 
@@ -378,6 +365,8 @@ static void put_network(const struct immure_network *n, struct immure_buf *out)
 		immure_buf_put_u32(out, d->port);
 		immure_buf_put_u32(out, d->pid);
 		immure_buf_put_u64(out, d->count);
+		immure_buf_put_u64(out, d->at_ms);
+		immure_buf_put_u32(out, d->failed);
 		put_text(out, d->step);
 		put_text(out, d->host);
 		put_text(out, d->why);
@@ -488,6 +477,8 @@ static void get_network(struct reader *in, struct immure_result *r)
 		d.port = (uint32_t)get(in, 4);
 		d.pid = (uint32_t)get(in, 4);
 		d.count = get(in, 8);
+		d.at_ms = get(in, 8);
+		d.failed = get(in, 4) != 0;
 		d.step = get_name(in, &r->arena);
 		d.host = get_name(in, &r->arena);
 		d.why = get_name(in, &r->arena);

@@ -22,9 +22,12 @@ struct immure_found {
 	const char *to;     /* where it was moved; renamed: its name now; "" */
 };
 
-/* Something of the network that was denied, the same thing once. */
+/* Something of the network that was denied, or that was allowed and failed: the same
+ * thing once. */
 struct immure_denial {
-	const char *step;  /* "lookup", "connect", "dial", "content", "cut", "limit" */
+	const char *step;  /* "lookup", "connect", "dial", "content", "cut", "limit", "datagram";
+			    * of a failure "resolve", "reach" */
+	bool failed;
 	const char *host;
 	const char *why;
 	const char *rule;  /* that decided; "" = none matches */
@@ -33,13 +36,14 @@ struct immure_denial {
 	uint32_t pid;      /* as the session numbers it */
 	uint32_t port;     /* 0 = none: a lookup */
 	uint64_t count;    /* how often the gatekeeper said so */
+	uint64_t at_ms;    /* the first time, since 1970 */
 };
 
 struct immure_network {
 	bool there; /* the session had a gatekeeper */
 	uint64_t connections, bytes_out, bytes_in, lookups;
 	uint64_t restarts;
-	struct immure_denial *denied;
+	struct immure_denial *denied; /* and what failed */
 	size_t denied_n, denied_cap;
 	uint64_t denied_more; /* that are not in the list */
 };
@@ -72,9 +76,12 @@ void immure_result_notice(struct immure_result *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 bool immure_result_add_found(struct immure_result *r, const char *path, const char *why,
 			     const char *action, const char *to);
+/* As an object, of an array when name is NULL. */
+void immure_result_denial_json(const char *name, const struct immure_denial *d,
+			       struct immure_jsonw *w);
+/* One line, for people. */
+void immure_result_denial_text(const struct immure_denial *d, struct immure_buf *out);
 /* Copies. */
-/* As an object of an array. */
-void immure_result_denial_json(const struct immure_denial *d, struct immure_jsonw *w);
 bool immure_result_add_denial(struct immure_result *r, const struct immure_denial *d);
 int32_t immure_result_encode(const struct immure_result *r, struct immure_buf *out);
 int32_t immure_result_decode(const void *data, size_t len, struct immure_result **ret);

@@ -37,6 +37,7 @@ struct immure_run {
 	int status;        /* wait status of the command */
 	int signals;       /* how many the caller sent */
 	bool timed_out, killed, over_memory, interrupted, attacking;
+	unsigned int notes; /* lines that were told meanwhile */
 	bool rejected;     /* by what was executed before the command */
 	int attack_status;
 	struct immure_cgroup_stats before; /* what the attack ran into on purpose */

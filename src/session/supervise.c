@@ -29,6 +29,7 @@
 
 #include "base/fd.h"
 #include "session/orphan.h"
+#include "session/note.h"
 #include "session/run.h"
 #include "session/watch.h"
 
@@ -289,6 +290,20 @@ static void tidy(struct immure_run *run)
 	(void)sigprocmask(SIG_SETMASK, &run->saved_mask, NULL); /* what it was, so valid */
 }
 
+/* A denial is told when it happens; what could not be told is, when all is over. */
+static bool tell_denial(void *ctx, const struct immure_denial *d, const char *line)
+{
+	struct immure_run *run = ctx;
+
+	(void)d;
+	if (run->attacking || run->notes == IMMURE_GATE_LINES)
+		return false;
+	if (!immure_note(run->o->notes_fd, run->terminal.raw && isatty(run->o->notes_fd) == 1, line))
+		return false;
+	run->notes++;
+	return true;
+}
+
 static int32_t carry_out(struct immure_run *run)
 {
 	uint64_t begun = immure_run_now();
@@ -301,6 +316,7 @@ static int32_t carry_out(struct immure_run *run)
 		r = prepare_streams(run);
 	if (r == 0)
 		r = immure_sealed_prepare(&run->sealed, run->err);
+	immure_gatekeeper_tell(run->sealed.gate, tell_denial, run);
 	if (r == 0)
 		r = start(run);
 	if (r == 0 && run->o->count)

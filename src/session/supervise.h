@@ -27,6 +27,7 @@ struct immure_before {
 struct immure_supervise_options {
 	int stdio[3];           /* borrowed; -1 = /dev/null */
 	int control_fd;         /* -1, or where requests come from: its end ends the session */
+	int notes_fd;           /* -1, or where lines go while the command runs */
 	bool trace;
 	bool count;             /* also record what costs something: processes, plan hash */
 	const char *egress;     /* path of immure-egress; NULL: the installed one */

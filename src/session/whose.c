@@ -94,11 +94,12 @@ static unsigned long find_inode(int init_pid, const struct immure_whose_ends *of
 	return inode;
 }
 
+/* What it costs us: that others keep us from running makes nobody unknown. */
 static uint64_t now_ms(void)
 {
 	struct timespec ts;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts); /* cannot fail */
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 

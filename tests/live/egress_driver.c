@@ -291,14 +291,20 @@ static void heard(struct driver *d, const struct immure_wire *m)
 		printf("denied %u %s %u %s|%s|%s\n", m->denied.step,
 		       m->denied.host[0] ? m->denied.host : "-", m->denied.port, m->denied.rule,
 		       m->denied.why, m->denied.add);
+		if (m->id) { /* held: nobody is looked for here */
+			const struct immure_wire looked = { .type = IMMURE_WIRE_LOOKED, .id = m->id };
+
+			(void)immure_wire_send(d->control, &looked, NULL, 0);
+		}
 		break;
 	case IMMURE_WIRE_STATS:
-		printf("stats %llu %llu %llu %llu %llu %llu %llu %llu\n",
+		printf("stats %llu %llu %llu %llu %llu %llu %llu %llu %llu\n",
 		       (unsigned long long)m->stats.connections,
 		       (unsigned long long)m->stats.connections_all,
 		       (unsigned long long)m->stats.bytes_out, (unsigned long long)m->stats.bytes_in,
 		       (unsigned long long)m->stats.names, (unsigned long long)m->stats.lookups,
-		       (unsigned long long)m->stats.denied, (unsigned long long)m->stats.lost);
+		       (unsigned long long)m->stats.denied, (unsigned long long)m->stats.lost,
+		       (unsigned long long)m->stats.failed);
 		break;
 	case IMMURE_WIRE_NAMES:
 		d->upto = m->names.upto;

@@ -84,14 +84,18 @@ ADDRESS = {4: ("45.90.1.10", "45.90.1.10:80", "45.90.1.0/28:80"),
 OUTSIDE = {4: "45.90.1.100", 6: "2a0e:97c0:1::100"}
 
 
+# An address that no rule names: by a reset, or where there is no namespace by its supervisor.
+NOT_NAMED = ("ECONNREFUSED", "EACCES")
+
+
 @pytest.mark.parametrize("form", [1, 2], ids=["address", "network"])
 def test_addresses_by_explicit_rule(net, family, form):
     host, rule = ADDRESS[family][0], ADDRESS[family][form]
     answers = net.probe(to(host, **GET), to(host, 443), to(OUTSIDE[family]), to(
         "web.example.net"), flags=allow(rule))
     assert outcome(answers[:1]) == ["ok"], answers
-    assert outcome(answers)[1] in ("ECONNREFUSED", "EACCES")
-    assert outcome(answers)[2:] == ["EACCES", "EAI_NONAME"], answers
+    assert outcome(answers)[1] in NOT_NAMED
+    assert outcome(answers)[2] in NOT_NAMED and outcome(answers)[3] == "EAI_NONAME", answers
     seen = net.lab.seen()
     assert not seen.strange((), {(host, 80)}), seen
 
@@ -99,7 +103,7 @@ def test_addresses_by_explicit_rule(net, family, form):
 def test_the_mapped_form_of_an_allowed_address(net):
     answers = net.probe(to("::ffff:45.90.1.10", **GET), to("::ffff:45.90.1.100"),
                         flags=allow("45.90.1.10:80"))
-    assert outcome(answers) == ["ok", "EACCES"], answers
+    assert outcome(answers)[0] == "ok" and outcome(answers)[1] in NOT_NAMED, answers
     assert not net.lab.seen().strange((), {("45.90.1.10", 80)})
 
 

@@ -246,7 +246,7 @@ static void what_is_no_message_is_refused(void **unused)
 	m = (struct immure_wire){ .type = IMMURE_WIRE_DONE };
 	m.done.result = 1;
 	assert_int_equal(decode(&m, LEN(done), false, 0), -EPROTO);
-	m = (struct immure_wire){ .type = IMMURE_WIRE_HANDED + 1 };
+	m = (struct immure_wire){ .type = 31 };
 	assert_int_equal(decode(&m, offsetof(struct immure_wire, start), true, 0), -EPROTO);
 }
 

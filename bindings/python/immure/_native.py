@@ -66,7 +66,7 @@ class immure_run_options(Sized):
     _fields_ = [("size", c_uint64), ("stdin_fd", c_int32), ("stdout_fd", c_int32),
                 ("stderr_fd", c_int32), ("flags", c_uint32), ("supervisor", c_char_p),
                 ("attacker", c_char_p), ("state_dir", c_char_p), ("env", Words),
-                ("control_fd", c_int32), ("reserved", c_uint32), ("egress", c_char_p)]
+                ("control_fd", c_int32), ("notes_fd", c_int32), ("egress", c_char_p)]
 
 
 class immure_session_options(Sized):

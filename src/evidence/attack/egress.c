@@ -57,15 +57,41 @@ static void each_place(const struct attack_ctx *ctx, struct attack_result *r, co
 		attack_unsupported(r, "no such target");
 }
 
-static void dial(struct attack_result *r, const struct attack_inet *to, const char *text)
+/* A refusal is this namespace's own, or something got out of it. */
+static void note_refusal(struct attack_result *r, long ret, const char *what)
+{
+	if (ret < 0 && errno == ECONNREFUSED && attack_leaves())
+		attack_done(r, "%s: refused, but maybe by somebody else", what);
+	else
+		(void)attack_try(r, ret, what);
+}
+
+static void dial_to(struct attack_result *r, const struct attack_inet *to, const char *text,
+		    bool past)
 {
 	char what[120];
-	int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd, ret;
 
 	(void)snprintf(what, sizeof(what), "TCP to %.80s", text); /* fits */
-	attack_try(r, fd < 0 ? -1 : attack_connect(fd, to, WAIT_MS), what);
+	fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	ret = fd < 0 ? -1 : attack_connect(fd, to, WAIT_MS);
+	if (past)
+		note_refusal(r, ret, what);
+	else
+		(void)attack_try(r, ret, what);
 	if (fd >= 0)
 		(void)close(fd); /* nothing was sent */
+}
+
+static void dial(struct attack_result *r, const struct attack_inet *to, const char *text)
+{
+	dial_to(r, to, text, false);
+}
+
+/* To what is not ours: whoever refuses it must not be somebody else. */
+static void dial_past(struct attack_result *r, const struct attack_inet *to, const char *text)
+{
+	dial_to(r, to, text, true);
 }
 
 static void send_first(struct attack_result *r, const struct attack_inet *to, const char *text)
@@ -78,7 +104,7 @@ static void send_first(struct attack_result *r, const struct attack_inet *to, co
 	(void)snprintf(what, sizeof(what), "TCP fast open to %.80s", text); /* fits */
 	if (ret < 0 && errno == EINPROGRESS)
 		ret = attack_wait_connected(fd, WAIT_MS);
-	attack_try(r, ret, what);
+	note_refusal(r, ret, what);
 	if (fd >= 0)
 		(void)close(fd); /* nothing was sent */
 }
@@ -97,7 +123,7 @@ static void datagram(struct attack_result *r, const struct attack_inet *to, cons
 
 	(void)snprintf(what, sizeof(what), "%s to %.80s", how, text); /* fits */
 	if (fd >= 0 && strcmp(how, "UDP connect") == 0)
-		ret = connect(fd, sa, to->len);
+		ret = connect(fd, sa, to->len) < 0 ? -1 : send(fd, "", 0, 0);
 	else if (fd >= 0 && strcmp(how, "UDP sendto") == 0)
 		ret = sendto(fd, "", 0, 0, sa, to->len);
 	else if (fd >= 0)
@@ -123,12 +149,12 @@ static void udp_send(struct attack_result *r, const struct attack_inet *to, cons
 	{                                                                            \
 		each_place(ctx, r, kind, act);                                       \
 	}
-EACH_PLACE(literal4, "literal4", dial)
-EACH_PLACE(literal6, "literal6", dial)
-EACH_PLACE(mapped, "mapped", dial)
-EACH_PLACE(metadata, "metadata", dial)
-EACH_PLACE(private_net, "private-net", dial)
-EACH_PLACE(host_address, "host-address", dial)
+EACH_PLACE(literal4, "literal4", dial_past)
+EACH_PLACE(literal6, "literal6", dial_past)
+EACH_PLACE(mapped, "mapped", dial_past)
+EACH_PLACE(metadata, "metadata", dial_past)
+EACH_PLACE(private_net, "private-net", dial_past)
+EACH_PLACE(host_address, "host-address", dial_past)
 EACH_PLACE(unknown, "unknown-address", dial)
 EACH_PLACE(fast_open, "literal4", send_first)
 EACH_PLACE(udp_literal4, "literal4", udp_connect)

@@ -18,5 +18,8 @@ bool attack_inet(const char *text, uint16_t port, struct attack_inet *ret);
  * not come is ETIMEDOUT. */
 int attack_connect(int fd, const struct attack_inet *to, int wait_ms);
 int attack_wait_connected(int fd, int wait_ms);
+/* Whether anything leads out of this network namespace: an interface besides lo. What is
+ * refused then may have been refused by somebody else. */
+bool attack_leaves(void);
 
 #endif

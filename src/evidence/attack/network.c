@@ -148,9 +148,11 @@ static void route_to(struct attack_result *r, const struct remote *v, size_t n)
 			return;
 		}
 		fd = socket(to.sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-		attack_try(r, fd < 0 ? -1 : connect(fd, (struct sockaddr *)&to.sa, to.len), what);
+		/* Where connecting finds a route, sending shows whether it leads anywhere. */
+		attack_try(r, fd < 0 || connect(fd, (struct sockaddr *)&to.sa, to.len) < 0 ? -1 :
+							send(fd, "", 0, 0), what);
 		if (fd >= 0)
-			(void)close(fd); /* nothing was sent */
+			(void)close(fd); /* an empty datagram at most was sent */
 	}
 }
 

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every denial is an event: who, what, which rule, what to add. Also those that the
+kernel makes by itself; and what was allowed and failed is no denial."""
+
+import contextlib
+import json
+import os
+import signal
+
+import pytest
+
+import netlab_zone as zone
+from netlab import allow
+from test_gatekeeper import network, workers
+
+WEB = "web.example.net:80"
+OUTSIDE = {4: "45.90.1.10", 6: "2a0e:97c0:1::a"}
+OTHER_SERVER = {4: "8.8.8.8", 6: "2001:4860:4860::8888"}
+
+
+def bracket(host):
+    return f"[{host}]" if ":" in host else host
+
+
+def entries(result, kind="denied"):
+    return {(e["host"], e["port"], e["step"]): e for e in network(result)[kind]}
+
+
+def test_what_the_kernel_refuses_is_told(net, family):
+    """Ports of a name, addresses that no rule names, other protocols, other name servers."""
+    acts = [{"do": "tcp", "host": "web.example.net", "port": 81, "family": family},
+            {"do": "tcp", "host": OUTSIDE[family], "port": 443},
+            {"do": "udp", "host": OUTSIDE[family], "port": 443, "how": "sendto"},
+            {"do": "udp", "host": "web.example.net", "port": 443, "how": "connect", "family": family},
+            {"do": "dns", "server": OTHER_SERVER[family], "name": "secret.attacker.test", "type": "TXT"},
+            {"do": "dns", "server": OTHER_SERVER[family], "name": "secret.attacker.test", "type": "TXT",
+             "tcp": True}]
+    answers = net.probe(*acts, flags=allow(WEB), record=True)
+    assert [a["error"] for a in answers] == ["ECONNREFUSED"] * 2 + ["EACCES"] * 3 + ["ECONNREFUSED"]
+    assert all(a["ms"] < 500 for a in answers), answers
+    told, outside = entries(net.last), bracket(OUTSIDE[family])
+    server = bracket(OTHER_SERVER[family])
+    assert set(told) == {("web.example.net", 81, "connect"), (outside, 443, "connect"),
+                         (outside, 443, "datagram"), ("web.example.net", 443, "datagram"),
+                         (server, 53, "datagram"), (server, 53, "connect")}
+    for what, entry in told.items():
+        if what[2] == "connect":  # these are held until somebody has looked
+            assert "python3" in entry["exe"] and 0 < entry["pid"] < 100, entry
+        assert entry["rule"] is None and entry["at_ms"] > 1.7e12, entry
+        assert entry["add"] == (f"{what[0]}:{what[1]}" if what[2] == "connect" else None), entry
+    assert "name servers" in told[server, 53, "datagram"]["why"]
+    assert network(net.last)["denied_more"] == 0 and network(net.last)["failed"] == []
+    assert not net.lab.seen().only().asked()
+
+
+def test_a_rule_that_denies_is_named(net, family):
+    acts = [{"do": "tcp", "host": "web.example.net", "port": 81, "family": family},
+            {"do": "tcp", "host": OUTSIDE[family], "port": 80}]
+    rule = f"{bracket(OUTSIDE[family])}:80"
+    net.probe(*acts, flags=[*allow("web.example.net:80-90", f"{bracket(OUTSIDE[family])}:443"),
+                            "--deny-host", "web.example.net:81", "--deny-host", rule], record=True)
+    told = entries(net.last)
+    assert told["web.example.net", 81, "connect"]["rule"] == "web.example.net:81", told
+    assert told[bracket(OUTSIDE[family]), 80, "connect"]["rule"] == rule, told
+
+
+def test_who_is_known_although_it_ends_at_once(net, family):
+    """A connection is held until its owner was looked for; it is refused all the same."""
+    script = ("import os, socket, sys\n"
+              "for port in range(100, 110):\n"
+              "  if os.fork() == 0:\n"
+              f"    s = socket.socket(socket.AF_INET{'6' * (family == 6)})\n"
+              f"    s.connect_ex(('{OUTSIDE[family]}', port))\n"
+              "    os._exit(0)\n"
+              "for port in range(100, 110): os.wait()\n")
+    result = net.python(script, flags=allow(WEB), record=True)
+    told = entries(result)
+    assert len(told) == 10 and all("python3" in e["exe"] and e["pid"] for e in told.values()), told
+    assert len({e["pid"] for e in told.values()}) == 10
+
+
+def test_a_socket_that_is_gone_is_nobodys(net):
+    """Who sends and ends may not be found: then it says so and does not guess."""
+    script = ("import os, socket\n"
+              "for i in range(20):\n"
+              "  if os.fork() == 0:\n"
+              "    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+              "    try: s.sendto(b'x', ('8.8.4.4', 1000 + i))\n"
+              "    except OSError: pass\n"
+              "    os._exit(0)\n"
+              "  os.wait()\n")
+    told = entries(net.python(script, flags=allow(WEB), record=True))
+    assert len(told) == 20
+    for entry in told.values():
+        assert entry["exe"] is None or "python3" in entry["exe"] and entry["pid"], entry
+    net.lab.seen().only()
+
+
+def test_who_sends_is_known_while_the_socket_is_open(net, family):
+    script = ("import socket, sys, time\n"
+              f"s = socket.socket(socket.AF_INET{'6' * (family == 6)}, socket.SOCK_DGRAM)\n"
+              f"try: s.sendto(b'x', ('{OUTSIDE[family]}', 443))\n"
+              "except OSError as e: print(e.errno)\n"
+              "sys.stdin.readline()\n")
+    process = net.spawn(net.immure, "run", *allow(WEB), "--result", "result.json", "--",
+                        "/usr/bin/python3", "-uc", script, stdin=-1)
+    assert process.stdout.readline() == b"13\n"
+    assert b"datagram" not in process.stderr.readline()  # told at once, while it runs
+    process.communicate(b"\n", timeout=20)
+    entry, = json.loads((net.ws / "result.json").read_text())["network"]["denied"]
+    assert entry["step"] == "datagram" and "python3" in entry["exe"] and entry["pid"], entry
+
+
+FLOOD = """
+import errno, socket, sys
+kind = {'tcp': socket.SOCK_STREAM, 'udp': socket.SOCK_DGRAM}[sys.argv[1]]
+family = socket.AF_INET6 if ':' in sys.argv[2] else socket.AF_INET
+seen = set()
+for i in range(4000):
+    s = socket.socket(family, kind)
+    try: s.sendto(b'x', (sys.argv[2], 1 + i)) if sys.argv[1] == 'udp' else s.connect((sys.argv[2], 1 + i))
+    except OSError as e: seen.add(errno.errorcode[e.errno])
+    s.close()
+print(*seen)
+"""
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_flood_is_bounded_and_counted(net, family, kind):
+    result = net.run("/usr/bin/python3", "-c", FLOOD, kind, OUTSIDE[family], flags=allow(WEB),
+                     record=True)
+    assert result.text.strip() == {"tcp": "ECONNREFUSED", "udp": "EACCES"}[kind], result
+    told = network(result)
+    assert len(told["denied"]) <= 256 and sum(e["count"] for e in told["denied"]) + told[
+        "denied_more"] >= 4000, (len(told["denied"]), told["denied_more"])
+    lines = [line for line in result.errors.splitlines() if "denied" in line]
+    assert len(lines) == 11 and "more; the record has them" in lines[-1], lines
+
+
+def test_a_worker_that_dies_holds_nobody(net, family):
+    """Whoever it had looked at is let go by the next one, with nothing open."""
+    script = ("import socket, sys\n"
+              "def go(port):\n"
+              f"  s = socket.socket(socket.AF_INET{'6' * (family == 6)}); s.settimeout(10)\n"
+              f"  print(s.connect_ex(('{OUTSIDE[family]}', port)), flush=True)\n"
+              "go(1); sys.stdin.readline()\n"
+              "for port in range(2, 20): go(port)\n")
+    process = net.spawn(net.immure, "run", *allow(WEB), "--result", "result.json", "--",
+                        "/usr/bin/python3", "-c", script, stdin=-1)
+    try:
+        assert process.stdout.readline() == b"111\n"
+        worker, = workers(process.pid)
+        os.kill(worker, signal.SIGKILL)
+        out, err = process.communicate(b"\n", timeout=60)
+    finally:
+        process.kill()
+        process.wait(10)
+    assert out.split() == [b"111"] * 18, (out, err)
+    record = json.loads((net.ws / "result.json").read_text())
+    assert record["network"]["gatekeeper_restarts"] == 1 and len(record["network"]["denied"]) == 19
+
+
+def test_without_a_worker_it_is_refused_all_the_same(net, family):
+    """When the gatekeeper is closed for good nobody holds anything any more."""
+    script = ("import socket, sys\n"
+              "while sys.stdin.readline():\n"
+              f"  s = socket.socket(socket.AF_INET{'6' * (family == 6)}); s.settimeout(10)\n"
+              f"  print(s.connect_ex(('{OUTSIDE[family]}', 1)), flush=True)\n")
+    process = net.spawn(net.immure, "run", *allow(WEB), "--", "/usr/bin/python3", "-uc", script, stdin=-1)
+    try:
+        for _ in range(20):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"111\n"
+            for pid in workers(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=30)
+        assert b"ended too often" in err, err
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_what_is_allowed_and_fails_is_no_denial(net, family):
+    """Refused by the other side, not resolved, not there: told apart from what we deny."""
+    acts = [{"do": "tcp", "host": "web.example.net", "port": zone.CLOSED, "family": family, "say": "x"},
+            {"do": "tcp", "host": "absent.example.net", "port": 80, "family": family, "say": "x"},
+            {"do": "tcp", "host": f"loop{family}.bad.example.net", "port": 80, "family": family, "say": "x"}]
+    net.probe(*acts, flags=allow(f"web.example.net:{zone.CLOSED}", "absent.example.net:80",
+                                 "*.bad.example.net:80"), record=True)
+    failed = entries(net.last, "failed")
+    assert set(failed) == {("web.example.net", zone.CLOSED, "reach"),
+                           ("absent.example.net", 80, "resolve")}, network(net.last)
+    reach = failed["web.example.net", zone.CLOSED, "reach"]
+    assert "refused" in reach["why"] and reach["add"] is None and reach["rule"] is None
+    assert [e["step"] for e in network(net.last)["denied"]] == ["dial"], network(net.last)
+    lines = [line for line in net.last.errors.splitlines() if "web.example.net" in line]
+    assert len(lines) == 1 and lines[0].startswith("immure: not reached: "), lines
+    assert "the rules allow it" in lines[0] and "denied" not in lines[0]
