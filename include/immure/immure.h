@@ -635,8 +635,8 @@ enum {
 	IMMURE_POOL_SESSIONS = 0, /* immure_pool_acquire() */
 	/* No sessions: a template, after which a sandbox of its own is made for each command
 	 * of immure_pool_exec(). Refused with UNSUPPORTED where the plan has a limited, a
-	 * published or the host's network, an output limit, a range of ids, limits that
-	 * take a cgroup, or another backend than native. */
+	 * published or the host's network, an output limit, a range of ids, or another
+	 * backend than native. */
 	IMMURE_POOL_ZYGOTE = 1,
 };
 

@@ -34,6 +34,10 @@ struct immure_init {
 	bool template;                      /* run nothing here, but in sandboxes made after this
 					     * one (zygote.c); with serve */
 	uint32_t spares, most;              /* of a template: kept ready; alive at a time */
+	uint64_t soft_files;                /* how many descriptors its sandboxes may have: itself
+					     * it has as many as it can get */
+	const struct immure_cgroup *leaves; /* for them, one at a time; leaves_n 0 = none */
+	uint32_t leaves_n;
 	struct immure_init_shared *shared;  /* a page that both have mapped; NULL = none */
 	bool tty[3];                        /* which of 0..2 become the session's terminal */
 	uint64_t memory_watch;              /* bytes, 0 = not sampled */

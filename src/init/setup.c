@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "init/zygote.h"
 #include "kernel/landlock.h"
 #include "kernel/notify.h"
 #include "kernel/privs.h"
@@ -67,7 +68,7 @@ static int stage_cgroup(const struct immure_init *in, struct immure_init_step *s
 	step->subject = "cgroup";
 	if (in->cgroup)
 		r = immure_cgroup_join_self(in->cgroup);
-	if (r < 0)
+	if (r < 0 || in->template) /* what is made after it joins, and unshares, by itself */
 		return r;
 	/* Only now: a cgroup namespace is rooted where its maker is. */
 	ns = step_to(in->plan, IMMURE_OP_NAMESPACES, step);
@@ -583,7 +584,7 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 	if (r == 0)
 		r = stage_terminal(s, step);
 	if (r == 0)
-		r = immure_init_close_fds(s, step);
+		r = in->template ? immure_zygote_close_fds(s, step) : immure_init_close_fds(s, step);
 	mark(s, IMMURE_STAGE_FDS);
 	/* What a template makes closes in for itself (zygote.c). */
 	if (r == 0)

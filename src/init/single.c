@@ -44,12 +44,31 @@ static int enter(const struct immure_single *o, struct immure_init_step *step)
 {
 	const struct immure_op *ns = immure_plan_find(o->in->plan, IMMURE_OP_NAMESPACES);
 
+	step->stage = IMMURE_STAGE_CGROUP;
+	step->subject = "cgroup";
+	for (int i = 0; o->leaf && i < o->leaf->n; i++)
+		if (write(o->leaf->tasks_fd[i], "0", 1) != 1)
+			return errno ? -errno : -EIO;
 	step->stage = IMMURE_STAGE_NAMESPACE;
 	step->subject = "network namespace";
 	if (o->net_fd >= 0 && setns(o->net_fd, CLONE_NEWNET) < 0)
 		return -errno;
 	step->subject = "cgroup namespace";
 	return ns && (ns->num[0] & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0 ? -errno : 0;
+}
+
+/* Who started the pool has this many, and a command no more. */
+static int lower_files(const struct immure_init *in, struct immure_init_step *step)
+{
+	struct rlimit have;
+
+	step->stage = IMMURE_STAGE_RLIMIT;
+	step->subject = "nofile";
+	if (getrlimit(RLIMIT_NOFILE, &have) < 0)
+		return -errno;
+	if (in->soft_files < have.rlim_cur)
+		have.rlim_cur = in->soft_files;
+	return setrlimit(RLIMIT_NOFILE, &have) < 0 ? -errno : 0;
 }
 
 static int become(struct immure_serving *s, const struct immure_single *o, struct immure_init_step *step)
@@ -60,6 +79,8 @@ static int become(struct immure_serving *s, const struct immure_single *o, struc
 		r = immure_fresh_apply(s->in->plan, o->fresh, step);
 	if (r == 0)
 		r = immure_init_close_fds(s, step);
+	if (r == 0)
+		r = lower_files(s->in, step);
 	if (r == 0)
 		r = enter_user(s->in, step);
 	return r < 0 ? r : immure_init_close_in(s, step);

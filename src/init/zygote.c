@@ -34,6 +34,7 @@ struct sandbox {
 	enum state state;
 	int lane; /* USED; -1 = its caller is gone */
 	uint32_t place; /* in shared */
+	uint32_t leaf;  /* of in->leaves, where there are any */
 	uint64_t id;
 	uint32_t flags;
 };
@@ -45,7 +46,7 @@ struct zygote {
 	bool net_wanted, announced, told_idle;
 	uint32_t n, count[ENDING + 1];
 	struct sandbox v[PLACES];
-	bool taken[PLACES];
+	bool taken[PLACES], leaf_taken[PLACES];
 	struct immure_init_shared *shared; /* one for each place, mapped by all */
 	int lane_fd[IMMURE_ZYGOTE_LANES];
 	uint32_t lanes; /* those from here on are free */
@@ -66,6 +67,7 @@ static void forget(struct zygote *z, struct sandbox *b)
 {
 	z->count[b->state]--;
 	z->taken[b->place] = false;
+	z->leaf_taken[b->leaf] = false; /* it was pid 1 and is reaped: nobody is in there */
 	immure_close(&b->ctl_fd);
 	*b = z->v[--z->n];
 }
@@ -82,6 +84,16 @@ static bool is_full(const struct zygote *z)
 		over += z->v[i].state == ENDING ||
 			__atomic_load_n(&z->shared[z->v[i].place].ended, __ATOMIC_ACQUIRE) > 0;
 	return z->n == PLACES || z->n - over >= z->s->in->most;
+}
+
+/* leaves_n when all are taken. */
+static uint32_t free_leaf(const struct zygote *z)
+{
+	uint32_t i = 0;
+
+	while (i < z->s->in->leaves_n && z->leaf_taken[i])
+		i++;
+	return i;
 }
 
 static uint32_t free_place(struct zygote *z)
@@ -193,7 +205,7 @@ static int take_net(struct zygote *z, int *ret_fd)
 static int make(struct zygote *z)
 {
 	int pair[2], net = -1, r = take_net(z, &net);
-	uint32_t place;
+	uint32_t place, leaf = free_leaf(z);
 
 	if (r < 0) {
 		immure_close(&net);
@@ -213,7 +225,8 @@ static int make(struct zygote *z)
 		struct immure_single o = { .in = z->s->in, .fresh = &z->fresh,
 					   .signal_fd = z->s->signal_fd, .ctl_fd = pair[1],
 					   .net_fd = net, .execs = z->s->execs,
-					   .shared = &z->shared[place] };
+					   .shared = &z->shared[place],
+					   .leaf = leaf < z->s->in->leaves_n ? &z->s->in->leaves[leaf] : NULL };
 
 		immure_single_main(&o);
 	}
@@ -227,7 +240,8 @@ static int make(struct zygote *z)
 	if (z->net_wanted)
 		(void)immure_init_net_start(&z->net); /* or it is made when it is needed */
 	z->v[z->n++] = (struct sandbox){ .pid = (pid_t)r, .ctl_fd = pair[0], .state = MAKING, .lane = -1,
-					 .place = place };
+					 .place = place, .leaf = leaf };
+	z->leaf_taken[leaf] = z->s->in->leaves_n > 0;
 	z->count[MAKING]++;
 	return 0;
 }
@@ -257,7 +271,8 @@ static bool wanted(struct zygote *z, uint64_t now)
 {
 	const struct immure_init *in = z->s->in;
 
-	if (z->count[READY] + z->count[MAKING] >= in->spares || is_full(z) || z->retry_ns > now) {
+	if (z->count[READY] + z->count[MAKING] >= in->spares || is_full(z) || z->retry_ns > now ||
+	    (in->leaves_n && free_leaf(z) == in->leaves_n)) {
 		z->refill_ns = 0;
 		return false;
 	}
@@ -548,6 +563,22 @@ static void tick(struct zygote *z, uint64_t now)
 		z->refill_ns = 0;
 		make_one(z);
 	}
+}
+
+int immure_zygote_close_fds(struct immure_serving *s, struct immure_init_step *step)
+{
+	enum { OWN = 4 };
+	int keep[OWN + IMMURE_CGROUP_DIRS * PLACES];
+	size_t n = 0;
+
+	step->stage = IMMURE_STAGE_FDS;
+	step->subject = "close_range";
+	keep[n++] = s->in->report_fd;
+	keep[n++] = s->signal_fd;
+	for (uint32_t i = 0; i < s->in->leaves_n && i < PLACES; i++)
+		for (int k = 0; k < s->in->leaves[i].n; k++)
+			keep[n++] = s->in->leaves[i].tasks_fd[k];
+	return immure_init_keep(keep, n);
 }
 
 int immure_zygote_serve(struct immure_serving *s, struct immure_init_step *step)

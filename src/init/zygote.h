@@ -35,12 +35,16 @@ enum {
  * with *step set; what it was is said already when step->subject is NULL. */
 int immure_zygote_serve(struct immure_serving *s, struct immure_init_step *step);
 
+/* All but init's own and those of the leaves. 0 or -errno. */
+int immure_zygote_close_fds(struct immure_serving *s, struct immure_init_step *step);
+
 /* single.c: the child. ctl_fd: its line to the template; net_fd: the network namespace
  * to enter, -1 = none. */
 struct immure_single {
 	const struct immure_init *in;
 	const struct immure_fresh *fresh;
 	int signal_fd, ctl_fd, net_fd;
+	const struct immure_cgroup *leaf; /* NULL = none */
 	struct immure_execs *execs;
 	struct immure_init_shared *shared; /* its own; the template looks there whether it has ended */
 };

@@ -14,6 +14,8 @@
 #include "base/fdmsg.h"
 #include "session/watch.h"
 
+enum { SPARE_LEAVES = 4 };
+
 /* ---- what it can be ---- */
 
 static const struct {
@@ -25,7 +27,6 @@ static const struct {
 	{ IMMURE_OP_NET_HOST, "network.mode", "on the host's network commands would reach each other" },
 	{ IMMURE_OP_IDMAP_SUBID, "identity", "each command has one id, not a range of them" },
 	{ IMMURE_OP_OUTPUT_CAP, "limits.output", "a command writes to its caller's descriptors itself" },
-	{ IMMURE_OP_CGROUP_LEAF, "limits", "there is no cgroup for each command" },
 };
 
 int32_t immure_pool_zygote_can(const struct immure_plan *plan, struct immure_error **err)
@@ -111,13 +112,20 @@ int32_t immure_pool_zygote_start(struct immure_holder *p, struct immure_error **
 	if (!z || page == MAP_FAILED || null < 0)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
 	z->line.fd = -1;
+	z->leaves = (struct immure_pool_leaves)IMMURE_POOL_LEAVES_INIT;
 	z->shared = page;
 	immure_sealed_init(&z->sealed, p->plan);
 	z->sealed.init.serve = z->sealed.init.template = true;
 	z->sealed.init.spares = p->book.size;
 	z->sealed.init.most = p->book.max;
 	z->sealed.init.shared = z->shared;
-	r = immure_sealed_prepare(&z->sealed, err);
+	z->sealed.init.soft_files = p->files.rlim_cur;
+	/* Those that have answered keep theirs for a moment. */
+	r = immure_pool_leaves_make(&z->leaves, p->plan, p->book.max + SPARE_LEAVES, err);
+	z->sealed.init.leaves = z->leaves.v;
+	z->sealed.init.leaves_n = z->leaves.n;
+	if (r == 0)
+		r = immure_sealed_prepare(&z->sealed, err);
 	if (r == 0)
 		r = immure_sealed_start(&z->sealed, stdio, err);
 	if (r < 0)
@@ -186,7 +194,7 @@ int immure_pool_zygote_end(struct immure_holder *p)
 {
 	struct immure_pool_zygote *z = p->zygote;
 	char left[4096];
-	int r;
+	int r, leaves;
 
 	if (!z)
 		return 0;
@@ -197,6 +205,8 @@ int immure_pool_zygote_end(struct immure_holder *p)
 	if (z->ready) /* they are all dead, whatever the count says */
 		z->shared->running = 0, immure_pool_zygote_settle(p);
 	r = immure_sealed_done(&z->sealed, left, sizeof(left));
+	leaves = immure_pool_leaves_done(&z->leaves);
+	r = r < 0 ? r : leaves;
 	if (z->shared)
 		(void)munmap(z->shared, sizeof(*z->shared)); /* its own mapping */
 	free(z);

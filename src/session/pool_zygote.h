@@ -7,12 +7,14 @@
 
 #include "init/zygote.h"
 #include "session/pool.h"
+#include "session/pool_leaves.h"
 #include "session/sealed.h"
 
 struct immure_pool_zygote {
 	struct immure_pool_watch line, end; /* first: the line to the template; its end */
 	struct immure_holder *holder;
 	struct immure_sealed sealed;
+	struct immure_pool_leaves leaves;
 	struct immure_init_shared *shared;
 	uint64_t looked; /* how many had ended when the tree was last looked at */
 	bool ready;

@@ -303,7 +303,7 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 		r = immure_bare_adopt(&s->bare, err);
 	if (r == 0)
 		r = immure_gatekeeper_new(s->plan, s->egress, &s->gate, err);
-	if (r == 0)
+	if (r == 0 && !s->init.template) /* what is made after it has leaves of its own */
 		r = prepare_cgroup(s, err);
 	return r;
 }

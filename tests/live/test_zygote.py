@@ -181,6 +181,62 @@ def test_processes_are_counted_for_each_command(site):
         assert pool.sh("ulimit -u 40; " + forks).out == b"20\n"
 
 
+def usable(site, *flags):
+    """Whether this mode has cgroups for them."""
+    plan = json.loads(site.call(site.immure, "plan", "--json", *flags, "--", "true").out)
+    return "cgroup_leaf" in json.dumps(plan)
+
+
+HOG = "x = bytearray(int(__import__('sys').argv[1]) << 20); print('up', flush=True); __import__('time').sleep(float(__import__('sys').argv[2]))"
+
+
+@pytest.mark.modes("root", "delegated")
+def test_each_command_has_a_cgroup(site):
+    flags = ["--memory", "64M", "--processes", "20"]
+    if not usable(site, *flags):
+        pytest.skip("no cgroup here for these limits")
+    with Zygote(site, *flags, size=2, most=6) as pool:
+        def hog(megabytes, seconds=0):
+            return site.spawn(site.immure, "run", "--pool", pool.name, "--", "/usr/bin/python3", "-c", HOG,
+                              str(megabytes), str(seconds))
+        for _ in range(10):  # more often than there are leaves
+            much = hog(200)
+            much.communicate(timeout=30)
+            assert much.returncode == 128 + signal.SIGKILL
+            forks = pool.sh("i=0; while [ $i -lt 40 ]; do sleep 1 & i=$((i+1)); done; echo all")
+            assert b"all" not in forks.out, forks
+            assert pool.sh("echo fine").out == b"fine\n", "the next one starts from nothing"
+        # Together they may have more than one of them.
+        three = [hog(40, 60) for _ in range(3)]
+        assert [h.stdout.readline() for h in three] == [b"up\n"] * 3
+        for h in three:
+            h.terminate()
+            h.communicate(timeout=10)
+
+
+@pytest.mark.modes("root")
+def test_a_killed_pool_leaves_no_cgroup(site):
+    if not usable(site, "--memory", "64M"):
+        pytest.skip("no cgroup here for these limits")
+    before = harness.cgroups_of_ours()
+    pool = Zygote(site, "--memory", "64M")
+    assert harness.cgroups_of_ours() - before
+    os.kill(pool.holder, signal.SIGKILL)
+    assert harness.until(lambda: not harness.cgroups_of_ours() - before, 10)
+    assert site.call(site.immure, "gc").code == 0
+
+
+def test_open_files_are_those_of_who_started_the_pool(site):
+    import resource
+    low = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (700, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    name = f"files{os.getpid()}"
+    assert site.call(site.immure, "pool", "start", "--mode", "zygote", "--name", name, preexec_fn=low).code == 0
+    try:
+        assert site.call(site.immure, "run", "--pool", name, "--", "/bin/sh", "-c", "ulimit -n").out == b"700\n"
+    finally:
+        assert site.call(site.immure, "pool", "stop", name).code == 0
+
+
 @everybody
 @pytest.mark.parametrize("flags", [["--net", "host"], ["--net", "limited", "--allow", "example.com:443"], ["--output", "1M"],
                                    ["--backend", "landlock", "--downgrade", harness.BARE_GAPS]],
