@@ -77,7 +77,7 @@ static int run_in(struct immure_runflags *f, const char *const *argv, immure_poo
 	if (has_policy(f))
 		r = is_open(pool) ? policy_of(f, &o, &policy, &err) : plan_of(f, argv, &plan, &err);
 	o.plan = plan;
-	if (!f->cwd)
+	if (!f->cwd && !is_open(pool)) /* an open one starts where this caller's plan says */
 		f->cwd = here;
 	if (r == 0)
 		r = immure_pool_acquire(pool, &o, &session, &err);

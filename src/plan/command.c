@@ -77,6 +77,20 @@ static int32_t environment(struct immure_compile *b)
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 
+/* A path of the host in the workspace, as it is called inside; NULL: it is not there. */
+static const char *in_workspace(struct immure_compile *b, const char *path)
+{
+	const char *there;
+
+	if (strcmp(b->inside, b->workspace) == 0 || !immure_path_is_normal(path) ||
+	    !immure_path_is_under(path, b->workspace))
+		return NULL;
+	if (strcmp(path, b->workspace) == 0)
+		return b->inside;
+	there = immure_compile_join(b->a, b->inside, path + strlen(b->workspace) + 1);
+	return there && immure_compile_visible(b, there) ? there : NULL;
+}
+
 static int32_t directory(struct immure_compile *b)
 {
 	const char *cwd = b->cmd->cwd;
@@ -93,6 +107,8 @@ static int32_t directory(struct immure_compile *b)
 		if (!path)
 			return immure_fail(b->err, IMMURE_ERR_INVALID, 0, "plan", "cwd",
 					   "cwd: %s: not a path without \"..\"", cwd);
+		if (in_workspace(b, path))
+			path = in_workspace(b, path);
 		if (!immure_compile_visible(b, path))
 			return immure_fail(b->err, IMMURE_ERR_INVALID, 0, "plan", "cwd",
 					   "cwd: %s: not visible inside", path);
@@ -100,16 +116,12 @@ static int32_t directory(struct immure_compile *b)
 		return 0;
 	}
 	b->plan->cwd = b->inside;
-	if (strcmp(b->inside, b->workspace) != 0 && b->f->cwd && strcmp(b->f->cwd, b->workspace) != 0 &&
-	    immure_path_is_under(b->f->cwd, b->workspace)) {
-		const char *there = immure_compile_join(b->a, b->inside,
-							b->f->cwd + strlen(b->workspace) + 1);
-
-		if (there && immure_compile_visible(b, there))
-			b->plan->cwd = there;
-	} else if (b->p->workspace_mode != IMMURE_WORKSPACE_NONE && b->f->cwd && strcmp(b->f->cwd, b->workspace) != 0 &&
-	    immure_path_is_normal(b->f->cwd) && immure_compile_visible(b, b->f->cwd))
-		b->plan->cwd = immure_arena_strdup(b->a, b->f->cwd);
+	cwd = b->f->cwd;
+	if (cwd && in_workspace(b, cwd))
+		b->plan->cwd = in_workspace(b, cwd);
+	else if (b->p->workspace_mode != IMMURE_WORKSPACE_NONE && cwd && strcmp(cwd, b->workspace) != 0 &&
+		 immure_path_is_normal(cwd) && immure_compile_visible(b, cwd))
+		b->plan->cwd = immure_arena_strdup(b->a, cwd);
 	return b->plan->cwd ? 0 : -IMMURE_ERR_NOMEM;
 }
 

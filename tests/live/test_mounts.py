@@ -98,6 +98,7 @@ def test_where_the_command_starts(site):
     assert lines(site.run("/bin/pwd", flags=flags)) == ["/w"]
     assert lines(site.run("/bin/pwd", flags=flags, cwd=site.ws / "sub")) == ["/w/sub"]
     assert lines(site.run("/bin/pwd", flags=[*flags, "--cwd", "sub"])) == ["/w/sub"]
+    assert lines(site.run("/bin/pwd", flags=[*flags, "--profile", "strict", "--cwd", site.ws / "sub"])) == ["/w/sub"]
     assert site.run("/bin/pwd", flags=[*flags, "--cwd", "nowhere/.."]).code == 125
 
 
@@ -147,6 +148,31 @@ def test_in_a_session(site):
         assert session.sh("pwd; cat /data/ro.txt").out == b"/workspace\nOUTSIDE\n"
         assert session.sh("cat /workspace/sub/hidden/secret").code == 1
         assert session.cli("cat", "--", "/data/ro.txt").out == b"OUTSIDE\n"
+
+
+@pytest.mark.modes("root", "user")
+def test_from_a_pool(site):
+    name = f"pool{os.urandom(4).hex()}"
+    flags = ["--workspace-target", "/w", "--bind", f"{site.path}:/again", "--deny", site.deny]
+    assert site.call(site.immure, "pool", "start", "--name", name, *flags).code == 0
+    try:
+        done = site.call(site.immure, "run", "--pool", name, "--", "/bin/sh", "-c",
+                         "pwd; cat mine /again/out/ro.txt /again/deny/secret; touch here", cwd=site.ws)
+        assert done.text == "/w\nmine\nOUTSIDE\n" and "Permission denied" in done.errors, done
+        assert (site.ws / "here").exists()
+        done = site.call(site.immure, "run", "--pool", name, "--", "/bin/pwd", cwd=site.ws / "sub")
+        assert done.text == "/w\n", done  # that caller's workspace
+    finally:
+        assert site.call(site.immure, "pool", "stop", name).code == 0
+
+
+@pytest.mark.modes("root", "user")
+def test_tightened_at_both(site):
+    with Session(site, "--bind", f"{site.path}:/again:rw") as session:
+        assert session.sh("cat /again/priv/secret.txt").code == 0
+        assert site.call(site.immure, "tighten", "deny", session.id, site.priv).code == 0
+        for path in "/again/priv/secret.txt", site.priv / "secret.txt":
+            assert session.sh(f"cat {path}").code == 1
 
 
 def test_the_plan_says_so(site):
