@@ -394,6 +394,8 @@ enum {
 enum {
 	IMMURE_SESSION_IDLE_STOPS = 1, /* idle_ms ends it instead of suspending it */
 	IMMURE_SESSION_REMOVE = 2,     /* no record of it is left when it has ended */
+	IMMURE_SESSION_PROVE = 4,      /* attacked from inside first, and made only when everything
+	                                * holds: immure_session_proof() */
 };
 struct immure_session_options {
 	uint64_t size;
@@ -595,12 +597,19 @@ IMMURE_API int32_t immure_session_rename_file(immure_session *session, const cha
 IMMURE_API int32_t immure_session_make_directory(immure_session *session, const char *path,
 						 uint32_t mode, immure_error **err);
 
+/* The proof of a session that was made with IMMURE_SESSION_PROVE, as JSON: what was
+ * tried from inside, and what held. Freed with immure_string_free(). STATE: it was made
+ * without. */
+IMMURE_API int32_t immure_session_proof(immure_session *session, char **ret_json, immure_error **err);
+
 /* The calling process becomes the server of a session until it ends, and returns
  * its exit status: what `immure supervise --session` is. Both descriptors are
- * taken. egress: path of immure-egress; NULL: the installed one. detach != 0: goes
+ * taken. egress: path of immure-egress; NULL: the installed one. attacker: path of
+ * immure-attack, which has to fail before the session is anybody's; NULL: it is not
+ * tried. detach != 0: goes
  * on in a child, and returns 0 in the caller at once. */
 IMMURE_API int32_t immure_session_serve_fds(int32_t plan_fd, int32_t control_fd, const char *egress,
-					    int32_t detach);
+					    const char *attacker, int32_t detach);
 
 IMMURE_API void immure_result_free(immure_result *result);
 IMMURE_API int32_t immure_result_outcome(const immure_result *result);

@@ -70,7 +70,7 @@ int32_t immure_cli_create_session(struct immure_runflags *f, bool with_us, immur
 		     : o.life_ms || o.idle_ms ? IMMURE_LIFE_LEASED
 					      : IMMURE_LIFE_DETACHED;
 	o.flags = (f->session.idle_stops ? IMMURE_SESSION_IDLE_STOPS : 0U) |
-		  (f->session.remove ? IMMURE_SESSION_REMOVE : 0U);
+		  (f->session.remove ? IMMURE_SESSION_REMOVE : 0U) | (f->prove ? IMMURE_SESSION_PROVE : 0U);
 	r = immure_runflags_policy(f, &policy, err);
 	if (r == 0)
 		r = immure_plan_create(policy, &plan_options, &plan, err);
@@ -88,7 +88,7 @@ int immure_cli_create(int argc, char **argv)
 	immure_session *session = NULL;
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
-	char *text;
+	char *text, *proof = NULL;
 	int status = immure_runflags_parse("create", argc, argv, &f);
 
 	if (status != IMMURE_CLI_GO_ON)
@@ -109,6 +109,9 @@ int immure_cli_create(int argc, char **argv)
 		immure_jsonw_str(&w, "session", immure_session_id(session));
 		immure_jsonw_str(&w, "name", f.session.name ? f.session.name : "");
 		immure_jsonw_str(&w, "state", "RUNNING");
+		if (f.prove && immure_session_proof(session, &proof, &err) == 0)
+			immure_jsonw_raw(&w, "proof", proof);
+		immure_string_free(proof);
 		immure_jsonw_end(&w, '}');
 	} else {
 		immure_buf_puts(&b, immure_session_id(session));

@@ -92,7 +92,7 @@ static const struct {
 	    OPT_VERSION } },
 	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE,
 	  { "result", 0, "FILE", "write a JSON record of the run to FILE", NULL, OPT_RESULT } },
-	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL,
+	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_CREATE,
 	  { "prove", 0, NULL, "attack from inside first; start only when everything holds", NULL,
 	    OPT_PROVE } },
 	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE,

@@ -108,6 +108,9 @@ int immure_cli_supervise(int argc, char **argv)
 	if (s.session)
 		return immure_session_serve_fds(s.plan_fd, s.control_fd,
 						immure_cli_own_program("immure-egress", egress) ? egress : NULL,
+						!(s.flags & IMMURE_RUN_PROVE) ? NULL
+						: immure_cli_own_program("immure-attack", attacker)
+							? attacker : IMMURE_LIBEXECDIR "/immure-attack",
 						s.detach);
 	options.flags = s.flags;
 	options.control_fd = s.control_fd;

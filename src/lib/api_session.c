@@ -17,12 +17,13 @@
 #include "kernel/sys.h"
 #include "lib/options.h"
 #include "lib/session.h"
+#include "lib/proving.h"
 #include "plan/plan.h"
 #include "session/control.h"
 #include "session/registry.h"
 #include "session/serve.h"
 
-enum { FLAGS = IMMURE_SESSION_IDLE_STOPS | IMMURE_SESSION_REMOVE };
+enum { FLAGS = IMMURE_SESSION_IDLE_STOPS | IMMURE_SESSION_REMOVE | IMMURE_SESSION_PROVE };
 enum { REFUSED_MS = 2000 }; /* for the end of a server that refused its start */
 
 static int32_t session_options(struct immure_session_options *to, const struct immure_session_options *from,
@@ -51,9 +52,13 @@ static int32_t usable(const immure_session *s, struct immure_error **err)
 static int32_t spawn_server(const struct immure_session_options *o, int plan_fd, int theirs,
 			    pid_t *ret_pid, struct immure_error **err)
 {
-	const char *argv[] = { "immure", "supervise", "--session", "--plan-fd", "3", "--control-fd", "4",
-			       o->lifetime == IMMURE_LIFE_CALLER ? NULL : "--detach", NULL };
-	int fds[5] = { -1, -1, -1, plan_fd, theirs }, up[5] = { -1, -1, -1, -1, -1 }, e = 0;
+	const char *argv[10] = { "immure", "supervise", "--session", "--plan-fd", "3", "--control-fd", "4" };
+	int fds[5] = { -1, -1, -1, plan_fd, theirs }, up[5] = { -1, -1, -1, -1, -1 }, e = 0, n = 7;
+
+	if (o->lifetime != IMMURE_LIFE_CALLER)
+		argv[n++] = "--detach";
+	if (o->flags & IMMURE_SESSION_PROVE)
+		argv[n++] = "--prove";
 
 	for (int i = 3; i < 5 && e == 0; i++) { /* above the targets, or they clash */
 		up[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 10);
@@ -299,9 +304,28 @@ const char *immure_session_id(const immure_session *session)
 
 /* ---- serving ---- */
 
-int32_t immure_session_serve_fds(int32_t plan_fd, int32_t control_fd, const char *egress, int32_t detach)
+static void release_proving(void *ctx)
+{
+	immure_proving_done(ctx);
+}
+
+static void prepare_proof(struct immure_proving *p, const immure_plan *plan, const char *attacker,
+			  struct immure_serve_options *o, struct immure_error **err)
+{
+	struct immure_run_options how = { .size = sizeof(how), .attacker = attacker };
+
+	if (immure_proving_prepare(p, plan, &how, err) < 0)
+		o->unprovable = *err; /* told who asks for the session */
+	p->before.release = release_proving;
+	o->before = &p->before;
+}
+
+int32_t immure_session_serve_fds(int32_t plan_fd, int32_t control_fd, const char *egress, const char *attacker,
+				 int32_t detach)
 {
 	struct immure_serve_options o = { .control_fd = control_fd, .egress = egress };
+	struct immure_proving proving = IMMURE_PROVING_INIT;
+	struct immure_error *unprovable = NULL;
 	immure_plan *plan = NULL;
 	struct stat st;
 	void *data;
@@ -321,7 +345,11 @@ int32_t immure_session_serve_fds(int32_t plan_fd, int32_t control_fd, const char
 		o.plan = plan;
 		o.plan_data = data;
 		o.plan_len = (size_t)st.st_size;
+		if (attacker)
+			prepare_proof(&proving, plan, attacker, &o, &unprovable);
 		r = immure_session_serve(&o);
+		immure_proving_done(&proving);
+		immure_error_free(unprovable);
 		immure_plan_free(plan);
 	}
 	return r;
@@ -642,4 +670,24 @@ int32_t immure_session_open_file(immure_session *session, const char *path, int3
 				   strerror((int)-fd));
 	*ret_fd = (int32_t)fd;
 	return 0;
+}
+
+int32_t immure_session_proof(immure_session *session, char **ret_json, immure_error **err)
+{
+	enum { PROOF_MAX = 4 << 20 };
+	IMMURE_CLEANUP_FD int fd = -1;
+	struct immure_link_ask ask;
+	int32_t r = usable(session, err);
+	size_t len = 0;
+	int e;
+
+	if (r < 0)
+		return r;
+	immure_link_begin(session->link, &ask, "proof");
+	r = immure_link_request(session->link, &ask, NULL, &fd, err);
+	if (r < 0)
+		return r;
+	e = fd < 0 ? -EBADF : immure_read_all(fd, PROOF_MAX, ret_json, &len);
+	return e < 0 ? immure_fail(err, IMMURE_ERR_IO, -e, "proof", "", "the proof cannot be read: %s", strerror(-e))
+		     : 0;
 }

@@ -361,8 +361,8 @@ static void send_stats(struct immure_server *s, struct immure_client *c, uint64_
 	immure_jsonw_uint(&w, "memory_peak", g.memory_peak);
 	immure_jsonw_uint(&w, "processes", processes ? processes - 1 : 0); /* init is ours */
 	immure_jsonw_uint(&w, "processes_peak", g.pids_peak ? g.pids_peak - 1 : 0);
-	immure_jsonw_uint(&w, "oom_kills", g.oom_kills);
-	immure_jsonw_uint(&w, "forks_denied", g.pids_denied);
+	immure_jsonw_uint(&w, "oom_kills", g.oom_kills - s->attacked.oom_kills);
+	immure_jsonw_uint(&w, "forks_denied", g.pids_denied - s->attacked.pids_denied);
 	immure_jsonw_uint(&w, "execs_running", running(s));
 	immure_jsonw_uint(&w, "execs_started", s->shared ? s->shared->started : s->next_task - 1);
 	immure_jsonw_uint(&w, "bytes_in", s->bytes_in);
@@ -455,6 +455,8 @@ int32_t immure_life_inspect(struct immure_ask *a)
 	immure_jsonw_str(&w, "profile", s->plan->profile);
 	immure_tighten_json(&w, s);
 	immure_jsonw_str(&w, "plan_hash", immure_plan_hash_of(s->plan));
+	if (s->proof_points)
+		immure_jsonw_uint(&w, "proven", s->proof_points);
 	immure_jsonw_str(&w, "workspace", s->plan->workspace);
 	immure_jsonw_str(&w, "cwd", s->plan->cwd);
 	immure_jsonw_uint(&w, "created_ms", m->created_ms);

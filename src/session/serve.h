@@ -13,6 +13,7 @@
  *   life.c     leases, freezing, statistics, limits
  *   attach.c   files and directories of the host, added to a living session
  *   tighten.c  files that later commands may not reach or change any more
+ *   prove.c    an attack from inside before anybody gets it
  *   net.c      rules of its network
  *   book.c     directory, status and journal
  */
@@ -55,6 +56,7 @@ enum {
 	IMMURE_SERVE_HELLO_MS = 10000,  /* who has not said hello by then is sent away */
 };
 
+struct immure_before;
 struct immure_server;
 struct immure_client;
 struct immure_task;
@@ -163,6 +165,11 @@ struct immure_server {
 	struct immure_tight *tight; /* the newest first */
 	size_t tight_n;
 	uint64_t revision; /* of the policy: how often it was tightened */
+	const struct immure_before *before; /* NULL: not asked for */
+	const struct immure_error *unprovable;
+	bool attacking;
+	uint64_t proof_points; /* that held; 0 = nobody looked */
+	struct immure_cgroup_stats attacked;
 	bool apart;        /* later commands cannot get at what others have open */
 	struct immure_lane lanes[IMMURE_INIT_LANES];
 	int next_lane;
@@ -337,11 +344,19 @@ int immure_book_exec_asked(struct immure_server *s, struct immure_task *t);
 void immure_book_exec_started(struct immure_server *s, struct immure_task *t, int errnum);
 void immure_book_exec_ended(struct immure_server *s, struct immure_task *t);
 
+/* ---- prove.c ---- */
+int immure_prove_start(struct immure_server *s);
+/* 0: everything held, and the proof is kept. */
+int32_t immure_prove_ended(struct immure_server *s, int status, struct immure_error **err);
+int32_t immure_prove_tell(struct immure_ask *a);
+
 struct immure_serve_options {
 	const struct immure_plan *plan;
 	const void *plan_data; /* its sealed form, for the session's directory */
 	size_t plan_len;
 	const char *egress;    /* immure-egress; NULL: the installed one */
+	const struct immure_before *before; /* what has to hold first; may be NULL */
+	const struct immure_error *unprovable; /* why that cannot be tried; NULL: it can */
 	int control_fd;        /* taken: the first client, which says `create` */
 	bool waits;            /* the plan has no workspace: its maker, or who has its line, says `take` */
 };

@@ -133,7 +133,9 @@ static void not_created(struct immure_server *s, const struct immure_init_msg *m
 	(void)immure_fail(&err, IMMURE_ERR_LAUNCH, m ? m->errnum : ECHILD,
 			  m ? immure_stage_name(m->stage) : "start", m ? m->subject : "",
 			  "%s: %s", m && m->subject[0] ? m->subject : "start",
-			  m ? strerror(m->errnum) : "init ended before it was ready");
+			  m ? strerror(m->errnum)
+			  : s->attacking ? "the attack from inside did not come to an end"
+					 : "init ended before it was ready");
 	if (s->creator)
 		immure_answer_error(s, s->creator, s->creator_request, err);
 	s->creator = NULL;
@@ -158,12 +160,35 @@ static void took_network(struct immure_server *s, const struct immure_init_msg *
 	immure_error_free(err);
 }
 
+static void proved(struct immure_server *s, int status)
+{
+	struct immure_error *err = NULL;
+
+	if (immure_prove_ended(s, status, &err) == 0) {
+		s->init_ready = true;
+		created(s);
+		return;
+	}
+	if (s->creator)
+		immure_answer_error(s, s->creator, s->creator_request, err);
+	s->creator = NULL;
+	s->exit_status = 1;
+	s->remove = true; /* nobody has heard of it */
+	immure_sealed_kill(&s->sealed);
+	immure_error_free(err);
+}
+
 static void old_message(struct immure_server *s, const struct immure_init_msg *m, int *fds, size_t n)
 {
 	if (m->type == IMMURE_INIT_NETWORK) {
 		took_network(s, m, fds, n);
 	} else if (m->type == IMMURE_INIT_HANDLES) {
 		took_handles(s, m, fds, n);
+	} else if (m->type == IMMURE_INIT_READY && s->before) {
+		if (immure_prove_start(s) < 0)
+			immure_sealed_kill(&s->sealed); /* its end is seen */
+	} else if (m->type == IMMURE_INIT_EXITED && s->attacking) {
+		proved(s, m->status);
 	} else if (m->type == IMMURE_INIT_READY) {
 		s->init_ready = true;
 		created(s);
@@ -173,7 +198,7 @@ static void old_message(struct immure_server *s, const struct immure_init_msg *m
 	} else if (m->type == IMMURE_INIT_FAILED) {
 		not_created(s, m);
 		s->init_gone = true;
-	} else if (m->type == IMMURE_INIT_OVER_MEMORY) {
+	} else if (m->type == IMMURE_INIT_OVER_MEMORY && !s->attacking) {
 		s->over_memory = true;
 		immure_book_status(s, "limits.memory: the limit was reached; everything was killed");
 	}
@@ -320,6 +345,10 @@ int32_t immure_server_create(struct immure_server *s, struct immure_ask *a)
 		r = immure_arg_string(a, "runtime", &runtime);
 	if (r == 0 && (!runtime || runtime[0] != '/'))
 		r = immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "runtime", "no absolute runtime directory");
+	if (r == 0 && s->unprovable)
+		r = immure_fail(&a->err, immure_error_code(s->unprovable), immure_error_errno(s->unprovable),
+				"proof", immure_error_subject(s->unprovable), "%s",
+				immure_error_text(s->unprovable));
 	if (r == 0)
 		r = immure_book_create(s, runtime, &a->err);
 	if (r == 0)
@@ -503,6 +532,8 @@ int immure_session_serve(const struct immure_serve_options *o)
 	s->plan = o->plan;
 	s->plan_data = o->plan_data;
 	s->plan_len = o->plan_len;
+	s->before = o->before;
+	s->unprovable = o->unprovable;
 	s->waits = o->waits;
 	s->next_task = 1;
 	s->epoll_fd = -1;

@@ -36,6 +36,7 @@ static const struct {
 	[IMMURE_REQ_UNMOUNT] = { "unmount", "--yy---" },
 	[IMMURE_REQ_NET] =     { "net",     "--yy---" },
 	[IMMURE_REQ_TIGHTEN] = { "tighten", "--yy---" },
+	[IMMURE_REQ_PROOF] =   { "proof",   "--yyyy-" },
 	[IMMURE_REQ_STOP] =    { "stop",    "yyyy===", 1 },
 };
 

@@ -21,6 +21,7 @@ struct immure_before {
 	 * set is a failure. */
 	int32_t (*judge)(void *ctx, int status, struct immure_result *result,
 			 struct immure_error **err);
+	void (*release)(void *ctx); /* nothing of this is needed any more; may be NULL */
 	void *ctx;
 };
 

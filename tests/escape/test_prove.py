@@ -163,6 +163,41 @@ def test_no_attacker(site, with_attacker, tmp_path):
     assert not (site.ws / "mark").exists()
 
 
+@pytest.mark.parametrize("flags", [(), ("--processes", "40", "--memory", "200M")])
+def test_a_session_is_proven_before_it_is_handed_out(site, flags):
+    made = site.call(site.immure, "create", "--prove", "--json", *flags)
+    assert made.code == 0, made
+    made = json.loads(made.out)
+    assert made["proof"]["holds"] and made["proof"]["fell_short"] == 0
+    try:
+        def ask(command):
+            return json.loads(site.call(site.immure, command, "--json", made["session"]).out)
+
+        assert ask("inspect")["proven"] == made["proof"]["held"]
+        assert made["proof"]["policy_version"] == ask("inspect")["policy_version"]
+        # Of the attack nothing is left, and what it ran into is not the session's.
+        stats = ask("stats")
+        assert (stats["processes"], stats["oom_kills"], stats["forks_denied"]) == (0, 0, 0)
+        left = site.call(site.immure, "exec", made["session"], "--", "ls", "-A", "/tmp")
+        assert (left.code, left.out) == (0, b"")
+    finally:
+        assert site.call(site.immure, "stop", "--rm", made["session"]).code == 0
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/cat", None])
+def test_no_session_without_a_proof(site, with_attacker, program):
+    with_attacker(program or "/bin/true")
+    if not program:
+        (site.immure.parent / "immure-attack").unlink()
+    made = site.call(site.immure, "create", "--prove", "--name", "unproven")
+    assert made.code == 125 and made.out == b"", made
+    assert made.errors.count("\n") == 1
+    if program:
+        assert "fell short" in made.errors or "no point held" in made.errors
+    assert harness.until(lambda: site.call(site.immure, "inspect", "unproven").code == 125, 5)
+    assert "unproven" not in site.call(site.immure, "ps", "--json").text
+
+
 # ---- each point can fall short --------------------------------------------------
 
 # Points that no throw-away place can show unprotected, and why.

@@ -373,7 +373,11 @@ def case_aio_files():
 def case_session_life():
     with session(lifetime=immure.Lifetime.DETACHED) as s:
         name = s.id
+    with session(prove=True) as s:
+        assert s.proof()["holds"] and s.proof()["held"] > 50
     with immure.Session.open(name) as s:
+        with raises(immure.Error):
+            s.proof()
         p = s.exec(["sleep", "60"])
         assert s.tighten(read_only=["/tmp"])["policy_revision"] == 1
         s.freeze()

@@ -206,13 +206,15 @@ def exec_options(argv: Sequence[PathLike], streams: Streams, *, env: Optional[Ma
 def session_options(*, name: Optional[str] = None, labels: Optional[Mapping[str, str]] = None,
                     lifetime: int = 0, life: Optional[float] = None, idle: Optional[float] = None,
                     idle_stops: bool = False, remove: bool = False,
+                    prove: bool = False,
                     supervisor: Optional[PathLike] = None,
                     runtime_dir: Optional[PathLike] = None,
                     env: Optional[Mapping[str, str]] = None) -> Any:
     return _native.immure_session_options(
         name=encode(name),
         labels=None if labels is None else _native.words("%s=%s" % p for p in labels.items()),
-        lifetime=int(lifetime), flags=(1 if idle_stops else 0) | (2 if remove else 0),
+        lifetime=int(lifetime),
+        flags=(1 if idle_stops else 0) | (2 if remove else 0) | (4 if prove else 0),
         life_ms=_native.milliseconds(life), idle_ms=_native.milliseconds(idle),
         supervisor=encode(supervisor), runtime_dir=encode(runtime_dir),
         env=_native.environment(env))

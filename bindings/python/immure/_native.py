@@ -167,7 +167,7 @@ PROTOTYPES = {
     "immure_session_stat_file": "ipspp", "immure_session_list_files": "ipspp",
     "immure_session_remove_file": "ipsp", "immure_session_rename_file": "ipssp",
     "immure_session_make_directory": "ipsup",
-    "immure_session_serve_fds": "iiisi",
+    "immure_session_serve_fds": "iiissi", "immure_session_proof": "ippp",
     "immure_pool_open": "ipppp", "immure_pool_acquire": "ipppp", "immure_pool_release": "vpp",
     "immure_pool_warm": "ipup", "immure_pool_stats": "ippp", "immure_pool_list": "ippp",
     "immure_pool_stop": "ipip", "immure_pool_free": "vp", "immure_pool_hold_fds": "iiisi",

@@ -313,6 +313,9 @@ class Session:
     async def inspect(self) -> Dict[str, Any]:
         return await self.request("inspect")
 
+    async def proof(self) -> Dict[str, Any]:
+        return await self._watch.off(self._inner.proof)
+
     async def tighten(self, deny: Iterable[PathLike] = (),
                       read_only: Iterable[PathLike] = ()) -> Dict[str, Any]:
         return await self._watch.off(lambda: self._inner.tighten(deny, read_only))

@@ -205,11 +205,13 @@ class Session:
                labels: Optional[Mapping[str, str]] = None,
                lifetime: Lifetime = Lifetime.CALLER, life: Optional[float] = None,
                idle: Optional[float] = None, idle_stops: bool = False, remove: bool = False,
+               prove: bool = False,
                runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
                programs: Optional[Programs] = None) -> "Session":
         """Of the plan, whose argv is not run. life, idle: seconds."""
         o = session_options(name=name, labels=labels, lifetime=lifetime, life=life, idle=idle,
-                            idle_stops=idle_stops, remove=remove, runtime_dir=runtime_dir, env=env,
+                            idle_stops=idle_stops, remove=remove, prove=prove,
+                            runtime_dir=runtime_dir, env=env,
                             supervisor=(programs or Programs.find()).supervisor)
         return cls(Channel(made("immure_session_create", plan._pointer, ctypes.byref(o))))
 
@@ -332,6 +334,11 @@ class Session:
 
     def stats(self) -> Dict[str, Any]:
         return self.request("stats")
+
+    def proof(self) -> Dict[str, Any]:
+        """What was tried in a session made with prove=True, and what held."""
+        with self._channel.lock:
+            return json.loads(string_of("immure_session_proof", self._channel._pointer))
 
     def tighten(self, deny: Iterable[PathLike] = (),
                 read_only: Iterable[PathLike] = ()) -> Dict[str, Any]:
