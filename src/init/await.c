@@ -19,6 +19,7 @@
 #include "base/fdmsg.h"
 #include "init/build.h"
 #include "init/serving.h"
+#include "init/stands.h"
 #include "plan/fit.h"
 
 /* What was the server's at the fork, its lock above all: as long as we have a copy it
@@ -68,6 +69,16 @@ static int open_plan(int fd, struct immure_plan **ret)
 	return r < 0 ? -EPROTO : 0;
 }
 
+/* We may have waited for long: what the host replaced meanwhile is not hidden or
+ * protected any more by what we did then. */
+static void again(const struct immure_build *b, const struct immure_plan *plan, bool *now)
+{
+	for (size_t i = 0; i < plan->ops_n; i++)
+		if (plan->ops[i].stage == IMMURE_STAGE_MOUNT && !now[i])
+			now[i] = !immure_op_stands(b->root_fd, plan, &plan->ops[i]);
+	immure_plan_cover(plan, now);
+}
+
 int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b, struct immure_init_step *step)
 {
 	struct immure_init_msg waits = { .type = IMMURE_INIT_WAITS };
@@ -88,6 +99,8 @@ int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b
 	immure_close(&fd);
 	if (r == 0 && immure_plan_fit(s->in->plan, plan, &a, &now, NULL) < 0)
 		r = -EPERM;
+	if (r == 0)
+		again(b, plan, now);
 	if (r == 0)
 		r = immure_root_some(b, plan, now, step);
 	immure_arena_done(&a);

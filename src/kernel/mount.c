@@ -103,22 +103,45 @@ int immure_mount_attach(int tree_fd, int target_fd)
 	return immure_sys_move_mount(tree_fd, target_fd);
 }
 
+struct statx_old { /* struct statx, which musl's headers lack */
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, spare;
+	uint64_t ino, size, blocks, attributes_mask;
+	uint64_t times[8];
+	uint32_t rdev[2], dev[2];
+	uint64_t rest[14];
+};
+
+enum { STATX_MOUNT_ROOT = 0x2000 };
+
 int immure_mount_is_root(int fd)
 {
-	struct {
-		uint32_t mask, blksize;
-		uint64_t attributes;
-		uint32_t nlink, uid, gid, mode;
-		uint64_t ino, size, blocks, attributes_mask;
-		uint64_t rest[24];
-	} st = { 0 }; /* struct statx, which musl's headers lack */
-	const uint64_t mount_root = 0x2000;
+	struct statx_old st = { 0 };
 
 	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0U, &st) < 0)
 		return -errno;
-	if (!(st.attributes_mask & mount_root))
+	if (!(st.attributes_mask & STATX_MOUNT_ROOT))
 		return -ENOSYS;
-	return st.attributes & mount_root ? 1 : 0;
+	return st.attributes & STATX_MOUNT_ROOT ? 1 : 0;
+}
+
+int immure_mount_look(int root_fd, const char *path, struct immure_mount_seen *ret)
+{
+	const unsigned int what = 1 | 2 | 0x100; /* STATX_TYPE, _MODE, _INO */
+	struct statx_old st = { 0 };
+
+	while (*path == '/')
+		path++;
+	if (syscall(SYS_statx, root_fd, *path ? path : ".", AT_SYMLINK_NOFOLLOW | 0x800 /* AT_NO_AUTOMOUNT */,
+		    what, &st) < 0)
+		return -errno;
+	if (!(st.attributes_mask & STATX_MOUNT_ROOT))
+		return -ENOSYS;
+	*ret = (struct immure_mount_seen){ .mode = st.mode, .ino = st.ino, .dev = { st.dev[0], st.dev[1] },
+					   .is_root = st.attributes & STATX_MOUNT_ROOT };
+	return 0;
 }
 
 int immure_mount_make_private(void)

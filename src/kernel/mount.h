@@ -29,6 +29,14 @@ int immure_mount_attach(int tree_fd, int target_fd);
 int immure_mount_is_root(int fd);
 /* A clone of ours of what is read-only here becomes writable. */
 int immure_mount_let_write(int fd);
+struct immure_mount_seen {
+	uint64_t ino;
+	uint32_t dev[2], mode;
+	bool is_root;
+};
+/* What is at path below root_fd, which is not an end of the walk: a look, no more. 0 or
+ * -errno; -ENOSYS before Linux 5.8. */
+int immure_mount_look(int root_fd, const char *path, struct immure_mount_seen *ret);
 int immure_mount_set(int fd, uint64_t attr_set, bool recursive);
 /* Every mount of this namespace stops receiving and sending mount events. */
 int immure_mount_make_private(void);

@@ -165,17 +165,16 @@ static int32_t taken_back(const struct fit *f)
 	return 0;
 }
 
-/* What is mounted now covers what was mounted below it, so that is done again. */
-static void cover(const struct fit *f)
+void immure_plan_cover(const struct immure_plan *plan, bool *now)
 {
-	for (size_t i = 0; i < f->plan->ops_n; i++) {
-		const struct immure_op *op = &f->plan->ops[i];
+	for (size_t i = 0; i < plan->ops_n; i++) {
+		const struct immure_op *op = &plan->ops[i];
 
-		if (!f->now[i] || op->dst[0] != '/')
+		if (!now[i] || op->dst[0] != '/')
 			continue;
-		for (size_t k = i + 1; k < f->plan->ops_n; k++)
-			if (is_mount(&f->plan->ops[k]) && immure_path_is_under(f->plan->ops[k].dst, op->dst))
-				f->now[k] = true;
+		for (size_t k = i + 1; k < plan->ops_n; k++)
+			if (is_mount(&plan->ops[k]) && immure_path_is_under(plan->ops[k].dst, op->dst))
+				now[k] = true;
 	}
 }
 
@@ -208,7 +207,7 @@ static int32_t mounts(const struct fit *f)
 		f->now[i] = is_mount(&f->plan->ops[i]);
 	pair(f);
 	r = taken_back(f);
-	cover(f);
+	immure_plan_cover(f->plan, f->now);
 	for (size_t i = 0; r == 0 && i < f->plan->ops_n; i++)
 		if (f->now[i])
 			r = may_add(f, &f->plan->ops[i]);

@@ -14,5 +14,7 @@
  * asks for more than the pool's: writable places beside the workspace, hosts. */
 int32_t immure_plan_fit(const struct immure_plan *base, const struct immure_plan *plan,
 			struct immure_arena *a, bool **ret_now, struct immure_error **err);
+/* What is mounted now covers what was mounted below it: that is to be done again. */
+void immure_plan_cover(const struct immure_plan *plan, bool *now);
 
 #endif

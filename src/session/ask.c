@@ -25,7 +25,7 @@ static const struct {
 	const char *keys;
 } handlers[IMMURE_REQ_MAX] = {
 	[IMMURE_REQ_HELLO] = { hello, " protocol client " },
-	[IMMURE_REQ_CREATE] = { create, " runtime name labels lifetime idle_ms life_ms on_idle remove " },
+	[IMMURE_REQ_CREATE] = { create, " runtime name labels lifetime idle_ms life_ms on_idle remove root " },
 	[IMMURE_REQ_TAKE] = { immure_take, " plan labels " },
 	[IMMURE_REQ_EXEC] = { immure_task_exec, " argv cwd env clear_env stdin stdout stderr pty timeout_ms "
 			      "grace_ms limits key capture capture_max detach follow " },

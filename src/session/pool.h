@@ -91,6 +91,7 @@ struct immure_pool_slot {
 	struct immure_pool_watch boss; /* of its session; given away with it */
 	enum immure_slot_state state;
 	int lane_fd;
+	int root_fd; /* its root, to be looked at; -1: it waits for a workspace, or has no view of its own */
 	pid_t pid;                     /* of its server, our child */
 	bool on_demand;
 	uint64_t wall_ms;              /* of commands over the lane */

@@ -95,7 +95,7 @@ int32_t immure_pool_begin(struct immure_holder *p, struct immure_error **err)
 	if (r == 0 && !p->slots)
 		r = immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
 	for (uint32_t i = 0; r == 0 && i < p->book.max; i++)
-		p->slots[i].boss.fd = p->slots[i].lane_fd = -1;
+		p->slots[i].boss.fd = p->slots[i].lane_fd = p->slots[i].root_fd = -1;
 	if (r == 0)
 		r = immure_entry_create(&p->registry, m, p->plan_data, p->plan_len, &p->entry, err);
 	if (r < 0)

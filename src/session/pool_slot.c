@@ -13,8 +13,11 @@
 
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "init/stands.h"
 #include "kernel/sys.h"
+#include "session/gc.h"
 #include "session/pool.h"
+#include "session/remains.h"
 #include "session/serve.h"
 
 enum { ASK_HELLO = 1, ASK_CREATE, ASK_LANE, ASK_STATS };
@@ -59,6 +62,7 @@ static int ask_create(struct immure_holder *p, struct immure_pool_slot *s)
 	immure_jsonw_str(&w, "runtime", p->runtime);
 	immure_jsonw_str(&w, "lifetime", "caller");
 	immure_jsonw_bool(&w, "remove", true);
+	immure_jsonw_bool(&w, "root", !p->open); /* one that waits looks for itself (init/await.c) */
 	immure_jsonw_object(&w, "labels");
 	immure_jsonw_str(&w, "pool", p->meta.name[0] ? p->meta.name : p->entry.id);
 	immure_jsonw_end(&w, '}');
@@ -71,6 +75,7 @@ void immure_pool_slot_end(struct immure_holder *p, struct immure_pool_slot *s, b
 {
 	immure_pool_unwatch(p, &s->boss); /* its maker has ended: so does the session */
 	immure_close(&s->lane_fd);
+	immure_close(&s->root_fd);
 	if (force && s->pid > 0)
 		(void)kill(s->pid, SIGKILL); /* our child, not waited for: this very one */
 	(void)immure_pool_move(&p->book, &s->state, IMMURE_SLOT_ENDING);
@@ -105,17 +110,24 @@ static void failed(struct immure_holder *p, struct immure_pool_slot *s, struct i
 		immure_pool_slot_end(p, s, false);
 }
 
-/* A killed server leaves its directory; the janitor and the kernel did the rest. */
+/* A killed server leaves its directory and what is on record there; what is left of that
+ * after all stays for gc. Rare, so the holder waits for it. */
 static void remove_entry(struct immure_holder *p, const struct immure_pool_slot *s)
 {
+	const struct immure_gc gc = { .runtime_dir = p->runtime, .grace_ms = 1000 };
 	struct immure_entry e = IMMURE_ENTRY_INIT;
-	char left[4096];
+	struct immure_report report = { 0 };
+	struct immure_remains m;
 
 	if (!s->id[0] || immure_entry_open(&p->registry, s->id, &e) < 0)
 		return;
-	if (immure_entry_lock(&e) == 0)
-		(void)immure_entry_remove(&p->registry, &e, left, sizeof(left)); /* else gc does */
+	if (immure_remains_open(&e, true, &m) == 0) {
+		immure_remains_kill(&m, gc.grace_ms);
+		(void)immure_remains_clear(&m, &gc, &p->registry, &report); /* else gc does */
+		immure_remains_done(&m);
+	}
 	immure_entry_done(&e);
+	immure_report_done(&report);
 }
 
 void immure_pool_slot_gone(struct immure_holder *p, struct immure_pool_slot *s)
@@ -200,6 +212,7 @@ static void took_answer(struct immure_holder *p, struct immure_pool_slot *s, con
 		v = immure_jsonr_get(j, root, "session");
 		if (v && v->type == IMMURE_JSON_STRING)
 			(void)snprintf(s->id, sizeof(s->id), "%s", v->text);
+		s->root_fd = immure_take_fd(fd);
 		if (p->open) /* nothing runs in it before it is taken, and then it has none */
 			made(p, s);
 		else if (ask_plain(s, ASK_LANE, "lane") < 0)
@@ -289,7 +302,7 @@ void immure_pool_make(struct immure_holder *p, bool on_demand)
 	if (s == p->slots + p->book.max || !immure_pool_move(&p->book, &s->state, IMMURE_SLOT_MAKING))
 		return;
 	s->on_demand = on_demand;
-	s->lane_fd = -1;
+	s->lane_fd = s->root_fd = -1;
 	s->deadline_ms = immure_pool_us() / 1000 + IMMURE_POOL_MAKE_MS;
 	r = start_server(p, s);
 	if (r < 0) {
@@ -302,10 +315,21 @@ void immure_pool_make(struct immure_holder *p, bool on_demand)
 	}
 }
 
+/* Whether all is still hidden and protected that was when it was made. */
+static bool stands(const struct immure_holder *p, const struct immure_pool_slot *s)
+{
+	return p->open || !immure_plan_find(p->plan, IMMURE_OP_PIVOT) ||
+	       (s->root_fd >= 0 && immure_plan_stands(s->root_fd, p->plan));
+}
+
 void immure_pool_check(struct immure_holder *p, struct immure_pool_slot *s)
 {
 	if (!immure_pool_move(&p->book, &s->state, IMMURE_SLOT_CHECKING))
 		return;
+	if (!stands(p, s)) {
+		evict(p, s);
+		return;
+	}
 	s->deadline_ms = immure_pool_us() / 1000 + IMMURE_POOL_ANSWER_MS;
 	if (ask_plain(s, ASK_STATS, p->open ? "inspect" : "stats") < 0)
 		evict(p, s);
@@ -350,7 +374,7 @@ bool immure_pool_give(struct immure_holder *p, struct immure_pool_client *c)
 {
 	struct immure_pool_slot *s = youngest(p);
 
-	while (s && !still_there(s)) {
+	while (s && (!still_there(s) || !stands(p, s))) {
 		evict(p, s);
 		s = youngest(p);
 	}
@@ -366,6 +390,7 @@ bool immure_pool_give(struct immure_holder *p, struct immure_pool_client *c)
 	s->since_ms = immure_pool_us() / 1000;
 	immure_pool_unwatch(p, &s->boss); /* the caller's alone from now on */
 	immure_close(&s->lane_fd);
+	immure_close(&s->root_fd);
 	immure_pool_latency(&p->book, immure_pool_us() - c->asked_us);
 	return true;
 }

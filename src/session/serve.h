@@ -145,6 +145,7 @@ struct immure_server {
 	struct immure_init_shared *shared;
 	enum immure_state state;
 	bool waits;     /* made without a workspace: PREPARED until a caller's plan comes (take.c) */
+	bool give_root; /* its maker gets a descriptor of its root, to look at it from outside */
 	bool awaiting;  /* then, and init is as far */
 	struct immure_plan *taken; /* that plan; ours */
 	bool suspended; /* FROZEN because it was idle: the next exec wakes it */

@@ -107,7 +107,8 @@ static void answer_creator(struct immure_server *s)
 	immure_answer_begin(&w, &b, s->creator_request);
 	immure_jsonw_str(&w, "session", s->entry.id);
 	immure_jsonw_str(&w, "state", immure_state_name(s->state));
-	immure_answer_send(s, s->creator, &w, NULL, 0);
+	immure_answer_send(s, s->creator, &w, &s->handle[IMMURE_HANDLE_ROOT],
+			   s->give_root && s->handle[IMMURE_HANDLE_ROOT] >= 0);
 	s->creator = NULL;
 }
 
@@ -291,6 +292,8 @@ static int32_t take_lifetime(struct immure_ask *a)
 		r = immure_arg_uint(a, "life_ms", UINT32_MAX * 1000ULL, &m->life_ms);
 	if (r == 0)
 		r = immure_arg_bool(a, "remove", &s->remove);
+	if (r == 0)
+		r = immure_arg_bool(a, "root", &s->give_root);
 	if (r < 0)
 		return r;
 	for (m->lifetime = 0; m->lifetime < IMMURE_LIFETIME_MAX; m->lifetime++)
