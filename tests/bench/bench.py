@@ -295,8 +295,8 @@ def machine():
 
 def build(options, scratch, workspace):
     """Compiles the helpers; what runs inside goes to the workspace."""
-    def cc(*argv):
-        done = subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", *map(str, argv)],
+    def cc(*argv, program="cc"):
+        done = subprocess.run([program, "-O2", "-D_GNU_SOURCE", *map(str, argv)],
                               stderr=subprocess.PIPE, check=False)
         return done.returncode == 0
 
@@ -309,7 +309,9 @@ def build(options, scratch, workspace):
     if cc("-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-o",
           workspace / "nop", here / "nop.c"):
         programs["static"] = workspace / "nop"
-    if cc("-static", "-o", workspace / "inside", here / "inside.c"):
+    # What a C library does at its start is not to be timed with it.
+    musl = "musl-gcc" if shutil.which("musl-gcc") else "cc"
+    if cc("-static", "-o", workspace / "inside", here / "inside.c", program=musl):
         programs["inside"] = workspace / "inside"
     directory = pathlib.Path(options.immure).resolve().parent
     for name in ("immure", "immure-full", "immure-attack", "immure-egress"):

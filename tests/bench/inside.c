@@ -7,9 +7,9 @@
  * statically. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <net/if.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,8 +23,13 @@
 
 static int confined(void)
 {
-	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct c[2] = { 0 };
+	struct {
+		uint32_t version;
+		int pid;
+	} h = { 0x20080522, 0 };
+	struct {
+		uint32_t effective, permitted, inheritable;
+	} c[2] = { { 0 } };
 
 	if (getpid() != 2 || getppid() != 1 || kill(3, 0) == 0)
 		return 10;

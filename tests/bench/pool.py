@@ -79,15 +79,27 @@ def after_template(bench, report):
             report.setdefault("template", {}).setdefault(name, {})[what] = {
                 "p50_us": statistics.median(values), "least_us": values[0]}
         of = report["template"][name]
-        print("  after a template, %-12s %5.0f us to exit (least %.0f), looked at %.0f; spawned %.0f" % (
-            name.replace("_", " "), of["static"]["p50_us"], of["static"]["least_us"],
-            of["inside"]["p50_us"], of["spawn"]["p50_us"]))
+        print("  after a template, %-12s %5.0f us to exit (least %.0f), spawned %.0f; looked at from inside "
+              "%.0f, that program spawned %.0f" % (
+                  name.replace("_", " "), of["static"]["p50_us"], of["static"]["least_us"],
+                  of["spawn"]["p50_us"], of["inside"]["p50_us"], of["inside_outside"]["p50_us"]))
     count = 100 if bench.quick else 2000
     took = lines(count, "bulk")[0][0]
     report["template"]["bulk_us_each"] = took / count
     print("  %d after a template, 16 at a time: %.0f us each" % (count, took / count))
-    bench.judge("a sandbox for a command, request to exit",
-                report["template"]["paced"]["static"]["p50_us"] / 1000, 0.6, "ms")
+    for what, column in (("request to exit", "static"), ("each looked at from inside", "inside")):
+        bench.judge("a sandbox for a command, %s" % what,
+                    report["template"]["paced"][column]["p50_us"] / 1000, 0.6, "ms")
+
+
+def each_answers(bench, name):
+    """A command in every one of them; how many there were, ms each."""
+    made = [s["session"] for s in json.loads(call(bench, "ps", "--json", "--all"))
+            if s["labels"].get("pool") == name]
+    start = time.perf_counter()
+    for session in made:
+        call(bench, "exec", session, "--", bench.programs.get("static", "/bin/true"))
+    return len(made), (time.perf_counter() - start) * 1000 / len(made)
 
 
 def idle_ones(bench, report):
@@ -95,7 +107,7 @@ def idle_ones(bench, report):
         name = "bench%d-%d" % (os.getpid(), n)
         start = time.perf_counter()
         stats = json.loads(call(bench, "pool", "start", "--json", "--no-policy", "--name", name,
-                                "--size", n, "--max", n))
+                                "--workspace", bench.ws, "--size", n, "--max", n))
         made = time.perf_counter() - start
         try:
             kb = private_kb([stats["holder_pid"]]) / n
@@ -105,11 +117,17 @@ def idle_ones(bench, report):
             start = time.perf_counter()
             call(bench, "ps")
             ps = time.perf_counter() - start
+            alive, answer = each_answers(bench, name)
+            if alive != n:
+                sys.exit("bench: pool: %d of %d idle sessions are there" % (alive, n))
         finally:
+            start = time.perf_counter()
             call(bench, "pool", "stop", name)
-        report["idle_%d" % n] = {"made_s": made, "private_kb": kb, "gc_s": gc, "ps_s": ps}
-        print("  %4d idle sessions: made in %.2f s, %.0f KB private each, gc %.0f ms, ps %.0f ms" % (
-            n, made, kb, gc * 1000, ps * 1000))
+        end = time.perf_counter() - start
+        report["idle_%d" % n] = {"made_s": made, "private_kb": kb, "gc_s": gc, "ps_s": ps,
+                                 "answer_ms": answer, "end_s": end}
+        print("  %4d idle sessions: made in %.2f s, %.0f KB private each, gc %.0f ms, ps %.0f ms, a command in "
+              "each %.1f ms, all ended in %.2f s" % (n, made, kb, gc * 1000, ps * 1000, answer, end))
         bench.judge("private memory of an idle session", kb, 400, "KB")
         if n == 1000:
             bench.judge("1000 idle sessions made", made, 1.0, "s")
