@@ -199,9 +199,8 @@ static int32_t no_escape(struct immure_compile *b, const struct immure_fact_path
 	return -IMMURE_ERR_POLICY;
 }
 
-static int32_t allow(struct immure_compile *b, const char *text, bool write)
+static int32_t allow(struct immure_compile *b, const char *text, bool write, const char *key)
 {
-	const char *key = write ? "files.write" : "files.read";
 	const char *path = immure_compile_path(b->a, b->p, b->f, text);
 	const struct immure_fact_path *s = path ? immure_facts_path(b->f, path) : NULL;
 	struct immure_point *pt, copy;
@@ -255,6 +254,15 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write)
 	if (write)
 		add_root(b, s->path, s->real, key, s->type != 'd');
 	return 0;
+}
+
+/* A place that is not there, or cannot be looked at, is nothing to show. */
+static int32_t preset(struct immure_compile *b, const char *text)
+{
+	const char *path = immure_compile_path(b->a, b->p, b->f, text);
+	const struct immure_fact_path *s = path ? immure_facts_path(b->f, path) : NULL;
+
+	return s && s->real && !s->errnum ? allow(b, text, false, "files.presets") : 0;
 }
 
 /* What is true of any source, whatever may be done with it. */
@@ -315,9 +323,12 @@ int32_t immure_compile_files(struct immure_compile *b)
 		return -IMMURE_ERR_NOMEM;
 	r = workspace(b);
 	for (size_t i = 0; r == 0 && i < p->read.n; i++)
-		r = allow(b, p->read.v[i], false);
+		r = allow(b, p->read.v[i], false, "files.read");
 	for (size_t i = 0; r == 0 && i < p->write.n; i++)
-		r = allow(b, p->write.v[i], true);
+		r = allow(b, p->write.v[i], true, "files.write");
+	for (size_t i = 0; r == 0 && p->presets.n && i < immure_presets_n; i++)
+		if (immure_strv_has(&p->presets, immure_presets[i].name))
+			r = preset(b, immure_presets[i].path);
 	for (size_t i = 0; r == 0 && i < p->mounts.n; i++)
 		r = mount(b, p->mounts.v[i]);
 	return r;

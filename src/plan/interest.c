@@ -149,6 +149,10 @@ static void add_sensitive(struct ask *q, const char *workspace)
 			(void)immure_strv_add(q->a, &shown, workspace);
 		add_allowed(q, &shown, &p->read);
 		add_allowed(q, &shown, &p->write);
+		for (size_t i = 0; p->presets.n && i < immure_presets_n; i++)
+			if (immure_strv_has(&p->presets, immure_presets[i].name))
+				add_allowed(q, &shown, &(struct immure_strv){
+					.v = (const char *[]){ immure_presets[i].path }, .n = 1 });
 		for (size_t i = 0; i < p->mounts.n; i++) {
 			struct immure_mount_parts m;
 
@@ -244,6 +248,10 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 	add(&q, f->config_dir);
 	add_list(&q, &p->read, true);
 	add_list(&q, &p->write, true);
+	for (size_t i = 0; p->presets.n && i < immure_presets_n; i++)
+		if (immure_strv_has(&p->presets, immure_presets[i].name))
+			add_list(&q, &(struct immure_strv){
+				.v = (const char *[]){ immure_presets[i].path }, .n = 1 }, true);
 	add_list(&q, &p->deny, false);
 	add_list(&q, &p->tmp, false);
 	add_lent(&q);

@@ -168,6 +168,18 @@ int immure_check_mount(struct immure_arena *a, const char *value, const char **r
 	return *ret ? 0 : -ENOMEM;
 }
 
+int immure_check_preset(struct immure_arena *a, const char *value, const char **ret,
+			struct immure_complaint *c)
+{
+	if (!immure_preset_is(value)) {
+		immure_complain(c, "\"%.60s\" is no preset", value);
+		immure_complain_hint(c, "toolchains, package_config or package_cache");
+		return -EINVAL;
+	}
+	*ret = immure_arena_strdup(a, value);
+	return *ret ? 0 : -ENOMEM;
+}
+
 int immure_check_created(struct immure_arena *a, const char *value, const char **ret,
 			 struct immure_complaint *c)
 {

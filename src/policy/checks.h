@@ -10,6 +10,7 @@ immure_key_check immure_check_path;       /* "~", "~/x", "/x" or "x"; no ".." */
 immure_key_check immure_check_target;     /* absolute; where something may be mounted */
 immure_key_check immure_check_mount;      /* -> "SOURCE:TARGET:MODE" */
 immure_key_check immure_check_socket;     /* a socket of the host, or a directory of such */
+immure_key_check immure_check_preset;     /* a name of the presets */
 immure_key_check immure_check_created;    /* an entry of the protected table */
 immure_key_check immure_check_host_rule;  /* netrule.h */
 immure_key_check immure_check_publish;    /* -> "ADDR:HOSTPORT:PORT" */

@@ -111,6 +111,18 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "[\"~/.cache/build\", \"?~/.cache/tool/\"]",
 	},
 	{
+		KEY("files.presets"), .type = IMMURE_KEY_STRINGS, .offset = AT(presets),
+		.check = immure_check_preset, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "preset", .argument = "NAME",
+		.help = "places of a home to read: toolchains, package_config, package_cache",
+		.doc = "Names that stand for paths of files.read: toolchains (compilers and interpreters "
+		       "that live in a home, and /nix/store), package_config (settings of package managers "
+		       "and git that hold no password), package_cache (what they downloaded). Those that "
+		       "do not exist are left out. Of use where the view or an empty home would hide them; "
+		       "a directory that denials mask stays masked.",
+		.enforced_by = "file_read", .example = "[\"toolchains\"]",
+	},
+	{
 		KEY("files.mounts"), .type = IMMURE_KEY_STRINGS, .offset = AT(mounts),
 		.check = immure_check_mount, .tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "bind", .argument = "SOURCE:TARGET[:ro|rw]",

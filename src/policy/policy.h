@@ -73,6 +73,7 @@ struct immure_policy {
 	enum immure_home home;
 	/* Paths as written: absolute, "~/..." or relative to the workspace. */
 	struct immure_strv read, write, deny, tmp, protect;
+	struct immure_strv presets; /* names of immure_presets */
 	struct immure_strv mounts; /* "SOURCE:TARGET:ro", or rw */
 	enum immure_links links;
 	bool sensitive;            /* mask the built-in table of secrets' places */
@@ -135,6 +136,15 @@ struct immure_sensitive_path {
 };
 extern const struct immure_sensitive_path immure_sensitive_paths[];
 extern const size_t immure_sensitive_paths_n;
+
+/* Paths that a name of files.presets stands for. */
+struct immure_preset {
+	const char *name;
+	const char *path; /* absolute or "~/..." */
+};
+extern const struct immure_preset immure_presets[];
+extern const size_t immure_presets_n;
+bool immure_preset_is(const char *name);
 
 /* Files that some program on the host executes or obeys by itself. */
 struct immure_protected_path {

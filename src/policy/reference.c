@@ -97,6 +97,9 @@ static void md_tables(struct immure_buf *b)
 	for (size_t i = 0; i < immure_sensitive_paths_n; i++)
 		immure_buf_printf(b, "| `%s` | %s |\n", immure_sensitive_paths[i].path,
 				  immure_sensitive_paths[i].why);
+	immure_buf_puts(b, "\n## Presets\n\nRead by `files.presets`.\n\n| preset | path |\n|---|---|\n");
+	for (size_t i = 0; i < immure_presets_n; i++)
+		immure_buf_printf(b, "| `%s` | `%s` |\n", immure_presets[i].name, immure_presets[i].path);
 	immure_buf_puts(b, "\n## Protected files\n\nProtected by `files.protected` in the workspace: "
 			   "at its top, or anywhere in it. A build's own inputs can be written and are "
 			   "reported.\n\n| path | where | who obeys it |\n|---|---|---|\n");

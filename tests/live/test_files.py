@@ -55,6 +55,25 @@ print(json.dumps([attempt(os.listdir if os.path.isdir(p) else open, p) for p in 
     assert codes == [errno.EACCES] * 4
 
 
+def test_presets(site):
+    """What a developer's home has of programs, where the home is empty otherwise."""
+    for name in "home/.cargo/bin/tool", "home/.cargo/credentials.toml", "home/.rustup/x", "home/.m2/repository/y":
+        (site.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (site.path / name).write_text(name)
+    site.own(site.home)
+    look = "cd; find . -type f | sort; touch .rustup/new 2>/dev/null && echo wrote; ls .ssh 2>&1"
+    flags = ["--profile", "strict"]
+    assert "tool" not in site.sh(look, flags=flags).text
+    said = site.sh(look, flags=[*flags, "--preset", "toolchains"]).text
+    assert said.splitlines()[:2] == ["./.cargo/bin/tool", "./.rustup/x"] and "wrote" not in said
+    assert "credentials" not in said and "id_rsa" not in said
+    said = site.sh(look, flags=[*flags, "--preset", "toolchains", "--preset", "package_cache"]).text
+    assert "./.m2/repository/y" in said and "./.rustup/x" in said
+    said = site.sh(look, flags=[*flags, "--preset", "toolchains", "--deny", site.home / ".rustup"]).text
+    assert "./.rustup/x" not in said
+    assert site.run("/bin/true", flags=["--preset", "secrets"]).code == 125
+
+
 def test_masks_do_not_vanish(site):
     script = f"print(json.dumps([sorted(os.listdir({str(site.path)!r})), " \
              f"sorted(os.listdir({str(site.priv)!r})), os.path.lexists({str(site.deny)!r})]))"

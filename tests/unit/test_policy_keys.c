@@ -305,6 +305,27 @@ static void protected_paths(void **state)
 	}
 }
 
+/* A preset that named a place of secrets, or one in it, would uncover it. */
+static void presets(void **state)
+{
+	(void)state;
+	assert_true(immure_presets_n > 30);
+	for (size_t i = 0; i < immure_presets_n; i++) {
+		const struct immure_preset *p = &immure_presets[i];
+
+		assert_true(strncmp(p->path, "~/", 2) == 0 || p->path[0] == '/');
+		for (size_t k = 0; k < immure_sensitive_paths_n; k++) {
+			const char *secret = immure_sensitive_paths[k].path;
+			size_t n = strlen(secret);
+
+			if (strncmp(p->path, secret, n) == 0 && (p->path[n] == '/' || !p->path[n]))
+				fail_msg("%s is in %s", p->path, secret);
+		}
+		for (size_t k = 0; k < i; k++)
+			assert_string_not_equal(p->path, immure_presets[k].path);
+	}
+}
+
 /* A build must be able to write its inputs, and a clone its repository; a live
  * hook is never among what may be created. */
 static void what_dev_may_create(void **state)
@@ -383,7 +404,7 @@ int main(void)
 		cmocka_unit_test(defaults_are_legal), cmocka_unit_test(examples_are_legal),
 		cmocka_unit_test(profiles_are_legal), cmocka_unit_test(profiles_load),
 		cmocka_unit_test(sensitive_paths),    cmocka_unit_test(protected_paths),
-		cmocka_unit_test(what_dev_may_create), cmocka_unit_test(flags),
+		cmocka_unit_test(what_dev_may_create), cmocka_unit_test(presets), cmocka_unit_test(flags),
 		cmocka_unit_test(flag_of_an_older_caller), cmocka_unit_test(nearest),
 	};
 

@@ -289,6 +289,7 @@ static const struct {
 	{ "session.capture", "", "\"session\":{\"capture\":\"off\"}", true },
 	{ "session.capture", "\"session\":{\"capture\":\"off\"}",
 	  "\"session\":{\"capture\":\"summary\"}", false },
+	{ "files.presets", "", "\"files\":{\"presets\":[\"toolchains\"]}", false },
 	{ "files.links", "", "\"files\":{\"links\":\"deny_escapes\"}", true },
 	{ "files.links", "\"files\":{\"links\":\"deny_escapes\"}",
 	  "\"files\":{\"links\":\"follow\"}", false },
