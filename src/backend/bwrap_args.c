@@ -262,6 +262,22 @@ static int op_mask(struct render *r, size_t at, const struct immure_op *op)
 	return 0;
 }
 
+/* In a place of ours a file is made, over what the host has it is mounted: nothing is
+ * made there that is missing. */
+static int op_file(struct render *r, size_t at, const struct immure_op *op)
+{
+	uint32_t mode = op->num[1] ? (uint32_t)op->num[1] : 0444;
+	struct stat st;
+
+	if (!(op->flags & IMMURE_OPF_COVER))
+		return put_data(r, "--file", mode, op->src, op->dst);
+	IMMURE_CLEANUP_FD int fd = open_shown(r, at, op->dst, &st);
+
+	if (fd < 0)
+		return is_absent(fd) && (op->flags & IMMURE_OPF_OPTIONAL) ? SKIPPED : fd;
+	return S_ISREG(st.st_mode) ? put_data(r, "--ro-bind-data", mode, op->src, op->dst) : -EINVAL;
+}
+
 /* What later operations need of a name in a directory that is masked but for them. */
 static enum { PLACEHOLDER, PASSAGE, TARGET } need_of(const struct immure_plan *p, size_t at,
 						       const char *path)
@@ -363,7 +379,7 @@ static int render_op(struct render *r, size_t at, const struct immure_op *op)
 		add2(b, "--dir", op->dst);
 		return 0;
 	case IMMURE_OP_FILE:
-		return put_data(r, "--file", op->num[1] ? (uint32_t)op->num[1] : 0444, op->src, op->dst);
+		return op_file(r, at, op);
 	case IMMURE_OP_MASK:
 		return op_mask(r, at, op);
 	case IMMURE_OP_MASK_KEEP:

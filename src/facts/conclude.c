@@ -60,6 +60,7 @@ void immure_facts_conclude(struct immure_facts *f)
 		f->landlock_abi = 0;
 	correct_cgroup(f);
 	f->bwrap = bwrap ? bwrap->ok : IMMURE_UNTRIED;
+	f->bwrap_net = answer(f, "bwrap_net");
 	f->bwrap_pins = f->bwrap == IMMURE_YES && strstr(bwrap->detail, "by descriptor");
 	for (size_t i = 0; f->bwrap == IMMURE_YES && !f->bwrap_path && i < f->programs_n; i++) {
 		char *real = strcmp(f->programs[i].name, "bwrap") == 0 && f->programs[i].path

@@ -108,6 +108,7 @@ struct immure_facts {
 	enum immure_tri newuidmap;
 	enum immure_tri bwrap;      /* bubblewrap works with all that its backend asks */
 	const char *bwrap_path;     /* real path; NULL unless it does */
+	enum immure_tri bwrap_net;  /* a network that it made can be entered and plumbed */
 	bool bwrap_pins;            /* it takes descriptors for what it binds */
 	struct immure_cgroup_facts cgroup;
 

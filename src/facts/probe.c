@@ -46,6 +46,7 @@ static const struct {
 	{ "egress", immure_try_egress, NULL },
 	{ "tun", immure_try_tun, "a tun device made inside" },
 	{ "bwrap", immure_try_bwrap, NULL },
+	{ "bwrap_net", immure_try_bwrap_net, "its network entered and plumbed" },
 };
 enum { PROBES = sizeof(probes) / sizeof(probes[0]) };
 

@@ -38,7 +38,7 @@ immure_probe_fn immure_try_clone3, immure_try_pidfd, immure_try_close_range, imm
 immure_probe_fn immure_try_cgroup_memory, immure_try_cgroup_pids, immure_try_cgroup_cpu,
 	immure_try_subids;
 
-immure_probe_fn immure_try_bwrap, immure_try_child_pidfd;
+immure_probe_fn immure_try_bwrap, immure_try_bwrap_net, immure_try_child_pidfd;
 struct stat;
 /* Why a file is not to be executed as bubblewrap; NULL = it is. */
 const char *immure_bwrap_unfit(const struct stat *st, uint32_t euid);

@@ -15,7 +15,7 @@ static struct immure_facts ideal(void)
 		.userns_mount = IMMURE_YES, .userns_proc = IMMURE_YES, .netns = IMMURE_YES,
 		.overlay_userns = IMMURE_YES, .seccomp = IMMURE_YES, .seccomp_notify = IMMURE_YES,
 		.kvm = IMMURE_YES, .newuidmap = IMMURE_YES, .egress = IMMURE_YES,
-		.bwrap = IMMURE_YES, .bwrap_path = "bubblewrap", .bwrap_pins = true,
+		.bwrap = IMMURE_YES, .bwrap_path = "bubblewrap", .bwrap_pins = true, .bwrap_net = IMMURE_YES,
 		.cgroup = { .kind = IMMURE_CGROUP_V2, .v2 = "/sys/fs/cgroup", .memory = true,
 			    .pids = true, .cpu = true },
 	};

@@ -232,7 +232,9 @@ static void report_bwrap(const struct immure_facts *f, struct immure_arena *a,
 	raise_to(r, IMMURE_DIM_FILE_READ, IMMURE_YES,
 		 landlock ? "masks by bubblewrap, Landlock" : "masks by bubblewrap");
 	raise_to(r, IMMURE_DIM_SECRET_READ, IMMURE_YES, "masks by bubblewrap, filtered environment");
-	raise_to(r, IMMURE_DIM_NETWORK_EGRESS, IMMURE_YES, "network namespace with lo only");
+	raise_to(r, IMMURE_DIM_NETWORK_EGRESS, IMMURE_YES, f->bwrap_net == IMMURE_NO ?
+		 "network namespace with lo only" :
+		 "network namespace with lo only; names by immure-egress");
 	raise_to(r, IMMURE_DIM_NETWORK_INGRESS, IMMURE_YES, "network namespace with lo only");
 	raise_to(r, IMMURE_DIM_IPC, IMMURE_YES,
 		 scopes ? "ipc namespace, sockets hidden, Landlock scope"
@@ -247,6 +249,8 @@ static void report_bwrap(const struct immure_facts *f, struct immure_arena *a,
 	raise_to(r, IMMURE_DIM_KERNEL_SURFACE, f->seccomp, "seccomp; the kernel itself is shared");
 	count_resources(f, a, r);
 	r->capabilities = sealed_capabilities | 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE;
+	if (f->bwrap_net != IMMURE_NO)
+		r->capabilities |= 1u << IMMURE_CAP_EGRESS_ALLOWLIST;
 }
 
 /* What follows for a backend on this host from what it can do. The kernel is shared

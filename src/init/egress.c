@@ -115,28 +115,32 @@ static int send_all(int to, const struct immure_netplumb *p, const int ns[2])
 	return sendmsg(to, &msg, MSG_NOSIGNAL) == sizeof(m) ? 0 : -errno;
 }
 
+int immure_init_plumb(const struct immure_plan *plan, const int ns[2], int to, const char **ret_what)
+{
+	struct immure_netplumb p;
+	int r = make(plan, immure_plan_find(plan, IMMURE_OP_EGRESS), &p, ret_what);
+
+	if (r < 0)
+		return r;
+	*ret_what = "network handover";
+	r = send_all(to, &p, ns);
+	immure_netplumb_done(&p);
+	return r;
+}
+
 int immure_init_egress(const struct immure_init *in, struct immure_init_step *step)
 {
-	const struct immure_op *op = immure_plan_find(in->plan, IMMURE_OP_EGRESS);
-	struct immure_netplumb p;
-	int r;
-
-	if (!op && !immure_plan_find(in->plan, IMMURE_OP_PUBLISH))
+	if (!immure_plan_find(in->plan, IMMURE_OP_EGRESS) &&
+	    !immure_plan_find(in->plan, IMMURE_OP_PUBLISH))
 		return 0;
 	step->stage = IMMURE_STAGE_NETWORK;
 	step->subject = "network plumbing";
-	r = make(in->plan, op, &p, &step->subject);
-	if (r < 0)
-		return r;
-	step->subject = "network handover";
-	{
-		IMMURE_CLEANUP_FD int user = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
-		IMMURE_CLEANUP_FD int net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	IMMURE_CLEANUP_FD int user = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+	IMMURE_CLEANUP_FD int net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
-		r = user < 0 || net < 0 ? -errno : send_all(in->report_fd, &p, (int[2]){ user, net });
-	}
-	immure_netplumb_done(&p);
-	return r;
+	if (user < 0 || net < 0)
+		return -errno;
+	return immure_init_plumb(in->plan, (int[2]){ user, net }, in->report_fd, &step->subject);
 }
 
 int immure_init_hand_listener(const struct immure_init *in, int fd)

@@ -74,6 +74,10 @@ int immure_init_forget(const struct immure_plan *p, struct immure_init_step *ste
 /* egress.c: what the session's network is reached by from outside, handed to the
  * supervisor. In the session's network namespace, before the pivot. */
 int immure_init_egress(const struct immure_init *in, struct immure_init_step *step);
+/* The same for any process in there with the rights of its owner; ns: user and network
+ * namespace, told on with the rest. */
+int immure_init_plumb(const struct immure_plan *plan, const int ns[2], int to,
+		      const char **ret_what);
 /* The same without namespaces: who answers the calls that the filter does not decide. */
 int immure_init_hand_listener(const struct immure_init *in, int fd);
 /* setup.c: waits for that word of the supervisor, and ends when there will be none. */

@@ -120,7 +120,9 @@ static int check_at(const struct at *a, const struct immure_op *op,
 	case IMMURE_OP_MASK_KEEP:
 		return a->fs.f_type == TMPFS ? is_mode(a, 0111) : -EPERM;
 	case IMMURE_OP_FILE:
-		return S_ISREG(a->st.st_mode) && (size_t)a->st.st_size == strlen(op->src) ? 0 : -EPERM;
+		if (!S_ISREG(a->st.st_mode) || (size_t)a->st.st_size != strlen(op->src))
+			return -EPERM;
+		return !(op->flags & IMMURE_OPF_COVER) || is_readonly(a) ? 0 : -EPERM;
 	case IMMURE_OP_DIR:
 		return S_ISDIR(a->st.st_mode) ? 0 : -EPERM;
 	default:

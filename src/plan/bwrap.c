@@ -84,14 +84,14 @@ static void gap_op(struct immure_compile *b, const struct immure_op *op)
 		refuse(b, "identity", "privileges",
 		       "bubblewrap runs as its caller; it cannot give root's identity up",
 		       "identity: caller, or start immure as another user");
-	if (op->kind == IMMURE_OP_EGRESS)
+	if (op->kind == IMMURE_OP_EGRESS && b->f->bwrap_net == IMMURE_NO)
 		refuse(b, "network.mode", "egress_allowlist",
-		       "bubblewrap gives nobody the rights over its network that names need",
-		       "network.mode: none or host, or backend native");
-	if (op->kind == IMMURE_OP_PUBLISH)
+		       "the network that bubblewrap makes cannot be entered from outside here",
+		       "immure doctor tells why (bwrap_net); network.mode: none or host");
+	if (op->kind == IMMURE_OP_PUBLISH && b->f->bwrap_net == IMMURE_NO)
 		refuse(b, "network.publish", "network_ingress",
-		       "bubblewrap gives nobody the rights over its network that publishing needs",
-		       "take network.publish out of the policy, or backend native");
+		       "the network that bubblewrap makes cannot be entered from outside here",
+		       "immure doctor tells why (bwrap_net); take network.publish out of the policy");
 	if (op->flags & IMMURE_OPF_SHARED && op->num[0] && !share(b->plan, op))
 		refuse(b, "limits.disk", "resources",
 		       "too small to be divided among the private directories",

@@ -306,8 +306,7 @@ const char *immure_plan_check_whole(const struct immure_plan *p)
 			return "a stage that is missing or doubled";
 	if (seen[IMMURE_OP_BWRAP] != (strcmp(p->backend, "bwrap") == 0))
 		return "an operation of another backend";
-	if (seen[IMMURE_OP_BWRAP] && (seen[IMMURE_OP_SYSFS] || seen[IMMURE_OP_IDMAP_SUBID] ||
-				      seen[IMMURE_OP_EGRESS] || seen[IMMURE_OP_PUBLISH]))
+	if (seen[IMMURE_OP_BWRAP] && (seen[IMMURE_OP_SYSFS] || seen[IMMURE_OP_IDMAP_SUBID]))
 		return "what bubblewrap cannot make";
 	if (seen[IMMURE_OP_IDMAP] + seen[IMMURE_OP_IDMAP_SUBID] != 1)
 		return "not one id map";

@@ -319,7 +319,9 @@ void immure_compile_network_gaps(struct immure_compile *b)
 		immure_compile_gap(b, false, "network.publish", "network_ingress",
 				   "without a network namespace there is nothing to publish from",
 				   "backend native, or take network.publish out");
-	if (is_limited(b) && !b->bare && b->f->egress == IMMURE_NO)
+	/* Where bubblewrap makes the namespace, it is another question (bwrap.c). */
+	if (is_limited(b) && !b->bare && strcmp(b->report->backend, "bwrap") != 0 &&
+	    b->f->egress == IMMURE_NO)
 		immure_compile_gap(b, true, "network.mode", "egress_allowlist",
 				   "a network from which only names can be reached cannot be made here",
 				   "immure doctor tells why and what helps");

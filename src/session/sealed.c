@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "init/handover.h"
 #include "kernel/procid.h"
+#include "session/plumb.h"
 #include "session/freezer.h"
 #include "session/quarantine.h"
 
@@ -429,6 +430,9 @@ static int32_t meet(struct immure_sealed *s, const int stdio[3], struct immure_e
 		return failed(err, errno, "start", "pidfd of init");
 	if (setsockopt(s->sock_fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off)) < 0)
 		return failed(err, errno, "start", "line to init");
+	r = immure_plumb_outside(s->plan, who.pid, s->child.init_pidfd, s->gate, err);
+	if (r < 0)
+		return r;
 	(void)immure_sealed_send(s, IMMURE_INIT_STREAMS, 0, stdio); /* gone: its end is seen */
 	return 0;
 }

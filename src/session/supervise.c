@@ -33,6 +33,9 @@
 #include "session/run.h"
 #include "session/watch.h"
 
+/* So often it may happen to one start that it is overtaken. */
+enum { OVERTAKEN_MAX = 3 };
+
 static int32_t failed(struct immure_run *run, int errnum, const char *stage, const char *what)
 {
 	return immure_fail(run->err, IMMURE_ERR_LAUNCH, errnum, stage, "", "%s: %s", what,
@@ -352,9 +355,16 @@ static int32_t carry_out(struct immure_run *run)
 	return r;
 }
 
-int32_t immure_session_supervise(const struct immure_plan *plan,
-				 const struct immure_supervise_options *options,
-				 struct immure_result **ret, struct immure_error **err)
+/* A program of the host replaced a file just when the place was made of the old one:
+ * init saw it while it set up, so nothing ran. */
+static bool overtaken(const struct immure_run *run)
+{
+	return run->failure.type && run->failure.stage == IMMURE_STAGE_MOUNT &&
+	       run->failure.errnum == ESTALE;
+}
+
+static int32_t attempt(const struct immure_plan *plan, const struct immure_supervise_options *options,
+		       bool *ret_again, struct immure_result **ret, struct immure_error **err)
 {
 	struct immure_orphan orphan = { .plan = plan, .state_dir = options->state_dir };
 	struct immure_run run = {
@@ -369,6 +379,7 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 	};
 	int32_t r = immure_plan_startable(plan, err);
 
+	*ret_again = false;
 	if (r < 0)
 		return r;
 	run.result = immure_result_new();
@@ -393,10 +404,28 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 	tidy(&run);
 	if (options->trace)
 		run.result->trace_ns[IMMURE_TRACE_DONE] = immure_run_now();
+	*ret_again = r < 0 && overtaken(&run);
 	if (r < 0) {
 		immure_result_free(run.result);
 		return r;
 	}
 	*ret = run.result;
 	return 0;
+}
+
+int32_t immure_session_supervise(const struct immure_plan *plan,
+				 const struct immure_supervise_options *options,
+				 struct immure_result **ret, struct immure_error **err)
+{
+	bool again;
+	int32_t r = attempt(plan, options, &again, ret, err);
+
+	for (int i = 0; i < OVERTAKEN_MAX && again; i++) {
+		if (err) {
+			immure_error_free(*err);
+			*err = NULL;
+		}
+		r = attempt(plan, options, &again, ret, err);
+	}
+	return r;
 }

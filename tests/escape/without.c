@@ -44,6 +44,7 @@ static const struct {
 	int nr;
 } calls[] = {
 	{"clone3", SYS_clone3},
+	{"setns", SYS_setns},
 	{"openat2", SYS_openat2},
 	{"pidfd_open", SYS_pidfd_open},
 	{"pidfd_send_signal", SYS_pidfd_send_signal},
