@@ -34,6 +34,7 @@ struct immure_sealed {
 	struct immure_backend_child child;
 	int sock_fd;           /* our end of the pair to init */
 	int left_running;      /* -errno: something of the session would not end */
+	bool overtaken;        /* start failed over what was taken away meanwhile: it may be tried anew */
 	const char *egress;    /* immure-egress; NULL: the installed one. Set before prepare */
 	struct immure_gatekeeper *gate; /* NULL: the plan needs none */
 	int handover_fd;       /* for an init that is executed, until it was started */

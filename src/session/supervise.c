@@ -359,6 +359,8 @@ static int32_t carry_out(struct immure_run *run)
  * init saw it while it set up, so nothing ran. */
 static bool overtaken(const struct immure_run *run)
 {
+	if (run->sealed.overtaken)
+		return true;
 	return run->failure.type && run->failure.stage == IMMURE_STAGE_MOUNT &&
 	       run->failure.errnum == ESTALE;
 }
