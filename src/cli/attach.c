@@ -81,6 +81,9 @@ int immure_cli_logs(int argc, char **argv)
 		status = immure_cli_fail(err);
 	else
 		status = immure_cli_print_output(session, exec, f.json);
+	/* Of the whole session, whichever command it was; the status is the command's. */
+	if (!f.quiet && (!f.json || f.session.has_exec))
+		(void)immure_cli_print_denials(session, f.json);
 	immure_session_free(session);
 	immure_runflags_done(&f);
 	return status;

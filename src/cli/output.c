@@ -10,7 +10,7 @@
 #include "base/jsonr.h"
 #include "cli/session.h"
 
-enum { VALUES = 64 };
+enum { VALUES = 64, DENIAL_VALUES = 4096 };
 
 /* fd < 0: only reads on. One piece: bytes printed, 0 at the end, or -1 with an exit status in *ret. */
 static long print_piece(char *text, int fd, uint64_t *cursor, int *ret)
@@ -58,6 +58,46 @@ static int print_stream(immure_session *session, uint64_t exec, const char *stre
 		n = print_piece(text, json ? -1 : fd, &cursor, &status);
 		immure_string_free(text);
 	}
+	return status;
+}
+
+/* One page: how many there were, or -1. */
+static long denials_page(immure_session *session, size_t from, bool json, int *ret)
+{
+	struct immure_jsonr_value *v = calloc(DENIAL_VALUES, sizeof(*v));
+	const struct immure_jsonr_value *lines = NULL, *e;
+	struct immure_error *err = NULL;
+	struct immure_jsonr r;
+	char arguments[64], *text = NULL;
+	long n = 0;
+
+	(void)snprintf(arguments, sizeof(arguments), "{\"from\":%zu}", from);
+	if (immure_session_request(session, "net", arguments, &text, &err) < 0) {
+		*ret = immure_cli_fail(err);
+	} else if (v) {
+		char *copy = strdup(text);
+
+		if (copy && immure_jsonr_parse(&r, copy, strlen(copy), v, DENIAL_VALUES) == 0)
+			lines = immure_jsonr_get(&r, immure_jsonr_get(&r, v, "network"), "lines");
+		for (e = immure_jsonr_first(&r, lines); lines && e; e = immure_jsonr_after(&r, lines, e), n++)
+			if (!json)
+				immure_cli_say("%s", e->text);
+		if (json && n)
+			*ret = immure_cli_print_json(text);
+		free(copy);
+	}
+	immure_string_free(text);
+	free(v);
+	return n;
+}
+
+int immure_cli_print_denials(immure_session *session, bool json)
+{
+	int status = 0;
+	long n;
+
+	for (size_t from = 1; (n = denials_page(session, from, json, &status)) > 0 && status == 0;)
+		from += (size_t)n;
 	return status;
 }
 

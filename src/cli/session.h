@@ -23,6 +23,8 @@ int32_t immure_cli_create_session(struct immure_runflags *flags, bool with_us, i
 				  struct immure_error **err);
 /* What is kept of an exec's output. */
 int immure_cli_print_output(immure_session *session, uint64_t exec, bool json);
+/* What was denied of the session's network, a line each on stderr; with json, on stdout. */
+int immure_cli_print_denials(immure_session *session, bool json);
 /* Each approved downgrade is one line, before the start (run.c). */
 void immure_cli_print_downgrades(const immure_plan *plan);
 /* Runs argv in a session of a pool; the exit status (poolrun.c). */

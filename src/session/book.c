@@ -45,6 +45,17 @@ int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, str
 	return r < 0 ? r : open_journal(s, err);
 }
 
+bool immure_book_denial(void *ctx, const struct immure_denial *d, const char *line)
+{
+	struct immure_server *s = ctx;
+	char what[300];
+
+	(void)snprintf(what, sizeof(what), d->port ? "%s:%u" : "%s", d->host, d->port); /* fits */
+	if (s->journal.fd >= 0 && !s->attacking) /* a full disk must not end the session */
+		(void)immure_journal_note(&s->journal, IMMURE_JK_DENIAL, what, line);
+	return false; /* nobody has read it yet */
+}
+
 void immure_book_status(struct immure_server *s, const char *note)
 {
 	struct immure_status st = { .used_ms = immure_now_ms() };

@@ -48,8 +48,8 @@ typedef bool immure_gate_tell(void *ctx, const struct immure_denial *d, const ch
 void immure_gatekeeper_tell(struct immure_gatekeeper *g, immure_gate_tell *tell, void *ctx);
 /* What was denied so far is nobody's business: it was tried on purpose. */
 void immure_gatekeeper_forget(struct immure_gatekeeper *g);
-/* The rules in force, and what was denied from number `from` on (0: the newest), as
- * many as fit an answer, as JSON; the caller frees. NULL: out of memory, or no gatekeeper. */
+/* The rules in force, and what was denied: the newest, or from number `from` (1 …) on and
+ * then also as lines for people; as many as fit an answer, as JSON; the caller frees. NULL: out of memory, or no gatekeeper. */
 char *immure_gatekeeper_show(struct immure_gatekeeper *g, size_t from);
 /* Asks the worker for its numbers; *ret: of all workers so far, lost ones up to when they
  * were last heard. False: there is no limited network. A silent worker costs 300 ms. */

@@ -12,7 +12,7 @@
 
 /* Of the time for looking a twentieth
  * of what passes comes back. */
-enum { SHOWN_MAX = 16, WHOSE_MS = 100, WHOSE_ALL_MS = 2000, WHOSE_BACK = 20 };
+enum { SHOWN_MAX = 16, PAGE = 8, WHOSE_MS = 100, WHOSE_ALL_MS = 2000, WHOSE_BACK = 20 };
 
 static const char *step_name(uint32_t step)
 {
@@ -152,16 +152,30 @@ void immure_gatekeeper_tell(struct immure_gatekeeper *g, immure_gate_tell *fn, v
 static void show_denials(const struct immure_gatekeeper *g, size_t from, struct immure_jsonw *w)
 {
 	size_t at = from ? from - 1 : g->denials_n > SHOWN_MAX ? g->denials_n - SHOWN_MAX : 0;
+	size_t end = at + (from ? PAGE : SHOWN_MAX);
 	uint64_t failed = 0;
 
+	if (end > g->denials_n)
+		end = g->denials_n;
 	for (size_t i = 0; i < g->denials_n; i++)
 		failed += g->denials[i].failed;
 	immure_jsonw_uint(w, "denials", g->denials_n - failed);
 	immure_jsonw_uint(w, "failures", failed);
 	immure_jsonw_uint(w, "untold", g->denials_more);
 	immure_jsonw_array(w, "denied");
-	for (size_t i = at, n = 0; i < g->denials_n && n < SHOWN_MAX; i++, n++)
+	for (size_t i = at; i < end; i++)
 		immure_result_denial_json(NULL, &g->denials[i], w);
+	immure_jsonw_end(w, ']');
+	if (!from)
+		return;
+	immure_jsonw_array(w, "lines");
+	for (size_t i = at; i < end; i++) {
+		struct immure_buf line = IMMURE_BUF_INIT;
+
+		immure_result_denial_text(&g->denials[i], &line);
+		immure_jsonw_str(w, NULL, immure_buf_ok(&line) ? line.data : "");
+		immure_buf_done(&line);
+	}
 	immure_jsonw_end(w, ']');
 }
 

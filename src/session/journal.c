@@ -47,6 +47,7 @@ static const struct {
 	[IMMURE_JK_REPAIR] = { "repair", true },
 	[IMMURE_JK_NETNS] = { "netns", false },
 	[IMMURE_JK_SNAPSHOT] = { "snapshot", true },
+	[IMMURE_JK_DENIAL] = { "denial", false },
 };
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == IMMURE_JK_MAX, "a kind has no name");
 

@@ -55,6 +55,7 @@ enum immure_journal_kind {      /* subject | detail when done */
 	IMMURE_JK_REPAIR,       /* note: what could not be removed | why */
 	IMMURE_JK_NETNS,        /* a network namespace kept by a mount: its absolute path; else any word */
 	IMMURE_JK_SNAPSHOT,     /* file */
+	IMMURE_JK_DENIAL,       /* note: host and port, or the name | what people are told of it */
 	IMMURE_JK_MAX,
 };
 

@@ -442,6 +442,7 @@ int32_t immure_life_inspect(struct immure_ask *a)
 	struct immure_server *s = a->s;
 	static const char *const freezers[] = { "signals", "cgroup v1", "cgroup v2" };
 	const struct immure_meta *m = &s->meta;
+	char *network = immure_gatekeeper_show(s->sealed.gate, 0);
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 	uint64_t now = immure_server_ms();
@@ -471,6 +472,11 @@ int32_t immure_life_inspect(struct immure_ask *a)
 	immure_jsonw_uint(&w, "execs_running", running(s));
 	immure_jsonw_str(&w, "freezer", freezers[immure_cgroup_freezer(&s->sealed.cgroup)]);
 	immure_attach_json(&w, s);
+	if (network)
+		immure_jsonw_raw(&w, "network", network);
+	else
+		immure_jsonw_null(&w, "network");
+	free(network);
 	immure_jsonw_object(&w, "labels");
 	for (uint32_t i = 0; i < m->labels_n; i++)
 		immure_jsonw_str(&w, m->labels[i].key, m->labels[i].value);

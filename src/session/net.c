@@ -73,11 +73,11 @@ static int32_t merge(struct immure_ask *a, struct immure_strv *allow, struct imm
 	return ok ? 0 : immure_ask_fail(a, IMMURE_ERR_NOMEM, ENOMEM, "", "too many rules, or out of memory");
 }
 
-static int32_t answer(struct immure_ask *a)
+static int32_t answer(struct immure_ask *a, uint64_t from)
 {
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
-	char *text = immure_gatekeeper_show(a->s->sealed.gate, 0);
+	char *text = immure_gatekeeper_show(a->s->sealed.gate, (size_t)from);
 
 	immure_answer_begin(&w, &b, a->id);
 	immure_jsonw_str(&w, "mode", a->s->sealed.gate ? "limited"
@@ -94,11 +94,13 @@ int32_t immure_net_rules(struct immure_ask *a)
 	struct immure_strv allow = { 0 }, deny = { 0 };
 	bool replace = false, change = immure_jsonr_get(&a->json, a->root, "allow") ||
 				       immure_jsonr_get(&a->json, a->root, "deny");
-	uint64_t seq = 0;
+	uint64_t seq = 0, from = 0;
 	int32_t r = immure_arg_bool(a, "replace", &replace);
 
+	if (r == 0)
+		r = immure_arg_uint(a, "from", UINT32_MAX, &from);
 	if (r == 0 && !change)
-		return answer(a);
+		return answer(a, from);
 	if (r == 0 && !a->s->sealed.gate)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, EOPNOTSUPP, "network.mode", "network.mode is not "
 				       "limited here: nothing would enforce rules");
@@ -116,5 +118,5 @@ int32_t immure_net_rules(struct immure_ask *a)
 	(void)immure_journal_result(&a->s->journal, IMMURE_JK_NETWORK, seq, r < 0 ? EINVAL : 0, NULL); /* stands */
 	if (r == 0) /* nothing is left of it that somebody would have to undo */
 		(void)immure_journal_gone(&a->s->journal, IMMURE_JK_NETWORK, seq, NULL);
-	return r < 0 ? r : answer(a);
+	return r < 0 ? r : answer(a, 0);
 }

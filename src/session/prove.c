@@ -40,6 +40,7 @@ int32_t immure_prove_ended(struct immure_server *s, int status, struct immure_er
 	int32_t r;
 
 	s->attacking = false;
+	immure_gatekeeper_forget(s->sealed.gate);
 	s->kill_at_ms = s->armed_ms = 0;
 	immure_life_arm(s);
 	if (s->sealed.init.cgroup) /* what the attack ran into on purpose is not the session's */

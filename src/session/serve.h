@@ -336,6 +336,8 @@ int32_t immure_net_rules(struct immure_ask *a);
 /* ---- book.c ---- */
 int32_t immure_book_create(struct immure_server *s, const char *runtime_dir,
 			     struct immure_error **err);
+/* As immure_gatekeeper_tell() wants it; ctx is the server. */
+bool immure_book_denial(void *ctx, const struct immure_denial *d, const char *line);
 void immure_book_status(struct immure_server *s, const char *note);
 int32_t immure_book_listen(struct immure_server *s, struct immure_error **err);
 void immure_book_end(struct immure_server *s);

@@ -158,6 +158,7 @@ static void took_network(struct immure_server *s, const struct immure_init_msg *
 		s->exit_status = 1;
 		immure_sealed_kill(&s->sealed);
 	}
+	immure_gatekeeper_tell(s->sealed.gate, immure_book_denial, s);
 	immure_error_free(err);
 }
 

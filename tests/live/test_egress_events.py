@@ -11,6 +11,7 @@ import pytest
 
 import netlab_zone as zone
 from netlab import allow
+from sessions import Session
 from test_gatekeeper import network, workers
 
 WEB = "web.example.net:80"
@@ -198,3 +199,78 @@ def test_what_is_allowed_and_fails_is_no_denial(net, family):
     lines = [line for line in net.last.errors.splitlines() if "web.example.net" in line]
     assert len(lines) == 1 and lines[0].startswith("immure: not reached: "), lines
     assert "the rules allow it" in lines[0] and "denied" not in lines[0]
+
+
+# ---- told while it happens, and afterwards ----
+
+
+def test_a_line_comes_when_it_happens(net):
+    script = ("import socket, sys\n"
+              f"print(socket.socket().connect_ex(('{OUTSIDE[4]}', 7)), flush=True)\n"
+              "sys.stdin.readline()\n")
+    process = net.spawn(net.immure, "run", *allow(WEB), "--", "/usr/bin/python3", "-c", script, stdin=-1)
+    try:
+        line = process.stderr.readline()  # the command still runs
+        assert line.startswith(f"immure: denied: {OUTSIDE[4]}:7 ".encode()) and b"python3" in line, line
+        assert line.rstrip().endswith(f"allow it with --allow {OUTSIDE[4]}:7".encode()), line
+        assert process.poll() is None
+        out, err = process.communicate(b"\n", timeout=20)
+        assert out == b"111\n" and err == b"", (out, err)  # and not once more at the end
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_lines_can_be_switched_off(net):
+    result = net.python(f"import socket\nsocket.socket().connect_ex(('{OUTSIDE[4]}', 7))\n",
+                        flags=["--quiet", *allow(WEB)], record=True)
+    assert "denied" not in result.errors and len(network(result)["denied"]) == 1, result
+
+
+def test_a_reader_that_does_not_read_holds_up_nothing(net):
+    """The pipe is full: the lines come when all is over, and nothing waits for them."""
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(write_fd, b"x" * 4096)
+    os.set_blocking(write_fd, True)
+    script = ("import socket\n"
+              f"print([socket.socket().connect_ex(('{OUTSIDE[4]}', p)) for p in range(1, 4)], flush=True)\n"
+              "print(input())\n")
+    process = net.spawn(net.immure, "run", *allow(WEB), "--", "/usr/bin/python3", "-c", script,
+                        stdin=-1, stderr=write_fd)
+    os.close(write_fd)
+    try:
+        assert process.stdout.readline() == b"[111, 111, 111]\n"
+        while filled:
+            filled -= len(os.read(read_fd, min(filled, 65536)))
+        process.stdin.write(b"on\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"on\n" and process.wait(20) == 0
+        with os.fdopen(read_fd, "rb") as f:
+            lines = f.read().splitlines()
+        assert len(lines) == 3 and all(l.startswith(b"immure: denied: ") for l in lines), lines
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_a_session_tells_and_keeps_it(net):
+    with Session(net, *allow(WEB)) as s:
+        script = (f"import socket\nprint([socket.socket().connect_ex(('{OUTSIDE[4]}', p))"
+                  " for p in range(1, 12)])\n")
+        assert s.exec("/usr/bin/python3", "-c", script).text.startswith("[111")
+        lines = [l for l in s.cli("logs").errors.splitlines() if l.startswith("immure: denied: ")]
+        assert len(lines) == 11 and f"{OUTSIDE[4]}:11 " in lines[-1] and "python3" in lines[-1], lines
+        assert "denied" not in s.cli("logs", "--quiet").errors
+        assert "denied" not in s.cli("logs").text
+        shown = s.json("inspect")["network"]
+        assert shown["denials"] == 11 and len(shown["denied"]) == 11 and shown["failures"] == 0, shown
+        text = net.call(net.immure, "net", "show", s.id).text
+        assert "network.denials: 11" in text and f"{OUTSIDE[4]}:11 is not in network.allow" in text, text
+        assert s.cli("stop", "--force").code == 0
+        journal = net.call(net.immure, "journal", s.id).text
+        assert journal.count(" denial ") == 11 and f"{OUTSIDE[4]}:11" in journal, journal
+        assert s.cli("rm").code == 0

@@ -108,11 +108,11 @@ def test_an_address_that_is_allowed_while_a_command_runs(net, family):
         rules(s, "allow", rule)
         rules(s, "deny", rule)
         for _ in range(2):
-            assert t.say("open", family, host, 80) == "PermissionError"
+            assert t.say("open", family, host, 80) == "ConnectionRefusedError"
             rules(s, "allow", rule)
             assert t.say("open", family, host, 80) == "opened"
             rules(s, "deny", rule)
-        assert t.say("open", family, host, 80) == "PermissionError"
+        assert t.say("open", family, host, 80) == "ConnectionRefusedError"
 
 
 def test_an_open_connection_is_cut(net, family, record_property):
