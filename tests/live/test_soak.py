@@ -126,8 +126,8 @@ def test_many_callers_of_a_pool(site, workspace):
         stats = pool.stats()
         assert stats["hits"] + stats["misses"] == CALLERS * (4 + rounds) == sum(
             b["count"] for b in stats["acquire_us"])
-        assert stats["failed"] == stats["evictions"] == 0
-        assert stats["created"] == CALLERS * (4 + rounds) + 4
+        assert stats["failed"] == 0
+        assert stats["created"] == CALLERS * (4 + rounds) + 4 + stats["evictions"]
         report("a pool, " + ("fixed" if workspace else "open"), mode=site.mode.name,
                acquired=CALLERS * rounds, before=before, after=after,
                acquire_us=stats["acquire_us"])
