@@ -150,7 +150,7 @@ def test_killed_at_every_record(site, call):
     between the act and its result, and wherever else something is written down."""
     before = names_of(site)
     name = f"record-{os.getpid()}"
-    for n in range(1, 12):
+    for n in range(1, 100):
         tracer = site.spawn("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
                             f"inject={call}:signal=SIGKILL:when={n}", site.immure, "create", "--name",
                             name, *limits(site))
@@ -166,9 +166,56 @@ def test_killed_at_every_record(site, call):
         assert not harness.cgroups_of_ours()
         if made:
             break
+    assert made, "not every boundary was walked"
     # The name was never lost to a dead one.
     with Session(site, "--name", name) as session:
         assert session.sh("true").code == 0
+
+
+@pytest.mark.modes("root", "user")
+@pytest.mark.slow
+def test_killed_at_every_record_of_a_life(site):
+    """The same for all that a session writes down after it was made: the server dies before
+    its N-th record, one further each time, until there is none left to die at."""
+    (site.ws / "d").mkdir()
+    name = f"life-{os.getpid()}"
+    ran = site.ws / "ran"
+    acts = (["exec", "--key", "k", name, "--", "/bin/sh", "-c", "echo >> ran"],
+            ["mount", name, str(site.home), "/tmp"], ["umount", name, "/tmp"],
+            ["tighten", "deny", name, str(site.ws / "d")], ["freeze", name], ["thaw", name],
+            ["detach", name], ["stop", "--force", name], ["rm", name])
+    whole = 0
+    for n in range(1, 200):
+        ran.unlink(missing_ok=True)
+        created = site.call(site.immure, "create", "--name", name, *limits(site))
+        assert created.code == 0, created
+        about = json.loads(site.call(site.immure, "inspect", "--json", name).out)
+        pid = about["supervisor_pid"]
+        tracer = site.spawn("strace", "-f", "-p", str(pid), "-o", "/dev/null", "-e", "trace=write", "-e",
+                            f"inject=write:signal=SIGKILL:when={n}")
+        assert harness.until(lambda: traced(pid), 10)
+        done = [site.call(site.immure, *act).code for act in acts]
+        tracer.communicate(timeout=30)
+        assert harness.until(lambda: (reap(), not harness.descendants())[1], 3), \
+            [harness.describe(p) for p in harness.descendants()]
+        report = gc(site, "--ended")
+        mine = [r for r in report["resources"] if r["session"] == about["session"]]
+        assert "failed" not in [r["fate"] for r in mine], mine
+        assert not {name, about["session"]} & names_of(site), (n, report)
+        assert not harness.cgroups_of_ours()
+        # Nothing is started again by who cleans up.
+        assert not ran.exists() or ran.read_text() == "\n"
+        whole = n
+        if not any(done):
+            break
+    assert not any(done) and whole > 10, done
+
+
+def traced(pid):
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            return "\nTracerPid:\t0\n" not in f.read()
+    return False
 
 
 @pytest.mark.modes("root", "user")
