@@ -204,6 +204,15 @@ static int name_cgroup(struct immure_sealed *s, const struct immure_op *leaf, bo
 						       immure_cgroup_name(&s->cgroup, false, parents, name);
 }
 
+/* Below a threaded cgroup of v2 nothing can be born into a leaf. */
+static int check_domain(const struct immure_cgroup *c)
+{
+	IMMURE_CLEANUP_FREE char *type = NULL;
+	int r = c->v2 ? immure_read_file_at(c->dir_fd[0], "cgroup.type", 64, &type, NULL) : 0;
+
+	return r < 0 || !type || strcmp(type, "domain\n") == 0 ? r : -EOPNOTSUPP;
+}
+
 /* Written down, made, written down. */
 static int32_t make_cgroup(struct immure_sealed *s, int *ret_made, struct immure_error **err)
 {
@@ -212,6 +221,10 @@ static int32_t make_cgroup(struct immure_sealed *s, int *ret_made, struct immure
 	if (r < 0)
 		return unrecorded(err, r);
 	made = immure_cgroup_make(&s->cgroup);
+	if (made == 0)
+		made = check_domain(&s->cgroup);
+	if (made == -EOPNOTSUPP)
+		(void)immure_cgroup_remove(&s->cgroup); /* or gc finds it by its name */
 	r = note_cgroups_made(s, made);
 	if (r < 0 && made == 0)
 		return unrecorded(err, r);

@@ -121,6 +121,16 @@ def test_limits_of_one_command(site):
         assert out.split()[0] == b"32" and out.split()[2] == b"3" and exited["code"] == 0
         exited, _, _ = c.run("/bin/sh", "-c", "while :; do :; done", limits={"cpu_time_ms": 1000})
         assert exited["signal"] in (24, 9)
+        # Each holds, for this command alone, and none is above the session's.
+        exited, _, _ = c.run("/bin/sh", "-c", "head -c 2000000 /dev/zero > big", limits={"file_size": 1 << 20})
+        assert exited["code"] != 0 and (site.ws / "big").stat().st_size == 1 << 20
+        for kind in ("address_space", "data"):
+            eat = ["python3", "-c", "x = bytearray(1 << 29); print('had')"]
+            exited, out, _ = c.run(*eat, limits={kind: 1 << 28})
+            assert exited["code"] != 0 and not out, kind
+            assert c.run(*eat)[1] == b"had\n"
+        hard = int(s.sh("ulimit -Hn").out)
+        assert int(c.run("/bin/sh", "-c", "ulimit -n", limits={"open_files": hard + 1000})[1]) <= hard
 
 
 def test_rules_of_the_network(site):

@@ -519,6 +519,56 @@ def test_leases_end(site):
         assert harness.until(lambda: not where.exists(), 8), flags
 
 
+BUSY = """
+import os, sys, time
+for _ in range(2):
+    if os.fork() == 0:
+        time.sleep(100)
+        os._exit(0)
+held = bytearray(64 << 20)
+end = time.process_time() + 0.3
+while time.process_time() < end:
+    pass
+open("/tmp/held", "wb").write(bytes(3 << 20))
+sys.stdout.write("x" * 5000)
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.modes("root", "user", "nocgroup", "delegated", "bwrap")
+@pytest.mark.parametrize("flags", [(), ("--memory", "1G", "--processes", "64")])
+def test_stats(site, flags):
+    """From cgroup v1, v2, or the processes, whichever there is: the same numbers."""
+    (site.ws / "busy.py").write_text(BUSY)
+    cgroup = bool(flags) and site.mode.without != "cgroup" and (site.uid == 0 or site.mode.delegated)
+    if flags and site.mode.without == "cgroup":
+        flags = ("--memory", "1G")  # RLIMIT_NPROC would not bind root
+    with Session(site, *flags) as s, s.connect() as c:
+        before = s.json("stats")
+        assert (before["execs_running"], before["processes"], before["bytes_out"]) == (0, 0, 0)
+        task = c.ask("exec", argv=["python3", "busy.py"], stdin="stream")["exec"]
+        while sum(e["bytes"] for e in c.events) < 5000:
+            c.events.append(c.receive())
+        assert c.ask("input", exec=task, data=base64.b64encode(b"y" * 3000).decode())["ok"]
+        now = s.json("stats")
+        # The dead ones' time alone is known without a cgroup.
+        assert now["cpu_of"] == ("session" if cgroup else now["cpu_of"])
+        assert now["memory_of"] == ("session" if cgroup else now["memory_of"])
+        assert now["memory"] > 60 << 20 and now["processes"] == 3 and now["execs_running"] == 1
+        assert now["disk"] - before["disk"] >= 3 << 20
+        assert (now["bytes_out"], now["bytes_in"]) == (5000, 3000)
+        assert now["network_in"] is None and now["state"] == "RUNNING"
+        if cgroup:
+            assert now["cpu_us"] > 250000 and now["memory_peak"] >= now["memory"] > 0
+        assert c.ask("signal", exec=task, signal="KILL", target="tree")["ok"]
+        c.event("exited", task)
+        assert harness.until(lambda: s.json("stats")["processes"] == 0, 5)
+        after = s.json("stats")
+        assert after["cpu_us"] > 250000 and after["memory"] < 60 << 20
+        assert after["execs_started"] == 1 and after["execs_running"] == 0
+
+
 def test_ps(site):
     name = f"listed{os.getpid()}"
     with Session(site, "--name", name) as s:
