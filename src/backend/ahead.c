@@ -16,7 +16,16 @@
 #include "kernel/loopback.h"
 #include "kernel/rawcall.h"
 
-#ifdef IMMURE_HAVE_RAWCALL
+/* Sanitizers know the stacks of threads and no others. */
+#if defined(__SANITIZE_ADDRESS__)
+#define NO_STACKS_OF_OURS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define NO_STACKS_OF_OURS 1
+#endif
+#endif
+
+#if defined(IMMURE_HAVE_RAWCALL) && !defined(NO_STACKS_OF_OURS)
 
 /* The child of immure_ahead_clone goes on living on a copy of the maker's stack, so that
  * one is as large as init may need it; only what is touched is ever there. */
