@@ -39,6 +39,7 @@ def service(name, package):
 
 redis = service("redis", "redis-tools")
 postgres = service("postgres", "postgresql")
+http2 = service("http2", "nodejs")
 ssh = service("ssh", "dropbear-bin")
 
 

@@ -337,6 +337,19 @@ class Lab:
                      over=[(etc, "/etc")])
         return True
 
+    def http2(self):
+        if "http2" in self.services:
+            return True
+        if not which("node"):
+            return False
+        script = ("const [, key, cert, port] = process.argv, fs = require('fs');\n"
+                  "require('http2').createSecureServer({ key: fs.readFileSync(key),\n"
+                  "  cert: fs.readFileSync(cert), allowHTTP1: false }, (req, res) =>\n"
+                  "  res.end(`h2 ${req.headers[':authority']} ${req.url}\\n`)).listen(+port, '::');\n")
+        self.service("http2", ["node", "-e", script, self.path / "leaf.key", self.path / "leaf.pem",
+                               str(zone.HTTP2)], zone.HTTP2)
+        return True
+
     # ---- what the servers serve ----
 
     def repository(self, name, files):

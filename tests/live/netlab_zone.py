@@ -76,6 +76,7 @@ CERTIFIED = ["*.example.net", "*.example.org", "*.wild.example.org", "*.b.wild.e
 # Ports of the world; any address of it answers there.
 HTTP, HTTPS, SSH, ECHO, GREET, BULK, POSTGRES, REDIS = 80, 443, 22, 7, 2525, 5001, 5432, 6379
 CROWD, RESET = 7777, 7778         # echo for thousands; resets after the first byte
+HTTP2 = 8444                      # HTTP/2 in TLS and nothing else
 PLAIN_ON_443 = 8443               # not TLS, whatever the port looks like
 CLOSED = 4444
 UDP_ECHO = [443, 123, 5353, 7]

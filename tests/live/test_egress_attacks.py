@@ -2,11 +2,15 @@
 """What a command tries against the gatekeeper itself: its proxies, its memory, its
 bounds, rules that change under it. Through egress_driver, as test_egress_worker.py."""
 
+import errno
 import json
 import pathlib
 import time
 
 import pytest
+
+import harness
+import netlab_zone as zone
 
 from test_egress_worker import (GET, PROXY, gate, gates, hello, tcp, through_connect,
                                 through_socks)
@@ -219,3 +223,26 @@ def test_its_memory_has_an_end(gates):
     while gate.stats()["now"] > 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert gate.probe(tcp("web.example.net", 80, say=GET, expect="web"))[0]["ok"]
+
+
+# ---- past the filter of system calls ----
+
+
+def test_io_uring_leads_where_connect_does(gate):
+    """No filter stands here: where a policy's own lets it be used, the namespace still holds."""
+    gate.start("web.example.net:80", "45.90.1.10:81")
+    four, six = (gate.probe({"do": "resolve", "host": "web.example.net", "family": f})[0]["addresses"][0]
+                 for f in (4, 6))
+    tries = [("tcp", four, 80, 0), ("tcp", six, 80, 0), ("tcp", "45.90.1.10", 81, 0),
+             ("tcp", four, 81, errno.ECONNREFUSED), ("tcp", "45.90.1.10", 80, errno.ECONNREFUSED),
+             ("tcp", "8.8.8.8", 53, errno.EACCES), ("tcp", "2001:4860:4860::8888", 53, errno.EACCES),
+             ("tcp", "::ffff:8.8.8.8", 53, errno.EACCES), ("udp", "8.8.8.8", 53, errno.EACCES),
+             ("udp", four, 443, errno.EACCES), ("udp", six, 443, errno.EACCES),
+             ("tcp", "127.0.0.1", zone.HOST_LOOPBACK, errno.ECONNREFUSED)]
+    code, out, err = gate.run(harness.BUILD / "tests/live/uring",
+                              *(str(word) for t in tries for word in t[:3]))
+    if code == 77:
+        pytest.skip("io_uring: this kernel has none, or it is turned off")
+    assert code == 0, err
+    assert [int(line) for line in out.split()] == [t[3] for t in tries]
+    assert gate.lab.seen().opened() <= {("45.90.1.10", 80), ("2a0e:97c0:1::a", 80), ("45.90.1.10", 81)}

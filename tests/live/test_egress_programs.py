@@ -123,6 +123,32 @@ def test_ssh(net, family, ssh):
     net.lab.seen().only("ssh.example.net:22")
 
 
+@pytest.mark.parametrize("scheme", ["", "tls://"])
+@pytest.mark.parametrize("proxy", [[], ["--noproxy", "*"]], ids=["proxy", "plain"])
+def test_http2(net, family, http2, scheme, proxy):
+    """It is chosen inside TLS, and passes untouched."""
+    need("curl")
+    port = zone.HTTP2
+    text = ok(net.run("curl", "-sS", f"-{family}", "--http2", *proxy, "-w", "%{http_version}",
+                      f"https://{SECURE}:{port}/x", flags=allow(f"{scheme}{SECURE}:{port}")))
+    assert text == f"h2 {SECURE}:{port} /x\n2"
+    net.lab.seen().only(f"{SECURE}:{port}")
+
+
+def test_http2_of_node(net, http2):
+    script = f"""const c = require('http2').connect('https://{SECURE}:{zone.HTTP2}');
+let n = 0, got = '';
+for (let i = 0; i < 20; i++) {{
+  const r = c.request({{ ':path': '/' + i }}); r.setEncoding('utf8');
+  r.on('data', d => got += d); r.on('end', () => {{ if (++n == 20) {{ console.log(got); c.close(); }} }});
+}}"""
+    flags = allow(f"tls://{SECURE}:{zone.HTTP2}") + [
+        "--env", f"NODE_EXTRA_CA_CERTS={net.lab.path}/ca.pem"]
+    text = ok(net.run("node", "-e", script, flags=flags))
+    assert sorted(text.split()) == sorted(f"h2 {SECURE}:{zone.HTTP2} /{i}".split()[k]
+                                          for i in range(20) for k in range(3))
+
+
 def test_python(net):
     script = f"import urllib.request as u; print(u.urlopen('https://{SECURE}/p').read().decode())"
     assert ok(net.python(script, flags=allow(SECURE))).strip() == f"web {SECURE} /p"
