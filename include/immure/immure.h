@@ -117,6 +117,11 @@ IMMURE_API const char *immure_policy_version(const immure_policy *policy);
 /* The effective policy with the source of every value; json != 0 for JSON. */
 IMMURE_API int32_t immure_policy_show(const immure_policy *policy, int32_t json, char **ret,
 				      immure_error **err);
+/* What the policy allows and surely does not mean: a line each, "KEY: VALUE: why", "" when
+ * there is nothing. No error and no gap: it would be enforced as it says. *ret is freed with
+ * immure_string_free(). */
+IMMURE_API int32_t immure_policy_notices(const immure_policy *policy, char **ret,
+					 immure_error **err);
 /* The JSON Schema of policy files. */
 IMMURE_API int32_t immure_policy_schema(char **ret, immure_error **err);
 /* Reference text of all keys, for the man page and docs: "man", "markdown" or

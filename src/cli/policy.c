@@ -21,6 +21,22 @@ static int finish(int32_t r, char *text, struct immure_error *err)
 	return status;
 }
 
+/* What is right and surely not meant is told too; it is no reason to fail. */
+static void notices(const char *file)
+{
+	struct immure_policy_options o = { .size = sizeof(o), .file = file,
+					   .flags = IMMURE_POLICY_NO_DISCOVERY };
+	immure_policy *policy = NULL;
+	char *text = NULL, *line, *rest;
+
+	if (immure_policy_load(&o, &policy, NULL) == 0 &&
+	    immure_policy_notices(policy, &text, NULL) == 0)
+		for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+			immure_cli_say("%s: notice: %s", file, line);
+	immure_string_free(text);
+	immure_policy_free(policy);
+}
+
 /* Every file is looked at, so that one run shows all that is wrong with them. */
 static int check(int argc, char **argv)
 {
@@ -41,6 +57,8 @@ static int check(int argc, char **argv)
 				status = IMMURE_EXIT_FAILED;
 			else if (status == 0)
 				status = IMMURE_EXIT_NO;
+		} else {
+			notices(argv[i]);
 		}
 	}
 	return status;

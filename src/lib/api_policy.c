@@ -65,6 +65,20 @@ int32_t immure_policy_check(const char *path, immure_error **err)
 	return r;
 }
 
+int32_t immure_policy_notices(const immure_policy *policy, char **ret, immure_error **err)
+{
+	char *text = policy ? immure_policy_notices_text(policy) : NULL;
+
+	if (!policy || !ret) {
+		free(text);
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "policy", "", "there is no policy");
+	}
+	if (!text)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "policy", "", "out of memory");
+	*ret = text;
+	return 0;
+}
+
 int32_t immure_policy_parse(const char *text, uint64_t len, const char *name, immure_policy **ret,
 			    immure_error **err)
 {

@@ -10,6 +10,7 @@
 #include "facts/facts.h"
 #include "kernel/landlock.h"
 #include "plan/plan.h"
+#include "policy/netrule.h"
 
 enum { KEY_COLUMN = 68, WRAP_COLUMN = 92 };
 
@@ -426,6 +427,24 @@ static void put_ops(struct immure_buf *o, const struct immure_plan *p, unsigned 
 	}
 }
 
+static void put_notices(struct immure_buf *o, const struct immure_plan *p)
+{
+	struct immure_arena a = IMMURE_ARENA_INIT;
+
+	for (size_t i = 0; i < p->ops_n; i++) {
+		const struct immure_op *op = &p->ops[i];
+		const char *notice = op->kind == IMMURE_OP_EGRESS_ALLOW ?
+					     immure_netrule_notice(&a, op->src) : NULL;
+
+		if (notice) {
+			immure_buf_puts(o, "\nnotice: ");
+			put(o, op->src);
+			immure_buf_printf(o, ": %s\n", notice);
+		}
+	}
+	immure_arena_done(&a);
+}
+
 static void put_gaps(struct immure_buf *o, const struct immure_plan *p)
 {
 	size_t open = 0;
@@ -498,6 +517,7 @@ char *immure_plan_text(const struct immure_plan *p)
 		return NULL;
 	put_head(&o, p);
 	put_ops(&o, p, done);
+	put_notices(&o, p);
 	put_gaps(&o, p);
 	free(done);
 	return immure_buf_take(&o);

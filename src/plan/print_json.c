@@ -5,6 +5,7 @@
 
 #include "base/jsonw.h"
 #include "plan/compile.h"
+#include "policy/netrule.h"
 
 static const struct { uint32_t bit; const char *name; } flag_names[] = {
 	{ IMMURE_OPF_RO, "read_only" },
@@ -42,6 +43,23 @@ static void put_op(struct immure_jsonw *w, const struct immure_op *op)
 	}
 	immure_jsonw_str(w, "key", op->key);
 	immure_jsonw_end(w, '}');
+}
+
+static void put_notices(struct immure_jsonw *w, const struct immure_plan *p)
+{
+	struct immure_arena a = IMMURE_ARENA_INIT;
+
+	immure_jsonw_array(w, "notices");
+	for (size_t i = 0; i < p->ops_n; i++) {
+		const struct immure_op *op = &p->ops[i];
+		const char *notice = op->kind == IMMURE_OP_EGRESS_ALLOW ?
+					     immure_netrule_notice(&a, op->src) : NULL;
+
+		if (notice)
+			immure_jsonw_str(w, NULL, immure_arena_printf(&a, "%s: %s", op->src, notice));
+	}
+	immure_jsonw_end(w, ']');
+	immure_arena_done(&a);
 }
 
 static void put_gaps(struct immure_jsonw *w, const struct immure_plan *p)
@@ -105,6 +123,7 @@ char *immure_plan_to_json(const struct immure_plan *p)
 	for (size_t i = 0; i < p->ops_n; i++)
 		put_op(&w, &p->ops[i]);
 	immure_jsonw_end(&w, ']');
+	put_notices(&w, p);
 	put_gaps(&w, p);
 	immure_jsonw_end(&w, '}');
 	immure_buf_putc(&out, '\n');

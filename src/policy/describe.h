@@ -10,6 +10,8 @@
 
 /* The effective policy, with the source of every value. */
 char *immure_policy_describe(const struct immure_policy *p, bool json);
+/* A line for each thing that is allowed and surely not meant; "" = none. */
+char *immure_policy_notices_text(const struct immure_policy *p);
 /* JSON Schema (2020-12) of policy files. */
 char *immure_policy_schema_text(void);
 /* format "markdown", "man" (roff) or "keys"; *ret_known false for another. */

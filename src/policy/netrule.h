@@ -78,6 +78,8 @@ int immure_network_parse(const char *text, enum immure_host_kind *ret_kind,
 			 unsigned char ret_address[16], unsigned int *ret_prefix,
 			 struct immure_complaint *c);
 /* The rule's text in normal form. NULL when out of memory. */
+/* netnotice.c: what is surely not meant about a rule that is right in itself; NULL: nothing. */
+const char *immure_netrule_notice(struct immure_arena *a, const char *text);
 char *immure_netrule_print(struct immure_arena *a, const struct immure_netrule *r);
 
 struct immure_publish {

@@ -225,6 +225,29 @@ def test_check_looks_at_every_file(run, full, tmp_path):
     assert done.status == 125
 
 
+@pytest.mark.parametrize("rule,port", [
+    ("tls://mail.example.com:25", "25"), ("https://db.example.com:5432", "5432"),
+    ("http://*.example.com:22", "22"), ("tls://mail.example.com:465", None),
+    ("mail.example.com:25", None), ("ssh://git.example.com:22", None),
+    ("tls://mail.example.com:20-30", None)])
+def test_a_rule_that_waits_for_what_does_not_come(run, full, tmp_path, rule, port):
+    """Right in itself, so it is noticed and not refused."""
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"network": {"mode": "limited", "allow": [rule]}}))
+    done = run(full, "policy", "check", path)
+    assert done.status == 0 and done.out == ""
+    plan = run(full, "plan", "--no-policy", "--net", "limited", "--allow", rule, "--", "true",
+               cwd=tmp_path)
+    told = json.loads(run(full, "plan", "--no-policy", "--json", "--net", "limited", "--allow", rule,
+                          "--", "true", cwd=tmp_path).out)["notices"]
+    if port is None:
+        assert done.err == "" and "notice" not in plan.out and told == []
+        return
+    assert done.err.startswith(f"immure: {path}: notice: network.allow: {rule}: port {port} is usually")
+    assert done.err.count("\n") == 1
+    assert f"\nnotice: {rule}: port {port} " in plan.out and len(told) == 1
+
+
 @pytest.mark.parametrize("argv", [
     [], ["check"], ["trust"], ["trust", "a", "b"], ["nope"], ["schema", "x"], ["profiles", "x"],
     ["reference", "pdf"], ["reference", "man", "x"], ["show", "x"], ["show", "--nope"],

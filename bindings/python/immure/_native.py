@@ -140,7 +140,7 @@ PROTOTYPES = {
     "immure_error_hint": "sp", "immure_string_free": "vp", "immure_api_version": "u",
     "immure_policy_load": "ippp", "immure_policy_check": "isp", "immure_policy_parse": "ipUspp",
     "immure_policy_free": "vp", "immure_policy_version": "sp", "immure_policy_show": "ipipp",
-    "immure_policy_schema": "ipp", "immure_policy_reference": "ispp", "immure_policy_flag": "iup",
+    "immure_policy_schema": "ipp", "immure_policy_notices": "ippp", "immure_policy_reference": "ispp", "immure_policy_flag": "iup",
     "immure_policy_profiles": "ipp", "immure_policy_trust": "iswpp",
     "immure_policy_import": "ispUspp", "immure_imported_free": "vp",
     "immure_imported_policy": "sp", "immure_imported_note": "ipUp",

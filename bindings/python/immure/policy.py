@@ -76,6 +76,10 @@ class Policy(_native.Handle):
     def version(self) -> str:
         return _native._text(library().immure_policy_version(self._pointer))
 
+    def notices(self) -> "List[str]":
+        """What it allows and surely does not mean; it is enforced as it says all the same."""
+        return string_of("immure_policy_notices", self._pointer).splitlines()
+
     def show(self, *, json: bool = False) -> str:
         """The effective policy, with the source of every value."""
         return string_of("immure_policy_show", self._pointer, int(json))
