@@ -326,14 +326,19 @@ static int stage_privileges(const struct immure_init *in, struct immure_init_ste
 	return 0;
 }
 
-/* A device that is none, which anybody may make since Linux 5.8, but for Landlock:
- * no rule grants it. Where a session has namespaces the place is its own. */
+/* A block device, which no rule grants: Landlock says EACCES, before anybody asks for a
+ * capability and says EPERM. That may also be a filter around us: then a device that is
+ * none, which anybody may make since Linux 5.8, but for Landlock (newer kernels, and older
+ * ones with that change, take it for a file). Where a session has namespaces the place is
+ * its own. */
 static int check_landlock(const struct immure_init *in)
 {
 	static const char place[] = "/dev/shm/.immure";
 
 	if (immure_plan_is_bare(in->plan) || !immure_plan_find(in->plan, IMMURE_OP_LANDLOCK))
 		return 0; /* the former: confine_bare() has looked */
+	if (mknod(place, S_IFBLK | 0600, 0) < 0 && errno == EACCES)
+		return 0;
 	if (mknod(place, S_IFCHR | 0600, 0) == 0) {
 		(void)unlink(place); /* nobody will see it */
 		return -EPERM;
