@@ -13,11 +13,13 @@ import tempfile
 
 import vm
 
-# Mounts, masks, limits, identity and one act of each kind: the parts of the
-# program that ask a kernel what it has.
+# Mounts, masks, limits, identity, names caught by nf_tables, and one act of each kind: the
+# parts of the program that ask a kernel what it has.
 SHORT = {
     "live": "(test_limits and (memory or processes) and (root or delegated) and not family and not threads)"
-            " or (test_doctor and not enosys and cgroup_facts) or (test_files and mask and user)",
+            " or (test_doctor and not enosys and cgroup_facts) or (test_files and mask and user)"
+            " or (test_egress_denied and (unlisted_ports or sendto and quic and names) and user)"
+            " or (test_egress_names and each_family_inside and user)",
     # Not of profile ci: that attack fills its process limit, which takes too long here.
     "escape": "test_prove and ((everything_holds and (dev or strict)) or limits_are_tried or host_network)"
               " and (root or user) and not enosys",

@@ -7,11 +7,12 @@ import socket
 
 import pytest
 
+import harness
 import netlab_zone as zone
 from netlab import allow
 
 FLAGS = {"none": ["--net", "none"], "limited": allow("web.example.net:80", "*.wild.example.org")}
-FAST_MS = 500  # not a measurement: a timeout is seconds
+FAST_MS = 500 * harness.SLOWER  # not a measurement: a timeout is seconds
 
 TARGETS = {
     4: [(a, 80) for a in zone.STRANGERS4 if a != "198.18.0.77"] + [
