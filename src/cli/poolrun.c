@@ -66,7 +66,8 @@ static int32_t policy_of(struct immure_runflags *f, struct immure_acquire_option
 static int run_in(struct immure_runflags *f, const char *const *argv, immure_pool *pool, const char *here)
 {
 	struct immure_acquire_options o = { .size = sizeof(o), .owner = argv[0], .workspace = here,
-					    .wait_ms = f->session.wait_ms, .env = f->policy.env };
+					    .wait_ms = f->session.wait_ms, .env = f->policy.env,
+					    .labels = f->session.labels.v };
 	struct immure_error *err = NULL;
 	immure_session *session = NULL;
 	immure_policy *policy = NULL;

@@ -312,6 +312,9 @@ int immure_cli_run(int argc, char **argv)
 		return status;
 	if (run.flags.first < argc && (run.flags.session.keep_failed || run.flags.session.keep_always)) {
 		status = immure_cli_run_kept(&run.flags, (const char *const *)argv + run.flags.first);
+	} else if (run.flags.session.labels.n && !run.flags.session.pool) {
+		immure_cli_say("run: --label: a run by itself is not registered; with --pool, or immure create");
+		status = IMMURE_EXIT_FAILED;
 	} else if (run.flags.session.pool) {
 		status = immure_cli_in_pool(&run.flags, (const char *const *)argv + run.flags.first);
 	} else if (run.flags.session.session) {

@@ -183,6 +183,24 @@ def test_the_environment_is_the_callers(site):
 
 
 @everybody
+def test_labels_are_the_callers(site):
+    with Open(site, "--no-policy", size=1) as pool:
+        running = site.spawn(site.immure, "run", "--pool", pool.name, "--label", "who=me", "--label", "of=a-test",
+                             "--", "/bin/sh", "-c", "echo ready; cat", cwd=site.ws, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
+        assert running.stdout.readline() == b"ready\n"
+        listed = json.loads(site.call(site.immure, "ps", "--json").out)
+        assert [s["labels"] for s in listed if s["labels"].get("who")] == [
+            {"pool": pool.name, "who": "me", "of": "a-test"}]
+        running.communicate(timeout=20)
+        pool.settles(in_use=0, idle=1)
+        assert not [s for s in json.loads(site.call(site.immure, "ps", "--json").out) if "who" in s["labels"]]
+        wrong = pool.run("true", flags=["--label", "no label"])
+        assert wrong.code == 125 and len(wrong.errors.splitlines()) == 1
+        assert site.call(site.immure, "run", "--label", "a=b", "--", "true").code == 125
+
+
+@everybody
 def test_a_request_may_only_narrow(site):
     with Open(site, "--no-policy", "--net", "limited", "--allow", "a.example:443", "--allow", "b.example:443",
               "--deny-host", "c.example") as pool, projects(site, "one") as (ws,):
