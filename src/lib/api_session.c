@@ -149,11 +149,20 @@ static int32_t connect_server(const struct immure_session_options *o, int plan_f
 	return r;
 }
 
-/* What holds nothing but one command cannot be half a session. */
-static int32_t may_hold_many(const immure_plan *plan, struct immure_error **err)
+/* What holds nothing but one command cannot be half a session, and what is enforced for
+ * one command only is not half enforced for many. */
+int32_t immure_may_hold_many(const immure_plan *plan, struct immure_error **err)
 {
 	int32_t r;
 
+	if (immure_plan_find(plan, IMMURE_OP_OUTPUT_CAP)) {
+		r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "limits", "limits.output",
+				"limits.output: bounds what one run prints, and nothing in a session, whose "
+				"commands write to their callers' own descriptors");
+		if (err && *err)
+			immure_error_set_hint(*err, "build on a profile without it (dev, strict), or use `immure run`");
+		return r;
+	}
 	if (!immure_plan_is_bare(plan))
 		return 0;
 	r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "backend", plan->backend,
@@ -195,7 +204,7 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 	if (r == 0)
 		r = immure_plan_startable(plan, err);
 	if (r == 0)
-		r = may_hold_many(plan, err);
+		r = immure_may_hold_many(plan, err);
 	if (r == 0)
 		runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
 	if (r == 0 && !runtime)

@@ -453,7 +453,8 @@ const struct immure_key immure_keys[] = {
 		.flag = "output", .argument = "SIZE", .help = "bytes of output before it is cut",
 		.doc = "How many bytes of standard output and standard error together are handed on. "
 		       "After that comes a marker, and the rest is read and dropped, so that the "
-		       "command does not block.",
+		       "command does not block. Of a run: no session of many commands is made of a policy "
+		       "with it.",
 		.enforced_by = "resources", .example = "\"64M\"",
 	},
 	{

@@ -777,3 +777,11 @@ def test_kill_of_init_ends_the_session(site):
     s = Session(site, "--rm")
     os.kill(s.json("inspect")["init_pid"], signal.SIGKILL)
     assert harness.until(lambda: not s.directory.exists(), 5)
+
+
+def test_what_is_enforced_for_one_command_only_makes_no_session(site):
+    """Never stored and ignored: limits.output bounds what a run prints."""
+    for words in (["create", "--name", "capped"], ["pool", "start", "--name", "capped", "--size", "1"]):
+        result = site.call(site.immure, *words, "--output", "1M")
+        assert result.code == 125 and "limits.output" in result.errors, result
+    assert "capped" not in site.call(site.immure, "ps").text
