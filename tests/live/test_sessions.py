@@ -443,9 +443,9 @@ def freezer_here(site):
     """What freezes a session of this caller."""
     if site.mode.without == "cgroup":
         return "signals"
-    if site.uid == 0 and harness.cgroup_mounts("freezer"):
+    if site.uid == 0 and any(harness.cgroup_mounts("freezer")):
         return "cgroup v1"
-    return "cgroup v2" if harness.unified() and (site.uid == 0 or site.mode.delegated) else "signals"
+    return "cgroup v2" if any(harness.cgroup_mounts("")) and (site.uid == 0 or site.mode.delegated) else "signals"
 
 
 @everybody
