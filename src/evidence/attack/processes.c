@@ -64,9 +64,19 @@ static bool host_process(const struct attack_ctx *ctx, long *ret_pid, uint64_t *
 	return *ret_pid > 0;
 }
 
+/* Such a process of our own. Starts are told in hundredths of a second, and a session
+ * may begin in the one in which its supervisor did; but neither we nor init, whose child
+ * we are, is the supervisor. */
+static bool is_ours(long pid, uint64_t start)
+{
+	uint64_t seen = start_time(pid);
+
+	return seen != 0 && (seen != start || pid == getpid() || pid == getppid());
+}
+
 static void host_visible(const struct attack_ctx *ctx, struct attack_result *r)
 {
-	uint64_t start, seen;
+	uint64_t start;
 	char path[64];
 	struct stat st;
 	long pid;
@@ -76,13 +86,12 @@ static void host_visible(const struct attack_ctx *ctx, struct attack_result *r)
 		return;
 	}
 	(void)snprintf(path, sizeof(path), "/proc/%ld", pid); /* fits */
-	seen = start_time(pid);
 	if (stat(path, &st) < 0)
 		attack_denied(r, errno, "the supervisor's %s: %s", path, strerror(errno));
-	else if (seen == start)
-		attack_done(r, "the supervisor is visible as %s", path);
-	else
+	else if (is_ours(pid, start))
 		attack_denied(r, ESRCH, "%s is a process of the session", path);
+	else
+		attack_done(r, "the supervisor is visible as %s", path);
 }
 
 static void host_signal(const struct attack_ctx *ctx, struct attack_result *r)
@@ -94,7 +103,7 @@ static void host_signal(const struct attack_ctx *ctx, struct attack_result *r)
 		attack_unsupported(r, "no process of the host told");
 		return;
 	}
-	if (start_time(pid) != 0 && start_time(pid) != start) {
+	if (is_ours(pid, start)) {
 		attack_denied(r, ESRCH, "that number is a process of the session");
 		return;
 	}
