@@ -116,9 +116,10 @@ def read_junit(total, suite, path):
             total.passed += 1
 
 
-# Tests of one suite that may run beside its others: they live in networks of their own,
-# and most of their time they wait for somebody.
-BESIDE = {"live": ["test_egress_*.py", "test_gatekeeper.py"]}
+# Tests of one suite that run beside its others, where there is a processor for them: they
+# live in networks of their own, or in sandboxes like everything else.
+BESIDE = {"live": ["test_egress_*.py", "test_gatekeeper.py"], "escape": ["test_zygote.py"],
+          "fault": ["test_plumbing.py"]}
 
 
 def run_pytest(suite, build, extra):

@@ -15,7 +15,8 @@ PROBE = r"""
 import errno, socket
 open('mark', 'w').close()
 wrong = []
-for family, kind, to, want in ((socket.AF_INET, socket.SOCK_STREAM, ('192.0.2.1', 443), (errno.EACCES,)),
+for family, kind, to, want in ((socket.AF_INET, socket.SOCK_STREAM, ('192.0.2.1', 443),
+                                (errno.EACCES, errno.ECONNREFUSED)),  # a route, or who was asked
                                (socket.AF_INET, socket.SOCK_DGRAM, ('192.0.2.1', 53), (errno.EACCES,)),
                                (socket.AF_INET6, socket.SOCK_STREAM, ('2001:db8::1', 443),
                                 (errno.EACCES, errno.ENETUNREACH)),
