@@ -257,6 +257,20 @@ static void watch_relays(struct immure_run *run, struct pollfd *p)
 	}
 }
 
+/* The caller's terminal is gone, and not everybody is sent SIGHUP then: only who has it
+ * as the controlling one. What is inside loses its own in the same way, and learns so by
+ * SIGHUP and the end of its input. */
+static void hang_up(struct immure_run *run)
+{
+	for (int i = 0; i < RELAY_MAX; i++) {
+		if (run->relay[i].from_fd == run->terminal.master_fd || i == RELAY_TTY_IN)
+			run->relay[i].from_fd = -1;
+		if (run->relay[i].to_fd == run->terminal.master_fd)
+			run->relay[i].to_fd = -1;
+	}
+	immure_close(&run->terminal.master_fd);
+}
+
 static void drive_relays(struct immure_run *run, const struct pollfd *p)
 {
 	for (int i = 0; i < RELAY_MAX; i++) {
@@ -272,6 +286,10 @@ static void drive_relays(struct immure_run *run, const struct pollfd *p)
 			run->relay[i].from_fd = -1;
 		}
 	}
+	/* Reading fails as well in a background that nobody can bring forward. */
+	if (run->relay[RELAY_TTY_IN].ended && p[2 * RELAY_TTY_IN].revents & POLLHUP &&
+	    run->terminal.master_fd >= 0)
+		hang_up(run);
 }
 
 int32_t immure_run_loop(struct immure_run *run)

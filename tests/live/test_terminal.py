@@ -174,6 +174,23 @@ def test_hangup_ends_it(site):
     assert harness.until(lambda: term.process.poll() is not None, 10), "still there after a hangup"
 
 
+def test_hangup_of_a_terminal_that_controls_nobody(site):
+    """Nobody is sent SIGHUP for it: the command loses its own, and its input ends."""
+    master, slave = pty.openpty()
+    os.fchown(slave, site.uid, site.gid)
+    child = site.spawn(site.immure, "run", "--", "/bin/sh", "-c",
+                       "trap 'echo hup > hung' HUP; echo ready; read x; echo $? >> hung; exit 9",
+                       stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    seen = b""
+    while b"ready" not in seen:
+        assert select.select([master], [], [], 15)[0], seen
+        seen += os.read(master, 4096)
+    os.close(master)
+    assert child.wait(15) == 9
+    assert (site.ws / "hung").read_text().split() in (["hup", "1"], ["hup", "129"], ["1"])
+
+
 def test_job_control_inside(terminal):
     term = terminal("/bin/bash", "--norc", "-i", env={"PS1": "$ "})
     term.expect(r"[$#] ")
