@@ -139,9 +139,11 @@ static int make_files(struct immure_bwrap *w)
 
 	w->args_fd = memfd_create("immure-args", MFD_CLOEXEC);
 	w->error_fd = memfd_create("immure-errors", MFD_CLOEXEC);
-	w->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (w->args_fd < 0 || w->error_fd < 0 || w->null_fd < 0)
+	if (w->args_fd < 0 || w->error_fd < 0)
 		return -errno;
+	w->null_fd = immure_open_null();
+	if (w->null_fd < 0)
+		return w->null_fd;
 	r = immure_write_all(w->args_fd, w->args.data, w->args.len);
 	if (r == 0 && lseek(w->args_fd, 0, SEEK_SET) < 0)
 		r = -errno;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 void immure_close(int *fd)
@@ -23,6 +24,19 @@ void immure_close(int *fd)
 void immure_free_ptr(void *p)
 {
 	free(*(void **)p);
+}
+
+int immure_open_null(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
+		return fd;
+	immure_close(&fd);
+	return -ENODEV;
 }
 
 int immure_write_all(int fd, const void *data, size_t len)

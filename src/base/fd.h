@@ -21,6 +21,9 @@ static inline int immure_take_fd(int *fd)
 	return ret;
 }
 
+/* /dev/null for reading and writing; -ENODEV when that is something else. Where it was
+ * replaced, by a link or a mount, what is written there comes to lie somewhere. */
+int immure_open_null(void);
 /* All of it or -errno; resumes after EINTR and short writes. */
 int immure_write_all(int fd, const void *data, size_t len);
 /* Reads until end of file; -EFBIG when there is more than max bytes.

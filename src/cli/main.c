@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/fd.h"
 #include "base/opt.h"
 
 /* The lean program holds the commands of the hot path only. */
@@ -179,9 +180,11 @@ static int open_standard_fds(void)
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
 			continue;
-		/* The lowest free number is fd itself. Without /dev, a descriptor on
-		 * which every read and write fails still keeps the number. */
-		if (open("/dev/null", O_RDWR) < 0 && open("/", O_PATH | O_DIRECTORY) < 0)
+		/* The lowest free number is fd itself. Without /dev, or with another /dev/null, a
+		 * descriptor on which every read and write fails still keeps the number. */
+		int null = immure_open_null();
+
+		if (null >= 0 ? fcntl(null, F_SETFD, 0) < 0 : open("/", O_PATH | O_DIRECTORY) < 0)
 			return -errno;
 	}
 	return 0;

@@ -76,8 +76,8 @@ static void ask(const char *path, const char *option, struct asked *q)
 		return;
 	q->pid = immure_child_start(&q->pidfd);
 	if (q->pid == 0) {
-		null = open("/dev/null", O_RDWR | O_CLOEXEC);
-		if (chdir("/") < 0 || dup2(null, 0) < 0 || dup2(pipes[1], 1) < 0 ||
+		null = immure_open_null();
+		if (null < 0 || chdir("/") < 0 || dup2(null, 0) < 0 || dup2(pipes[1], 1) < 0 ||
 		    dup2(null, 2) < 0)
 			_exit(127);
 		(void)alarm(2); /* the parent's deadline is shorter */

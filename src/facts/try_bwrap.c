@@ -115,7 +115,7 @@ static int attempt(const char *path, const struct immure_facts *f, bool by_fd,
 		return -errno;
 	pid = immure_child_start(&pidfd);
 	if (pid == 0) {
-		int null = open("/dev/null", O_RDWR | O_CLOEXEC), shell = keep_open("/bin/sh");
+		int null = immure_open_null(), shell = keep_open("/bin/sh");
 		int usr = by_fd ? keep_open("/usr") : -1;
 
 		if (null < 0 || shell < 0 || (by_fd && usr < 0) || chdir("/") < 0 ||
@@ -213,7 +213,7 @@ void immure_try_bwrap_net(const struct immure_facts *f, struct immure_outcome *o
 		return immure_probe_no(o, "pipe");
 	pid = immure_child_start(&pidfd);
 	if (pid == 0) {
-		int null = open("/dev/null", O_RDWR | O_CLOEXEC), shell = keep_open("/bin/sh");
+		int null = immure_open_null(), shell = keep_open("/bin/sh");
 
 		if (null < 0 || shell < 0 || chdir("/") < 0 || dup2(in[0], 0) < 0 ||
 		    dup2(null, 1) < 0 || dup2(null, 2) < 0 || fcntl(info[1], F_SETFD, 0) < 0)

@@ -168,8 +168,10 @@ static bool map_range(const char *program, int target, uint32_t own, unsigned lo
 		(void)snprintf(self, sizeof(self), "%u", own);
 		(void)snprintf(from, sizeof(from), "%lu", start);
 		(void)snprintf(size, sizeof(size), "%lu", count);
-		(void)close(2); /* its complaint is ours to report */
-		(void)open("/dev/null", O_WRONLY);
+		int null = immure_open_null();
+
+		if (null < 0 || dup2(null, 2) < 0) /* its complaint is ours to report */
+			_exit(127);
 		(void)execve(program, (char *const *)(uintptr_t)argv, env);
 		_exit(127);
 	}

@@ -2,22 +2,20 @@
 /* Starting a supervisor: posix_spawn, so that the cost does not depend on the
  * size of the host program. PATH and HOME are not its business: its environment
  * is empty. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 
+#include "base/fd.h"
 #include "lib/session.h"
 
-static int place(posix_spawn_file_actions_t *acts, const int fds[5])
+static int place(posix_spawn_file_actions_t *acts, const int fds[5], int null)
 {
 	int r = 0;
 
-	for (int i = 0; i < 5 && r == 0; i++) {
-		if (fds[i] < 0)
-			r = posix_spawn_file_actions_addopen(acts, i, "/dev/null", O_RDWR, 0);
-		else
-			r = posix_spawn_file_actions_adddup2(acts, fds[i], i);
-	}
+	for (int i = 0; i < 5 && r == 0; i++)
+		r = posix_spawn_file_actions_adddup2(acts, fds[i] < 0 ? null : fds[i], i);
 	return r;
 }
 
@@ -47,8 +45,11 @@ int immure_spawn_supervisor(const char *path, const char *const *argv, const int
 	posix_spawn_file_actions_t acts;
 	posix_spawnattr_t attr;
 	char *env[] = { NULL };
-	int r = posix_spawn_file_actions_init(&acts);
+	IMMURE_CLEANUP_FD int null = immure_open_null();
+	int r = null < 0 ? -null : immure_fd_raise(&null, 10) < 0 ? EMFILE : 0;
 
+	if (r == 0)
+		r = posix_spawn_file_actions_init(&acts);
 	if (r)
 		return -r;
 	r = posix_spawnattr_init(&attr);
@@ -56,7 +57,7 @@ int immure_spawn_supervisor(const char *path, const char *const *argv, const int
 		(void)posix_spawn_file_actions_destroy(&acts);
 		return -r;
 	}
-	r = place(&acts, fds);
+	r = place(&acts, fds, null);
 	if (r == 0)
 		r = clean_signals(&attr);
 	if (r == 0)

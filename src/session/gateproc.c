@@ -52,7 +52,7 @@ __attribute__((noreturn)) static void become_worker(int program_fd, int wire_fd,
 	int null_fd;
 
 	detach(parent);
-	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	null_fd = immure_open_null();
 	for (int i = 0; i < 3; i++)
 		if (null_fd < 0 || dup2(null_fd, i) < 0)
 			_exit(126);

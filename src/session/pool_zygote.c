@@ -99,7 +99,7 @@ static void on_line(struct immure_holder *p, struct immure_pool_watch *w, uint32
 
 int32_t immure_pool_zygote_start(struct immure_holder *p, struct immure_error **err)
 {
-	IMMURE_CLEANUP_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	IMMURE_CLEANUP_FD int null = immure_open_null();
 	int stdio[3] = { null, null, null };
 	struct immure_pool_zygote *z;
 	int32_t r = immure_pool_zygote_can(p->plan, err);

@@ -247,15 +247,15 @@ static void on_init_end(struct immure_server *s, struct immure_watch *w, uint32_
 
 static int32_t start_init(struct immure_server *s, struct immure_error **err)
 {
-	IMMURE_CLEANUP_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	IMMURE_CLEANUP_FD int null = immure_open_null();
 	int stdio[3] = { null, null, null };
 	void *page = mmap(NULL, sizeof(*s->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			  -1, 0);
 	int32_t r;
 
 	if (null < 0)
-		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "start", "/dev/null", "/dev/null: %s",
-				   strerror(errno));
+		return immure_fail(err, IMMURE_ERR_LAUNCH, null, "start", "/dev/null", "/dev/null: %s",
+				   strerror(-null));
 	s->shared = page == MAP_FAILED ? NULL : page;
 	s->sealed.init.shared = s->shared;
 	s->sealed.init.serve = true;

@@ -89,9 +89,11 @@ static int32_t prepare_streams(struct immure_run *run)
 	run->count.kill = cap && cap->num[1];
 	for (int i = 0; i < 3; i++) {
 		if (run->o->stdio[i] < 0 && run->null_fd < 0) {
-			run->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-			if (run->null_fd < 0)
-				return failed(run, errno, "streams", "/dev/null");
+			int null = immure_open_null();
+
+			if (null < 0)
+				return failed(run, null, "streams", "/dev/null");
+			run->null_fd = null;
 		}
 		run->stdio[i] = run->o->stdio[i] < 0 ? run->null_fd : run->o->stdio[i];
 		r = check_stream(run, i);
