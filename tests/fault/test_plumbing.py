@@ -19,7 +19,7 @@ for family, kind, to, want in ((socket.AF_INET, socket.SOCK_STREAM, ('192.0.2.1'
                                 (errno.EACCES, errno.ECONNREFUSED)),  # a route, or who was asked
                                (socket.AF_INET, socket.SOCK_DGRAM, ('192.0.2.1', 53), (errno.EACCES,)),
                                (socket.AF_INET6, socket.SOCK_STREAM, ('2001:db8::1', 443),
-                                (errno.EACCES, errno.ENETUNREACH)),
+                                (errno.EACCES, errno.ENETUNREACH, errno.ECONNREFUSED)),
                                (socket.AF_INET, socket.SOCK_STREAM, ('127.0.0.1', 9), (errno.ECONNREFUSED,))):
     s = socket.socket(family, kind)
     s.settimeout(5)
