@@ -237,7 +237,9 @@ def test_control(attack, plain_site):
     with prepared(attack, site) as (words, how):
         argv = act(attack, site, words, "control")
         if attack.act == "process.find":
-            argv = ["/bin/sh", "-c", f"/bin/sleep {words['victim_word']} & exec \"$@\"", "sh", *argv]
+            # Before its exec it has the command line of the shell, which is passed over.
+            argv = ["/bin/sh", "-c", f"/bin/sleep {words['victim_word']} & "
+                    "while [ \"$(cat /proc/$!/comm)\" != sleep ]; do :; done; exec \"$@\"", "sh", *argv]
         result = start(site, how, [site.bin / "scratch", *words.fill(switches), "--", *argv])
     if result.code == DENIED and ("kernel" in attack.control or attack.act.startswith("fs.open")) \
             and result.text.split()[1] in NOT_BUILT:
