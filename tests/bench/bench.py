@@ -160,14 +160,15 @@ class Bench:
         here = ["check"] + ["same:%s=%s" % (n, os.readlink("/proc/self/ns/" + n))
                             for n in rivals.ALL]
         argv = [self.scratch / "launch", rounds, budget]
-        for target in self.programs:
+        targets = [name for name in ("true", "static") if name in self.programs]
+        for target in targets:
             argv += ["plain/" + target, self.programs[target], "::", self.ws / "probe", *here,
                      ";"]
         for label, every, options, line, points in self.rivals(who, hidden_ns):
             check = line(self.ws / "probe", "check", *points)
             if not self.usable(who, label, options, check):
                 continue
-            for i, target in enumerate(self.programs):
+            for i, target in enumerate(targets):
                 argv += ["%s/%s" % (label, target), "every=%d" % every, *options,
                          *line(self.programs[target])]
                 argv += [";"] if i else ["::", *check, ";"]
@@ -177,7 +178,7 @@ class Bench:
 
     def launch_table(self, who, samples):
         table = self.results.setdefault("launch", {})[who.name] = {}
-        for target in self.programs:
+        for target in [name for name in ("true", "static") if name in self.programs]:
             floor = [int(v) for v in samples["plain/" + target]]
             rows = table[target] = {}
             for name, values in samples.items():
