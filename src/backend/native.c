@@ -131,6 +131,11 @@ static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cg
 			entry(ctx);
 		_exit(1);
 	}
+	/* No refusal of the host's: another backend must not be tried, because the command
+	 * may have been started. */
+	if (pid == -EOWNERDEAD)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, EOWNERDEAD, "start", "",
+				   "a process that makes the session was killed");
 	if (pid < 0) {
 		int32_t r = immure_fail(err, IMMURE_ERR_LAUNCH, (int)-pid, "namespace", ns->src,
 					"cannot make the session's namespaces: %s", strerror((int)-pid));

@@ -70,3 +70,15 @@ def test_a_refused_plan_leaves_nothing(site):
 def test_a_caller_that_ignores_its_children(site):
     result = site.call("/bin/sh", "-c", "trap '' CHLD; exec \"$0\" run -- /bin/sh -c 'exit 7'", site.immure)
     assert result.code == 7, result
+
+
+def test_a_killed_maker_is_no_refusal_of_the_host(site):
+    """Nobody knows whether the command was started: nothing starts it a second time."""
+    if not shutil.which("strace"):
+        pytest.skip("no strace")
+    log = site.out / "trace"
+    result = site.call("strace", "-f", "-qq", "-b", "execve", "-o", log, "-e", "trace=clone3",
+                       "-e", "inject=clone3:signal=KILL:when=1", "--",
+                       site.immure, "run", "--", "/bin/sh", "-c", "echo ran")
+    assert result.code == 125 and not result.out, result
+    assert log.read_text().count("CLONE_PARENT") == 1, log.read_text()
