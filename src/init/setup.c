@@ -472,39 +472,6 @@ static int confine_bare(struct immure_serving *s, struct immure_init_step *step)
 	return 0;
 }
 
-static int set_up_bare(struct immure_serving *s, struct immure_init_step *step)
-{
-	const struct immure_init *in = s->in;
-	int r = stage_cgroup(in, step);
-
-	mark(s, IMMURE_STAGE_CGROUP);
-	if (r == 0)
-		r = become_parent_of_all(s, step);
-	mark(s, IMMURE_STAGE_IDS);
-	if (r == 0)
-		r = stage_terminal(s, step);
-	if (r == 0)
-		r = immure_init_close_fds(s, step);
-	mark(s, IMMURE_STAGE_FDS);
-	if (r == 0)
-		r = stage_rlimits(in, step);
-	mark(s, IMMURE_STAGE_RLIMIT);
-	if (r == 0)
-		r = stage_privileges(in, step);
-	mark(s, IMMURE_STAGE_NO_NEW_PRIVS);
-	if (r == 0)
-		r = confine_bare(s, step);
-	mark(s, IMMURE_STAGE_LANDLOCK);
-	if (r == 0)
-		r = immure_init_forget(in->plan, step);
-	if (r == 0)
-		r = stage_check(in, step);
-	if (r == 0)
-		r = stage_seccomp(in, step);
-	mark(s, IMMURE_STAGE_SECCOMP);
-	return r;
-}
-
 /* Namespaces, identity, the view of files: the place itself. */
 static int make_place(struct immure_serving *s, struct immure_init_step *step)
 {
@@ -558,7 +525,8 @@ int immure_init_close_in(struct immure_serving *s, struct immure_init_step *step
 		r = stage_privileges(in, step);
 	mark(s, IMMURE_STAGE_NO_NEW_PRIVS);
 	if (r == 0)
-		r = immure_init_landlock(in, step, NULL);
+		r = immure_plan_is_bare(in->plan) ? confine_bare(s, step)
+						  : immure_init_landlock(in, step, NULL);
 	mark(s, IMMURE_STAGE_LANDLOCK);
 	if (r == 0 && !in->template) /* a template has forgotten before it was copied */
 		r = immure_init_forget(in->plan, step);
@@ -568,6 +536,22 @@ int immure_init_close_in(struct immure_serving *s, struct immure_init_step *step
 		r = stage_seccomp(in, step);
 	mark(s, IMMURE_STAGE_SECCOMP);
 	return r;
+}
+
+static int set_up_bare(struct immure_serving *s, struct immure_init_step *step)
+{
+	int r = stage_cgroup(s->in, step);
+
+	mark(s, IMMURE_STAGE_CGROUP);
+	if (r == 0)
+		r = become_parent_of_all(s, step);
+	mark(s, IMMURE_STAGE_IDS);
+	if (r == 0)
+		r = stage_terminal(s, step);
+	if (r == 0)
+		r = immure_init_close_fds(s, step);
+	mark(s, IMMURE_STAGE_FDS);
+	return r < 0 ? r : immure_init_close_in(s, step);
 }
 
 int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
