@@ -128,16 +128,17 @@ size_t strlen(const char *s)
 	return (size_t)(p - s) + (size_t)__builtin_ctz(found);
 }
 
-/* Sixteen bytes at a time while neither string is near the end of a page. */
-int strcmp(const char *a, const char *b)
+/* Sixteen bytes at a time while neither string is near the end of a page. Inlined twice,
+ * once with an n that never ends. */
+static inline __attribute__((always_inline)) int compare(const char *a, const char *b, size_t n)
 {
 	const __m128i zero = _mm_setzero_si128();
 
-	for (;;) {
+	while (n) {
 		unsigned int stop;
 
-		if (((uintptr_t)a & 4095) > 4080 || ((uintptr_t)b & 4095) > 4080) {
-			for (int i = 0; i < 16; i++, a++, b++)
+		if (n < 16 || ((uintptr_t)a & 4095) > 4080 || ((uintptr_t)b & 4095) > 4080) {
+			for (int i = 0; i < 16 && n; i++, a++, b++, n--)
 				if (*a != *b || !*a)
 					return (unsigned char)*a - (unsigned char)*b;
 			continue;
@@ -154,36 +155,19 @@ int strcmp(const char *a, const char *b)
 		}
 		a += 16;
 		b += 16;
+		n -= 16;
 	}
+	return 0;
+}
+
+int strcmp(const char *a, const char *b)
+{
+	return compare(a, b, SIZE_MAX);
 }
 
 int strncmp(const char *a, const char *b, size_t n)
 {
-	const __m128i zero = _mm_setzero_si128();
-
-	while (n) {
-		unsigned int stop;
-
-		if (n < 16 || ((uintptr_t)a & 4095) > 4080 || ((uintptr_t)b & 4095) > 4080) {
-			for (int i = 0; i < 16 && n; i++, a++, b++, n--)
-				if (*a != *b || !*a)
-					return (unsigned char)*a - (unsigned char)*b;
-			continue;
-		}
-		__m128i x = load(a), y = load(b);
-
-		stop = (unsigned int)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) ^ 0xffffU;
-		stop |= (unsigned int)_mm_movemask_epi8(_mm_cmpeq_epi8(x, zero));
-		if (stop) {
-			int i = __builtin_ctz(stop);
-
-			return (unsigned char)a[i] - (unsigned char)b[i];
-		}
-		a += 16;
-		b += 16;
-		n -= 16;
-	}
-	return 0;
+	return compare(a, b, n);
 }
 
 #else

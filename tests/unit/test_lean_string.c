@@ -16,6 +16,7 @@ void *lean_memmove(void *to, const void *from, size_t n);
 void *lean_memset(void *to, int byte, size_t n);
 size_t lean_strlen(const char *s);
 int lean_strcmp(const char *a, const char *b);
+int lean_strncmp(const char *a, const char *b, size_t n);
 
 #define IMMURE_LEAN 1
 #define memcpy lean_memcpy
@@ -23,12 +24,14 @@ int lean_strcmp(const char *a, const char *b);
 #define memset lean_memset
 #define strlen lean_strlen
 #define strcmp lean_strcmp
+#define strncmp lean_strncmp
 #include "../../src/base/lean_string.c"
 #undef memcpy
 #undef memmove
 #undef memset
 #undef strlen
 #undef strcmp
+#undef strncmp
 
 enum { AREA = 9000, ROUNDS = 20000 };
 
@@ -59,11 +62,17 @@ static void test_memory(void **state)
 	}
 }
 
-static int plain_compare(const char *x, const char *y)
+static int plain_compare(const char *x, const char *y, size_t n)
 {
-	while (*x == *y && *x)
-		x++, y++;
-	return (unsigned char)*x - (unsigned char)*y;
+	while (n && *x == *y && *x)
+		x++, y++, n--;
+	return n ? (unsigned char)*x - (unsigned char)*y : 0;
+}
+
+static void same_sign(int r, int want)
+{
+	assert_int_equal(r < 0, want < 0);
+	assert_int_equal(r > 0, want > 0);
 }
 
 static void test_strings(void **state)
@@ -77,7 +86,7 @@ static void test_strings(void **state)
 		char *x = area[0] + (round % 2 ? 3800 + rand_r(&seed) % 300 : rand_r(&seed) % 64);
 		char *y = area[1] + (round % 3 ? 3800 + rand_r(&seed) % 300 : rand_r(&seed) % 64);
 		size_t n = (size_t)(rand_r(&seed) % 280), m = (size_t)(rand_r(&seed) % 280);
-		int r, want;
+		size_t most = (size_t)(rand_r(&seed) % 300);
 
 		memset(x, 'a', n);
 		x[n] = '\0';
@@ -86,10 +95,8 @@ static void test_strings(void **state)
 		if (n && rand_r(&seed) % 2)
 			x[(size_t)rand_r(&seed) % n] = (char)(1 + rand_r(&seed) % 255);
 		assert_int_equal(lean_strlen(x), strlen(x));
-		r = lean_strcmp(x, y);
-		want = plain_compare(x, y);
-		assert_int_equal(r < 0, want < 0);
-		assert_int_equal(r > 0, want > 0);
+		same_sign(lean_strcmp(x, y), plain_compare(x, y, SIZE_MAX));
+		same_sign(lean_strncmp(x, y, most), plain_compare(x, y, most));
 	}
 }
 #endif
