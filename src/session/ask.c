@@ -123,14 +123,6 @@ int32_t immure_arg_fd(struct immure_ask *a, const struct immure_jsonr_value *v, 
 
 /* ---- answers ---- */
 
-void immure_answer_begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id)
-{
-	immure_jsonw_init(w, b, 0);
-	immure_jsonw_object(w, NULL);
-	immure_jsonw_uint(w, "id", id);
-	immure_jsonw_bool(w, "ok", true);
-}
-
 void immure_answer_send(struct immure_server *s, struct immure_client *c, struct immure_jsonw *w,
 			const int *fds, size_t fds_n)
 {
@@ -157,18 +149,7 @@ void immure_answer_error(struct immure_server *s, struct immure_client *c, uint6
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	immure_jsonw_init(&w, &b, 0);
-	immure_jsonw_object(&w, NULL);
-	immure_jsonw_uint(&w, "id", id);
-	immure_jsonw_bool(&w, "ok", false);
-	immure_jsonw_object(&w, "error");
-	immure_jsonw_int(&w, "code", immure_error_code(err));
-	immure_jsonw_int(&w, "errno", immure_error_errno(err));
-	immure_jsonw_str(&w, "stage", immure_error_stage(err));
-	immure_jsonw_str(&w, "subject", immure_error_subject(err));
-	immure_jsonw_str(&w, "text", immure_error_text(err));
-	immure_jsonw_str(&w, "hint", immure_error_hint(err));
-	immure_jsonw_end(&w, '}');
+	immure_answer_refusal(&w, &b, id, err);
 	immure_answer_send(s, c, &w, NULL, 0);
 }
 

@@ -29,6 +29,7 @@
 #include "base/jsonr.h"
 #include "base/jsonw.h"
 #include "plan/plan.h"
+#include "session/answer.h"
 #include "session/registry.h"
 
 enum {
@@ -164,7 +165,6 @@ void immure_pool_client_drop(struct immure_holder *p, struct immure_pool_client 
 void immure_pool_client_bury(struct immure_holder *p);
 void immure_pool_refuse(struct immure_holder *p, struct immure_pool_client *c, uint64_t id,
 			struct immure_error *err); /* err is freed */
-void immure_pool_answer_begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id);
 bool immure_pool_answer_send(struct immure_holder *p, struct immure_pool_client *c, struct immure_jsonw *w,
 			     const int *fds, size_t n);
 

@@ -23,14 +23,6 @@ struct request {
 
 /* ---- answers ---- */
 
-void immure_pool_answer_begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id)
-{
-	immure_jsonw_init(w, b, 0);
-	immure_jsonw_object(w, NULL);
-	immure_jsonw_uint(w, "id", id);
-	immure_jsonw_bool(w, "ok", true);
-}
-
 bool immure_pool_answer_send(struct immure_holder *p, struct immure_pool_client *c, struct immure_jsonw *w,
 			     const int *fds, size_t n)
 {
@@ -53,7 +45,7 @@ static void answer_ok(struct request *q)
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	immure_pool_answer_begin(&w, &b, q->id);
+	immure_answer_begin(&w, &b, q->id);
 	(void)immure_pool_answer_send(q->p, q->c, &w, NULL, 0); /* gone: dropped by it */
 }
 
@@ -63,18 +55,7 @@ void immure_pool_refuse(struct immure_holder *p, struct immure_pool_client *c, u
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	immure_jsonw_init(&w, &b, 0);
-	immure_jsonw_object(&w, NULL);
-	immure_jsonw_uint(&w, "id", id);
-	immure_jsonw_bool(&w, "ok", false);
-	immure_jsonw_object(&w, "error");
-	immure_jsonw_int(&w, "code", immure_error_code(err));
-	immure_jsonw_int(&w, "errno", immure_error_errno(err));
-	immure_jsonw_str(&w, "stage", immure_error_stage(err));
-	immure_jsonw_str(&w, "subject", immure_error_subject(err));
-	immure_jsonw_str(&w, "text", immure_error_text(err));
-	immure_jsonw_str(&w, "hint", immure_error_hint(err));
-	immure_jsonw_end(&w, '}');
+	immure_answer_refusal(&w, &b, id, err);
 	(void)immure_pool_answer_send(p, c, &w, NULL, 0); /* gone: dropped by it */
 	immure_error_free(err);
 }
@@ -109,7 +90,7 @@ static int32_t hello(struct request *q)
 
 	if (number(q, "protocol", 1) != 1)
 		return no(q, IMMURE_ERR_UNSUPPORTED, "protocol", "this pool speaks protocol 1");
-	immure_pool_answer_begin(&w, &b, q->id);
+	immure_answer_begin(&w, &b, q->id);
 	immure_jsonw_uint(&w, "protocol", 1);
 	immure_jsonw_str(&w, "immure", IMMURE_VERSION);
 	immure_jsonw_str(&w, "session", q->p->entry.id);
@@ -160,7 +141,7 @@ static int32_t policy(struct request *q)
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	immure_pool_answer_begin(&w, &b, q->id);
+	immure_answer_begin(&w, &b, q->id);
 	immure_jsonw_bool(&w, "open", q->p->open);
 	if (q->p->open)
 		immure_jsonw_raw(&w, "policy", q->p->policy.data);
@@ -290,7 +271,7 @@ static int32_t lane(struct request *q)
 	if (fd < 0)
 		return immure_fail(&q->err, IMMURE_ERR_IO, -fd, "pool", "", "no line to the template: %s",
 				   strerror(-fd));
-	immure_pool_answer_begin(&w, &b, q->id);
+	immure_answer_begin(&w, &b, q->id);
 	immure_jsonw_uint(&w, "timeout_ms", 0); /* the template sees to it */
 	(void)immure_pool_answer_send(q->p, q->c, &w, &fd, 1); /* gone: dropped by it */
 	immure_close(&fd);
@@ -343,7 +324,7 @@ static int32_t stats(struct request *q)
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	immure_pool_answer_begin(&w, &b, q->id);
+	immure_answer_begin(&w, &b, q->id);
 	immure_jsonw_str(&w, "pool", q->p->meta.name);
 	immure_jsonw_str(&w, "profile", q->p->plan->profile);
 	immure_jsonw_str(&w, "policy_version", q->p->plan->policy_version);
@@ -368,7 +349,7 @@ static int32_t list(struct request *q)
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	immure_pool_answer_begin(&w, &b, q->id);
+	immure_answer_begin(&w, &b, q->id);
 	immure_jsonw_array(&w, "sessions");
 	for (uint32_t i = 0; i < q->p->book.max && b.len < IMMURE_POOL_PACKET - 1024; i++) {
 		const struct immure_pool_slot *s = &q->p->slots[i];

@@ -208,14 +208,14 @@ static void answer_complete(struct immure_holder *p)
 		return;
 	if (p->starter) {
 		note(p);
-		immure_pool_answer_begin(&w, &b, p->starter_request);
+		immure_answer_begin(&w, &b, p->starter_request);
 		immure_jsonw_str(&w, "session", p->entry.id);
 		immure_jsonw_str(&w, "state", "POOL");
 		(void)immure_pool_answer_send(p, p->starter, &w, NULL, 0); /* gone: dropped by it */
 		p->starter = NULL;
 	}
 	if (p->warmer) {
-		immure_pool_answer_begin(&w, &b, p->warmer_request);
+		immure_answer_begin(&w, &b, p->warmer_request);
 		immure_jsonw_uint(&w, "inserted", p->book.created - p->warm_before);
 		(void)immure_pool_answer_send(p, p->warmer, &w, NULL, 0); /* gone: dropped by it */
 		p->warmer = NULL;

@@ -361,7 +361,7 @@ static bool hand_over(struct immure_holder *p, struct immure_pool_slot *s, struc
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	immure_pool_answer_begin(&w, &b, c->request);
+	immure_answer_begin(&w, &b, c->request);
 	immure_jsonw_str(&w, "session", s->id);
 	immure_jsonw_bool(&w, "hit", c->hit);
 	immure_jsonw_uint(&w, "timeout_ms", s->wall_ms);

@@ -28,6 +28,7 @@
 #include "base/jsonr.h"
 #include "base/jsonw.h"
 #include "base/sha256.h"
+#include "session/answer.h"
 #include "session/journal.h"
 #include "session/registry.h"
 #include "session/ring.h"
@@ -241,8 +242,6 @@ void immure_client_accept(struct immure_server *s, struct immure_watch *w, uint3
 /* ---- ask.c ---- */
 void immure_ask_take(struct immure_server *s, struct immure_client *c, char *text, size_t len, int *fds,
 		     size_t fds_n);
-/* {"id":N,"ok":true, and the object stays open */
-void immure_answer_begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id);
 void immure_answer_send(struct immure_server *s, struct immure_client *c, struct immure_jsonw *w,
 			const int *fds, size_t fds_n);
 void immure_answer_ok(struct immure_server *s, struct immure_client *c, uint64_t id);
