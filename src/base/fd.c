@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -178,4 +180,26 @@ int immure_make_dirs(const char *path)
 		part[i] = c;
 	}
 	return 0;
+}
+
+int immure_map_whole(int fd, size_t max, const void **ret, size_t *ret_len)
+{
+	struct stat st;
+	void *data;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size <= 0 || (uint64_t)st.st_size > max)
+		return st.st_size > 0 ? -EFBIG : -ENODATA;
+	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return -errno;
+	*ret = data;
+	*ret_len = (size_t)st.st_size;
+	return 0;
+}
+
+void immure_unmap(const void *data, size_t len)
+{
+	(void)munmap((void *)(uintptr_t)data, len); /* fails only for what no mapping is */
 }

@@ -45,4 +45,8 @@ int immure_fd_raise(int *fd, int least);
 /* mkdir -p; what is made is for its owner alone (0700). */
 int immure_make_dirs(const char *path);
 
+/* A file of 1 to max bytes, mapped for reading. 0 or -errno; -EFBIG, -ENODATA for its size. */
+int immure_map_whole(int fd, size_t max, const void **ret, size_t *ret_len);
+void immure_unmap(const void *data, size_t len);
+
 #endif

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -66,36 +65,6 @@ static void resize(struct follow *f)
 
 /* ---- what happens meanwhile ---- */
 
-static int watch_signals(sigset_t *saved)
-{
-	sigset_t watched;
-
-	sigemptyset(&watched);
-	sigaddset(&watched, SIGINT);
-	sigaddset(&watched, SIGTERM);
-	sigaddset(&watched, SIGHUP);
-	sigaddset(&watched, SIGQUIT);
-	sigaddset(&watched, SIGWINCH);
-	if (sigprocmask(SIG_BLOCK, &watched, saved) < 0)
-		return -1;
-	return signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* The first goes to the command, the second is the end of it and what descends from it. */
-static void on_signal(struct follow *f)
-{
-	struct signalfd_siginfo si;
-
-	if (read(f->signal_fd, &si, sizeof(si)) != sizeof(si))
-		return;
-	if (si.ssi_signo == SIGWINCH)
-		resize(f);
-	else if (++f->signals == 1)
-		(void)immure_process_signal(f->process, (int32_t)si.ssi_signo, IMMURE_SIGNAL_GROUP, NULL);
-	else
-		(void)immure_process_signal(f->process, SIGKILL, IMMURE_SIGNAL_TREE, NULL);
-}
-
 static void on_input(struct follow *f)
 {
 	char buf[4096];
@@ -140,8 +109,8 @@ static void loop(struct follow *f)
 			break;
 		if (poll(p, 3, -1) < 0 && errno != EINTR)
 			break;
-		if (p[1].revents)
-			on_signal(f);
+		if (p[1].revents && immure_cli_pass_signal(f->signal_fd, f->process, &f->signals) == SIGWINCH)
+			resize(f);
 		if (p[2].revents)
 			on_input(f);
 	}
@@ -153,7 +122,7 @@ int immure_cli_follow(immure_session *session, immure_process *process, bool tty
 			    .exit = { .size = sizeof(f.exit), .code = IMMURE_EXIT_FAILED } };
 	sigset_t saved;
 
-	f.signal_fd = watch_signals(&saved);
+	f.signal_fd = immure_cli_watch_signals(&saved);
 	enter_raw(&f);
 	resize(&f);
 	loop(&f);

@@ -5,38 +5,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "cli/session.h"
-
-static int watch_signals(sigset_t *saved)
-{
-	sigset_t watched;
-
-	sigemptyset(&watched);
-	sigaddset(&watched, SIGINT);
-	sigaddset(&watched, SIGTERM);
-	sigaddset(&watched, SIGHUP);
-	sigaddset(&watched, SIGQUIT);
-	if (sigprocmask(SIG_BLOCK, &watched, saved) < 0)
-		return -1;
-	return signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* The first goes to the command, the second is the end of it and what descends from it. */
-static void on_signal(int fd, immure_process *process, int *seen)
-{
-	struct signalfd_siginfo si;
-
-	if (read(fd, &si, sizeof(si)) != sizeof(si))
-		return;
-	if (++*seen == 1)
-		(void)immure_process_signal(process, (int32_t)si.ssi_signo, IMMURE_SIGNAL_GROUP, NULL);
-	else
-		(void)immure_process_signal(process, SIGKILL, IMMURE_SIGNAL_TREE, NULL);
-}
 
 static int32_t follow(immure_pool *pool, immure_process *process, int signal_fd, struct immure_exit *ret,
 		      struct immure_error **err)
@@ -49,7 +21,7 @@ static int32_t follow(immure_pool *pool, immure_process *process, int signal_fd,
 				       { .fd = signal_fd, .events = POLLIN } };
 
 		if (poll(p, 2, -1) > 0 && p[1].revents)
-			on_signal(signal_fd, process, &seen);
+			(void)immure_cli_pass_signal(signal_fd, process, &seen); /* no terminal is ours */
 	}
 	return r;
 }
@@ -85,7 +57,7 @@ int immure_cli_exec_after(immure_pool *pool, const struct immure_acquire_options
 	immure_process *process = NULL;
 	sigset_t saved;
 	/* First: the command may be there before we know of it. */
-	IMMURE_CLEANUP_FD int signal_fd = watch_signals(&saved);
+	IMMURE_CLEANUP_FD int signal_fd = immure_cli_watch_signals(&saved);
 	int32_t r = immure_pool_exec(pool, &o, agree, &process, &err);
 
 	if (r == 0)

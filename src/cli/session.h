@@ -3,6 +3,8 @@
 #ifndef IMMURE_CLI_SESSION_H
 #define IMMURE_CLI_SESSION_H
 
+#include <signal.h>
+
 #include "cli/runflags.h"
 
 /* Options of this caller: environment, supervisor. path has IMMURE_CLI_PATH_MAX bytes. */
@@ -34,6 +36,10 @@ int immure_cli_exec_after(immure_pool *pool, const struct immure_acquire_options
 			  const struct immure_runflags *f, const char *const *argv);
 /* Runs argv in a session that may stay; the exit status (runkeep.c). */
 int immure_cli_run_kept(struct immure_runflags *f, const char *const *argv);
+/* Those that matter to a command: a descriptor that tells of them, or -1; *saved: the mask
+ * before. Then each is passed on; which it was, 0 = none (signals.c). */
+int immure_cli_watch_signals(sigset_t *saved);
+int immure_cli_pass_signal(int fd, immure_process *process, int *seen);
 /* The JSON text, one "key: value" a line. */
 int immure_cli_print_lines(char *text);
 /* Prints JSON as it is. */

@@ -11,8 +11,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -51,24 +49,6 @@ static int receive(const struct immure_init *in, int *ret_fd)
 	return len == sizeof(m) && m.type == IMMURE_INIT_TAKE && n == 1 ? 0 : -EPROTO;
 }
 
-static int open_plan(int fd, struct immure_plan **ret)
-{
-	struct stat st;
-	void *data;
-	int32_t r;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_size <= 0 || st.st_size > 64 << 20)
-		return -EPROTO;
-	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (data == MAP_FAILED)
-		return -errno;
-	r = immure_plan_unseal(data, (size_t)st.st_size, ret, NULL);
-	(void)munmap(data, (size_t)st.st_size); /* it was copied */
-	return r < 0 ? -EPROTO : 0;
-}
-
 /* We may have waited for long: what the host replaced meanwhile is not hidden or
  * protected any more by what we did then. */
 static void again(const struct immure_build *b, const struct immure_plan *plan, bool *now)
@@ -94,8 +74,8 @@ int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b
 		r = immure_init_send(s->in->report_fd, &waits, sizeof(waits), NULL, 0, 0);
 	if (r == 0)
 		r = receive(s->in, &fd);
-	if (r == 0)
-		r = open_plan(fd, &plan);
+	if (r == 0 && immure_plan_unseal_fd(fd, NULL, NULL, &plan, NULL) < 0)
+		r = -EPROTO;
 	immure_close(&fd);
 	if (r == 0 && immure_plan_fit(s->in->plan, plan, &a, &now, NULL) < 0)
 		r = -EPERM;

@@ -5,11 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -22,13 +19,6 @@
 #include "session/control.h"
 #include "session/pool.h"
 #include "session/registry.h"
-
-static void reap(pid_t *pid)
-{
-	while (*pid > 0 && waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	*pid = -1;
-}
 
 /* ---- starting ---- */
 
@@ -51,7 +41,7 @@ static int32_t spawn_holder(const char *path, bool detach, int plan_fd, int thei
 		return immure_fail(err, IMMURE_ERR_LAUNCH, -e, "pool", path ? path : IMMURE_BINDIR "/immure",
 				   "cannot start the holder: %s", strerror(-e));
 	if (detach)
-		reap(ret_pid); /* it went on in a child of its own at once */
+		immure_reap(ret_pid); /* it went on in a child of its own at once */
 	return 0;
 }
 
@@ -432,37 +422,7 @@ void immure_pool_free(immure_pool *pool)
 	if (pool->link)
 		immure_link_free(pool->link);
 	if (ours)
-		reap(&pool->pid);
+		immure_reap(&pool->pid);
 	immure_arena_done(&pool->policy.arena);
 	free(pool);
-}
-
-/* ---- holding ---- */
-
-int32_t immure_pool_hold_fds(int32_t plan_fd, int32_t control_fd, const char *egress, int32_t detach)
-{
-	struct immure_hold_options o = { .control_fd = control_fd, .egress = egress };
-	immure_plan *plan = NULL;
-	struct stat st;
-	void *data;
-	int32_t r = 1;
-	pid_t pid = detach ? fork() : 0;
-
-	if (pid != 0) {
-		immure_close(&plan_fd);
-		immure_close(&control_fd);
-		return pid < 0 ? 125 : 0;
-	}
-	data = fstat(plan_fd, &st) < 0 || st.st_size <= 0 || st.st_size > 64 << 20
-		       ? MAP_FAILED
-		       : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, plan_fd, 0);
-	immure_close(&plan_fd);
-	if (data != MAP_FAILED && immure_plan_unseal(data, (size_t)st.st_size, &plan, NULL) == 0) {
-		o.plan = plan;
-		o.plan_data = data;
-		o.plan_len = (size_t)st.st_size;
-		r = immure_pool_hold(&o);
-		immure_plan_free(plan);
-	}
-	return r;
 }

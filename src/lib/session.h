@@ -75,6 +75,12 @@ struct immure_link_ask {
  * environment is empty. 0 or -errno. */
 int immure_spawn_supervisor(const char *path, const char *const *argv, const int fds[5], pid_t *ret_pid);
 
+void immure_reap(pid_t *pid); /* waits for our child and forgets it; <= 0: none */
+
+/* ---- api_request.c ---- */
+/* 0, or why it cannot be asked for anything. */
+int32_t immure_session_usable(const immure_session *s, struct immure_error **err);
+
 /* ---- api_process.c ---- */
 /* A command over the link's lane, which is there: as immure_session_exec(). UNSUPPORTED:
  * it asks for what a lane has not. */
@@ -86,6 +92,8 @@ int32_t immure_exec_over_lane(struct immure_link *l, const struct immure_exec_op
 const char *immure_runtime_dir_of(struct immure_arena *a, const char *const *env);
 
 /* ---- api_session.c ---- */
+int32_t immure_session_options_take(struct immure_session_options *to,
+				    const struct immure_session_options *from, struct immure_error **err);
 /* "labels": {...}, of "key=value" strings; labels may be NULL. */
 int32_t immure_link_put_labels(struct immure_link_ask *ask, const char *const *labels,
 			       struct immure_error **err);

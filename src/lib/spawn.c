@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/wait.h>
 
 #include "base/fd.h"
 #include "lib/session.h"
@@ -66,4 +67,11 @@ int immure_spawn_supervisor(const char *path, const char *const *argv, const int
 	(void)posix_spawnattr_destroy(&attr);
 	(void)posix_spawn_file_actions_destroy(&acts);
 	return -r;
+}
+
+void immure_reap(pid_t *pid)
+{
+	while (*pid > 0 && waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	*pid = -1;
 }

@@ -214,6 +214,10 @@ int32_t immure_plan_seal_bytes(const struct immure_plan *p, void **ret, size_t *
 			       struct immure_error **err);
 int32_t immure_plan_unseal(const void *data, size_t len, struct immure_plan **ret,
 			   struct immure_error **err);
+/* Of a file in memory, as it was handed over. ret_data: its bytes, a mapping for as long as
+ * the process lives; NULL: not wanted. */
+int32_t immure_plan_unseal_fd(int fd, const void **ret_data, size_t *ret_len, struct immure_plan **ret,
+			      struct immure_error **err);
 
 /* SHA-256, hex, of the sealed form without its digest: the plan's name. Computed
  * at the first call, because it costs as much as planning does and a launch can

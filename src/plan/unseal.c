@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/path.h"
 #include "base/sha256.h"
 #include "plan/seal.h"
@@ -195,4 +196,24 @@ int32_t immure_plan_unseal(const void *data, size_t len, struct immure_plan **re
 oom:
 	immure_plan_destroy(p);
 	return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "plan", "", "plan: out of memory");
+}
+
+int32_t immure_plan_unseal_fd(int fd, const void **ret_data, size_t *ret_len, struct immure_plan **ret,
+			      struct immure_error **err)
+{
+	const void *data;
+	size_t len;
+	int32_t r = immure_map_whole(fd, IMMURE_SEAL_LEN_MAX, &data, &len);
+
+	if (r < 0)
+		return immure_fail(err, IMMURE_ERR_INVALID, -r, "plan", "",
+				   "sealed plan: the file that holds it cannot be read");
+	r = immure_plan_unseal(data, len, ret, err);
+	if (r < 0 || !ret_data) {
+		immure_unmap(data, len); /* it was copied */
+		return r;
+	}
+	*ret_data = data;
+	*ret_len = len;
+	return 0;
 }
