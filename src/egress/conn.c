@@ -139,6 +139,17 @@ void immure_conn_close(struct worker *w, struct conn *c, bool reset)
 	w->live--;
 }
 
+/* With bytes unread, closing resets, and the answer may be lost on the way. */
+static void read_away(struct conn *c)
+{
+	unsigned char unread[4096];
+
+	(void)shutdown(c->client_fd, SHUT_WR); /* else it is gone already */
+	for (int i = 0; i < 64; i++)
+		if (recv(c->client_fd, unread, sizeof(unread), 0) <= 0)
+			break;
+}
+
 /* The reason goes to the command too: it is what whoever reads its output needs. But
  * not where a name leads: the addresses of a network that it has no part in. */
 static void refuse_proxied(struct conn *c, enum immure_wire_step step,
@@ -146,7 +157,6 @@ static void refuse_proxied(struct conn *c, enum immure_wire_step step,
 {
 	char why[IMMURE_WIRE_TEXT + sizeof(v->add) + 32];
 	bool hidden = step == IMMURE_WIRE_DIAL && v->add[0];
-	unsigned char unread[4096];
 
 	if (hidden) {
 		char name[IMMURE_ENDPOINT_TEXT];
@@ -161,11 +171,17 @@ static void refuse_proxied(struct conn *c, enum immure_wire_step step,
 		immure_look_reply(c, IMMURE_SOCKS5_HOST, "502 Bad Gateway", why);
 	else
 		immure_look_reply(c, IMMURE_SOCKS5_DENIED, "403 Forbidden", why);
-	/* With bytes unread, closing resets, and the answer may be lost on the way. */
-	(void)shutdown(c->client_fd, SHUT_WR);
-	for (int i = 0; i < 64; i++)
-		if (recv(c->client_fd, unread, sizeof(unread), 0) <= 0)
-			break;
+	read_away(c);
+}
+
+void immure_conn_refuse_request(struct conn *c, const struct immure_verdict *v)
+{
+	char why[IMMURE_WIRE_TEXT + sizeof(v->add) + 32];
+
+	(void)snprintf(why, sizeof(why), "%s%s%s", v->why, v->add[0] ? "; it takes " : "", v->add);
+	immure_look_forbid(c, why);
+	read_away(c);
+	c->answered = true;
 }
 
 void immure_conn_deny(struct worker *w, struct conn *c, enum immure_wire_step step,
@@ -175,7 +191,9 @@ void immure_conn_deny(struct worker *w, struct conn *c, enum immure_wire_step st
 	 * has a chance to see it. */
 	if (!c->told)
 		immure_report_denied(w, c, step, v);
-	if (c->kind != CONN_CONNECT && c->kind != CONN_PLAIN && c->kind != CONN_SOCKS) {
+	if (c->answered) {
+		immure_conn_close(w, c, false);
+	} else if (c->kind != CONN_CONNECT && c->kind != CONN_PLAIN && c->kind != CONN_SOCKS) {
 		immure_conn_close(w, c, true);
 	} else if (c->state == CONN_LOOK || c->state == CONN_RELAY) {
 		immure_conn_close(w, c, true);

@@ -229,7 +229,7 @@ static void connected(struct worker *w, struct conn *c, unsigned int slot, uint3
 	free(c->addrs);
 	c->addrs = NULL;
 	if (c->kind == CONN_CONNECT || c->kind == CONN_SOCKS)
-		immure_look_reply(c, IMMURE_SOCKS5_OK, "200 Connection established", NULL);
+		immure_look_reply(c, IMMURE_SOCKS5_OK, NULL, NULL);
 	if (c->look)
 		immure_look_start(w, c);
 	else

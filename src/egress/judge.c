@@ -8,6 +8,8 @@
 
 #include "policy/checks.h"
 
+enum { SHOWN_PATH = 160 };
+
 /* ---- rules ---- */
 
 static int parse_rules(struct immure_arena *a, const struct immure_strv *l,
@@ -243,6 +245,7 @@ struct seen {
 	bool no_path;       /* the request's path has no one reading */
 	const char *path;   /* in the rules' form, when any rule asks */
 	const char *why;    /* the last reason why a rule did not fit */
+	bool other_request; /* … which was that it is for other requests */
 };
 
 static bool host_agrees(const struct immure_endpoint *to, const struct immure_http_head *h)
@@ -293,10 +296,12 @@ static bool http_fits(const struct immure_netrule *r, const struct immure_endpoi
 		why = "a field that servers may take for method or path";
 	else if (r->path && s->no_path)
 		why = "the path can be read in two ways";
-	else if (!request_matches(r, s))
+	s->other_request = !why && !request_matches(r, s);
+	if (s->other_request)
 		why = "no rule has this method and path";
 	if (why)
 		s->why = why;
+	s->other_request = s->other_request && s->path;
 	return !why;
 }
 
@@ -315,6 +320,24 @@ static enum immure_verdict_kind deny_mismatch(struct immure_verdict *v, const ch
 
 	(void)immure_verdict_deny(v, rule, "%s: %s", immure_endpoint_print(to, text), why);
 	(void)snprintf(v->add, sizeof(v->add), "\"tcp://%s\" in network.allow, for any content", text);
+	return v->kind;
+}
+
+/* What was asked for is one request, so that is what would allow it. */
+static enum immure_verdict_kind deny_request(struct immure_verdict *v, const char *rule,
+					     const struct immure_endpoint *to, const struct seen *s)
+{
+	const char *method = s->http->method;
+	char text[IMMURE_ENDPOINT_TEXT];
+	bool whole = strlen(s->path) <= SHOWN_PATH;
+
+	(void)immure_endpoint_print(to, text);
+	(void)immure_verdict_deny(v, rule, "no rule has %s %s%.*s%s", method, text, SHOWN_PATH, s->path,
+				  whole ? "" : "...");
+	/* A path that ends in a star would mean others as well. */
+	if (s->http->method_bit && whole && !strchr(s->path, '*'))
+		(void)snprintf(v->add, sizeof(v->add), "\"%s http://%s%s\" in network.allow", method,
+			       text, s->path);
 	return v->kind;
 }
 
@@ -391,6 +414,8 @@ static enum immure_verdict_kind judge_seen(const struct immure_judge *j,
 			return allow(v, r->text);
 		rule = r->text;
 	}
+	if (rule && s->other_request)
+		return deny_request(v, rule, to, s);
 	return rule ? deny_mismatch(v, rule, to, s->why) : deny_unlisted(v, to);
 }
 

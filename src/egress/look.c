@@ -48,25 +48,36 @@ static int keep(struct first *f, const void *data, size_t len)
 
 /* ---- replies of the proxy ---- */
 
-void immure_look_reply(struct conn *c, int socks, const char *http, const char *why)
+/* A fresh socket has room; else the client waits in vain. */
+static void answer(struct conn *c, const char *status, const char *why)
 {
 	char text[1400];
-	int n;
+	int n = snprintf(text, sizeof(text),
+			 "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+			 "Connection: close\r\n\r\nimmure: %s\n",
+			 status, strlen("immure: \n") + strlen(why), why);
+
+	(void)send(c->client_fd, text, (size_t)n, MSG_NOSIGNAL);
+}
+
+void immure_look_reply(struct conn *c, int socks, const char *http, const char *why)
+{
+	static const char ok[] = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 	if (c->kind == CONN_SOCKS && c->first) {
 		immure_socks5_finish(&c->first->socks, socks);
 		(void)send(c->client_fd, c->first->socks.reply, c->first->socks.reply_len,
-			   MSG_NOSIGNAL); /* a fresh socket has room; else the client waits in vain */
-		return;
+			   MSG_NOSIGNAL);
+	} else if (!http) {
+		(void)send(c->client_fd, ok, sizeof(ok) - 1, MSG_NOSIGNAL);
+	} else {
+		answer(c, http, why);
 	}
-	if (http[0] == '2')
-		n = snprintf(text, sizeof(text), "HTTP/1.1 %s\r\n\r\n", http);
-	else
-		n = snprintf(text, sizeof(text),
-			     "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-			     "Connection: close\r\n\r\nimmure: %s\n",
-			     http, strlen("immure: \n") + strlen(why), why);
-	(void)send(c->client_fd, text, (size_t)n, MSG_NOSIGNAL);
+}
+
+void immure_look_forbid(struct conn *c, const char *why)
+{
+	answer(c, "403 Forbidden", why);
 }
 
 /* ---- judging ---- */
@@ -108,6 +119,10 @@ static int judge_request(void *ctx, const struct immure_http_head *head)
 		return 0;
 	immure_report_denied(w, c, IMMURE_WIRE_CONTENT, &v);
 	c->told = true;
+	/* Nothing else is under way yet, so the answer can only be to this request. Later ones
+	 * are reset, and asked again by most clients on a connection of their own. */
+	if (c->state == CONN_LOOK)
+		immure_conn_refuse_request(c, &v);
 	return -EACCES;
 }
 
@@ -159,8 +174,8 @@ static void feed_http(struct worker *w, struct conn *c, const unsigned char *dat
 	if (r == 0)
 		r = keep(c->first, out, n);
 	if (r < 0) {
-		deny(w, c, IMMURE_WIRE_CONTENT, r == -EPROTO ? immure_http_flow_why(c->http) :
-							       "the request was refused");
+		deny(w, c, r == -ENOMEM ? IMMURE_WIRE_LIMIT : IMMURE_WIRE_CONTENT,
+		     r == -EPROTO ? immure_http_flow_why(c->http) : "the request was refused");
 		return;
 	}
 	if (immure_http_flow_requests(c->http))

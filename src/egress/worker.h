@@ -77,7 +77,7 @@ struct conn {
 	enum conn_kind kind;
 	uint32_t index;
 	uint16_t life;
-	bool ready, saw_tls, saw_ech, told;
+	bool ready, saw_tls, saw_ech, told, answered;
 	int client_fd;
 	struct immure_inet source, meant, peer; /* peer: what was dialled */
 	struct immure_endpoint to;
@@ -264,6 +264,8 @@ struct conn *immure_conn_new(struct worker *w, int *fd, enum conn_kind kind);
 void immure_conn_close(struct worker *w, struct conn *c, bool reset);
 void immure_conn_deny(struct worker *w, struct conn *c, enum immure_wire_step step,
 		      const struct immure_verdict *v);
+/* 403 and why, for what asked by HTTP; it is then closed without a reset. */
+void immure_conn_refuse_request(struct conn *c, const struct immure_verdict *v);
 void immure_conn_due(struct worker *w, struct conn *c, uint64_t due_ms);
 uint64_t immure_conn_who(const struct conn *c);
 struct conn *immure_conn_of(struct worker *w, uint64_t who);
@@ -271,8 +273,9 @@ struct conn *immure_conn_of(struct worker *w, uint64_t who);
 void immure_look_start(struct worker *w, struct conn *c);
 void immure_look_read(struct worker *w, struct conn *c);
 void immure_look_judge(struct worker *w, struct conn *c);
-/* The proxy's answer: how the dial went, and for HTTP why not (NULL: nothing to say). */
+/* The proxy's answer: how the dial went, and for HTTP why not (NULL: it went well). */
 void immure_look_reply(struct conn *c, int socks, const char *http, const char *why);
+void immure_look_forbid(struct conn *c, const char *why);
 /* dial.c */
 void immure_dial_resolve(struct worker *w, struct conn *c);
 void immure_dial_list(struct worker *w, struct conn *c, const struct immure_inet *l, size_t n);

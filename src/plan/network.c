@@ -296,11 +296,12 @@ static void gap_rules(struct immure_compile *b, const char *key, const struct im
 		struct immure_complaint c = { 0 };
 		struct immure_netrule r;
 
-		if (immure_netrule_parse(b->a, rules->v[i], &r, &c) < 0 || !(r.path || r.methods))
+		if (immure_netrule_parse(b->a, rules->v[i], &r, &c) < 0 ||
+		    r.protocol != IMMURE_PROTO_HTTPS || !(r.path || r.methods))
 			continue;
 		immure_compile_gap(b, false, key, "egress_allowlist",
-				   immure_arena_printf(b->a, "%s: paths and methods are not looked at "
-						       "by any backend here", rules->v[i]),
+				   immure_arena_printf(b->a, "%s: paths and methods inside TLS are not "
+						       "looked at by any backend here", rules->v[i]),
 				   "name the host alone, as in tls://HOST:443; approved, it reaches "
 				   "nothing");
 	}

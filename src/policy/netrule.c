@@ -238,13 +238,17 @@ static int parse_authority(struct immure_arena *a, const char *s, size_t len,
 	return parse_host(a, s, host_len, r, c);
 }
 
-/* "GET,POST " in front of an http rule. */
+/* "GET,POST " in front of an http rule; 1: there are some. ANY is what no method says. */
 static int parse_methods(const char **s, struct immure_netrule *r, struct immure_complaint *c)
 {
 	const char *space = strchr(*s, ' '), *p = *s;
 
 	if (!space)
 		return 0;
+	if (space - p == 3 && memcmp(p, "ANY", 3) == 0) {
+		*s = space + 1;
+		return 1;
+	}
 	while (p < space) {
 		size_t n = strcspn(p, ", ");
 		unsigned int i;
@@ -263,21 +267,54 @@ static int parse_methods(const char **s, struct immure_netrule *r, struct immure
 	if (!r->methods)
 		return immure_complain(c, "starts with a space");
 	*s = space + 1;
-	return 0;
+	return 1;
 }
 
-/* A path must have one reading only: no "..", no escapes, no parameters. */
+static int hex_digit(char b)
+{
+	if (b >= '0' && b <= '9')
+		return b - '0';
+	b |= 0x20;
+	return b >= 'a' && b <= 'f' ? b - 'a' + 10 : -1;
+}
+
+/* An escape, in the form that requests are brought to (egress/http1_path.c): undone where
+ * a plain character is meant, else in upper case. How many bytes it now has. */
+static int parse_escape(const char *s, char *out, struct immure_complaint *c)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	int hi = hex_digit(s[1]), lo = hi < 0 ? -1 : hex_digit(s[2]);
+	unsigned char b = (unsigned char)((hi < 0 ? 0 : hi) << 4 | (lo < 0 ? 0 : lo));
+
+	if (hi < 0 || lo < 0)
+		return immure_complain(c, "the path has a \"%%\" that is no escape");
+	if (b < 0x20 || b == 0x7f || strchr("/\\%;.*", b))
+		return immure_complain(c, "the path has an escape (%%%02X) that rules cannot have", b);
+	if ((b >= '0' && b <= '9') || (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') ||
+	    strchr("-_~", b)) {
+		out[0] = (char)b;
+		return 1;
+	}
+	out[0] = '%';
+	out[1] = digits[b >> 4];
+	out[2] = digits[b & 15];
+	return 3;
+}
+
+/* A path must have one reading only: no "..", no parameters. */
 static int parse_path(struct immure_arena *a, const char *s, struct immure_netrule *r,
 		      struct immure_complaint *c)
 {
-	size_t len = strlen(s);
+	size_t len = strlen(s), n = 0;
+	char path[1025];
 
-	if (len > 1024)
+	if (len >= sizeof(path))
 		return immure_complain(c, "the path has more than 1024 bytes");
 	for (size_t i = 0; i < len; i++) {
 		unsigned char b = (unsigned char)s[i];
+		int k = 1;
 
-		if (b <= ' ' || b >= 0x7f || strchr("\\%?#;\"<>^`{|}", b))
+		if (b <= ' ' || b >= 0x7f || strchr("\\?#;\"<>^`{|}", b))
 			return immure_complain(c, "the path has a byte (0x%02x) that rules cannot have",
 					       b);
 		if (b == '*' && i + 1 < len)
@@ -285,9 +322,17 @@ static int parse_path(struct immure_arena *a, const char *s, struct immure_netru
 		if (b == '/' && (s[i + 1] == '/' || (s[i + 1] == '.' && strcspn(s + i + 1, "/") <= 2 &&
 						      strspn(s + i + 1, ".") == strcspn(s + i + 1, "/"))))
 			return immure_complain(c, "the path has an empty, \".\" or \"..\" component");
+		path[n] = (char)b;
+		if (b == '%') {
+			k = parse_escape(s + i, path + n, c);
+			if (k < 0)
+				return k;
+			i += 2;
+		}
+		n += (size_t)k;
 	}
 	r->path_prefix = s[len - 1] == '*';
-	r->path = immure_arena_strndup(a, s, len - r->path_prefix);
+	r->path = immure_arena_strndup(a, path, n - r->path_prefix);
 	return r->path ? 0 : -ENOMEM;
 }
 
@@ -320,7 +365,7 @@ int immure_netrule_parse(struct immure_arena *a, const char *text, struct immure
 	struct immure_netrule r = { 0 };
 	const char *sep, *path = NULL;
 	size_t len;
-	int k;
+	int k, methods;
 
 	if (!*text)
 		return immure_complain(c, "expected a host, got an empty string");
@@ -328,6 +373,9 @@ int immure_netrule_parse(struct immure_arena *a, const char *text, struct immure
 	if (k < 0)
 		return k;
 	sep = strstr(text, "://");
+	if (k && !sep) /* METHOD HOST/PATH: of the web as it is, so with TLS */
+		r.protocol = IMMURE_PROTO_HTTPS;
+	methods = k;
 	if (sep) {
 		size_t n = (size_t)(sep - text), i;
 
@@ -345,7 +393,7 @@ int immure_netrule_parse(struct immure_arena *a, const char *text, struct immure
 		path = strchr(text, '/');
 		if (path)
 			len = (size_t)(path - text);
-	} else if (r.methods) {
+	} else if (methods) {
 		return immure_complain(c, "methods need http:// or https://");
 	} else if (sep && strchr(text, '/')) {
 		return immure_complain(c, "only http and https rules have a path");

@@ -96,7 +96,7 @@ def test_the_proxy_says_why(gate):
     # Nobody listens there.
     refused = through_connect(gate, "web.example.net:9")["got"]
     assert refused.startswith("HTTP/1.1 502 ") and "refused" in refused.lower(), refused
-    assert "no rule has this method and path" in plain(gate, "http://secure.example.net/x")["got"]
+    assert "no rule has GET secure.example.net:80/x; it takes" in plain(gate, "http://secure.example.net/x")["got"]
     bad = gate.probe(tcp(*PROXY, say="GET / HTTP/1.1\r\nHost: web.example.net\r\n\r\n",
                          expect="\n"))[0]["got"]
     assert bad.startswith("HTTP/1.1 400 ") and "immure: " in bad

@@ -6,6 +6,7 @@ import pytest
 
 import netlab_zone as zone
 from netlab import allow
+from test_gatekeeper import network
 
 GET = {"say": "GET / HTTP/1.0\r\nHost: x\r\n\r\n", "expect": "web x"}
 
@@ -372,8 +373,40 @@ print(go(b'web.example.net', b'web.example.net'), go(b'web.example.net', b'other
     assert "other.example.net" not in {e[1] for e in net.lab.seen().reached("request")}
 
 
-@pytest.mark.parametrize("rule", ["http://web.example.net/open/*", "GET http://web.example.net/",
-                                  "https://secure.example.net/open/*"])
-def test_paths_and_methods_are_refused_until_they_are_looked_at(net, rule):
+REQUEST = """
+import http.client, sys
+for method, path in [w.split("=") for w in sys.argv[1:]]:
+    c = http.client.HTTPConnection("web.example.net", 80, timeout=5)
+    try:
+        c.request(method, path, body=b"x" if method == "POST" else None)
+        r = c.getresponse(); print(r.status, (r.read().decode() + "\\n").splitlines()[0])
+    except OSError as e: print(type(e).__name__)
+"""
+
+
+def requests(net, flags, *what):
+    result = net.run("/usr/bin/python3", "-c", REQUEST, *what, flags=flags, record=True)
+    assert result.code == 0, result
+    told = [d["add"] for d in network(result)["denied"]]
+    return result.text.splitlines(), told
+
+
+def test_methods_and_paths(net):
+    flags = allow("GET http://web.example.net/open/*", "POST http://web.example.net/in%62ox%c3%a9") \
+        + deny("http://web.example.net/open/not/*")
+    got, told = requests(net, flags, "GET=/open/x", "POST=/open/x", "GET=/open", "GET=/closed",
+                   "POST=/inbox%C3%A9", "POST=/inbox", "GET=/open/../closed", "GET=/open/%2e%2e/x",
+                   "GET=/open/not/x", "GET=/ope%6E/x")
+    assert [g.split()[0] for g in got] == ["200", "403", "403", "403", "200", "403", "403", "403", "403",
+                                           "200"], got
+    assert got[1] == "403 immure: no rule has POST web.example.net:80/open/x; it takes " \
+        '"POST http://web.example.net:80/open/x" in network.allow', got
+    reached = [e[2] for e in net.lab.seen().only("web.example.net:80").reached("request")]
+    assert reached == ["GET /open/x", "POST /inbox%C3%A9", "GET /ope%6E/x"], reached
+    assert "GET http://web.example.net:80/closed" in told, told
+
+
+@pytest.mark.parametrize("rule", ["https://secure.example.net/open/*", "GET secure.example.net/open/*"])
+def test_paths_inside_tls_are_refused_until_they_are_looked_at(net, rule):
     result = net.run("/bin/true", flags=allow(rule))
     assert result.code == 125 and "network.allow" in result.errors, result

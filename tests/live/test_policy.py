@@ -249,7 +249,7 @@ def test_loopback_works_inside(site):
 
 @pytest.mark.parametrize("flags,text", [
     (["--net", "limited", "--allow", "https://a.example/x"], None),
-    (["--net", "limited", "--allow", "GET http://a.example/"], None),
+    (["--net", "limited", "--allow", "GET https://a.example/"], None),
     (["--workspace-mode", "cow"], None),
     (["--image", "debian:12", "--view", "image"], None), (["--backend", "microvm"], None),
     (["--backend", "firecracker"], None), (["--backend", "seatbelt"], None),

@@ -246,7 +246,7 @@ static void what_nobody_can_judge(void **state)
 {
 	static const char *const cases[] = {
 		"+network.allow=https://a.example/x", "+network.allow=GET https://a.example",
-		"+network.allow=http://a.example/x*", "+network.deny=https://a.example/x",
+		"+network.allow=GET a.example/x", "+network.deny=https://a.example/x",
 	};
 	struct host *h = *state;
 
@@ -261,7 +261,8 @@ static void what_nobody_can_judge(void **state)
 		  NULL);
 	assert_int_equal(immure_plan_startable(h->plan, NULL), 0);
 	assert_int_equal(count(h, IMMURE_OP_EGRESS_ALLOW), 1);
-	host_must(h, "dev", "network.mode=limited", "+network.allow=https://a.example:443", NULL);
+	host_must(h, "dev", "network.mode=limited", "+network.allow=https://a.example:443",
+		  "+network.allow=GET http://a.example/x*", "+network.deny=http://a.example/x/y", NULL);
 	assert_int_equal(immure_plan_startable(h->plan, NULL), 0);
 }
 
