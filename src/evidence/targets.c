@@ -50,6 +50,7 @@ static const struct immure_op *covering(const struct immure_plan *plan, const ch
 		case IMMURE_OP_ROOT_EMPTY:
 			ret = op;
 			break;
+		case IMMURE_OP_OVERLAY:
 		case IMMURE_OP_BIND:
 		case IMMURE_OP_TMPFS:
 		case IMMURE_OP_DEV:
@@ -90,7 +91,7 @@ static bool writable(const struct immure_plan *plan, const char *path)
 	if (!op)
 		return false;
 	return op->kind == IMMURE_OP_PIN ||
-	       ((op->kind == IMMURE_OP_BIND || op->kind == IMMURE_OP_TMPFS) &&
+	       ((op->kind == IMMURE_OP_BIND || op->kind == IMMURE_OP_TMPFS || op->kind == IMMURE_OP_OVERLAY) &&
 		!(op->flags & IMMURE_OPF_RO));
 }
 

@@ -32,10 +32,8 @@ static int make_shared(struct immure_build *b, int target_fd, uint64_t size)
 	return r < 0 ? r : immure_build_own(b, b->areas_fd);
 }
 
-int immure_build_area(struct immure_build *b, int target_fd, uint64_t size, mode_t mode,
-		      uint64_t attr)
+int immure_build_area_dir(struct immure_build *b, int target_fd, uint64_t size, mode_t mode)
 {
-	IMMURE_CLEANUP_FD int dir = -1, tree = -1;
 	char name[16];
 	int r = b->areas_fd >= 0 ? 0 : make_shared(b, target_fd, size);
 
@@ -44,7 +42,15 @@ int immure_build_area(struct immure_build *b, int target_fd, uint64_t size, mode
 	(void)snprintf(name, sizeof(name), "%u", b->areas_n++);
 	if (mkdirat(b->areas_fd, name, mode) < 0)
 		return -errno;
-	dir = immure_build_step(b->areas_fd, name);
+	return immure_build_step(b->areas_fd, name);
+}
+
+int immure_build_area(struct immure_build *b, int target_fd, uint64_t size, mode_t mode,
+		      uint64_t attr)
+{
+	IMMURE_CLEANUP_FD int dir = immure_build_area_dir(b, target_fd, size, mode), tree = -1;
+	int r;
+
 	if (dir < 0)
 		return dir;
 	tree = immure_mount_again(dir);

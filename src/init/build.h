@@ -17,6 +17,7 @@ enum { IMMURE_BUILD_OWN = 64, IMMURE_BUILD_SEALS = 32, IMMURE_BUILD_PARENT = 256
 
 struct immure_build {
 	struct immure_init_net *net;
+	const char *kept;              /* what an overlay with KEPT puts its changes in; NULL = none */
 	int root_fd;
 	bool root_own;                 /* a tmpfs of ours, which is read-only in the end */
 	int mask_dir_fd, mask_file_fd; /* mode 000, cloned over what is masked */
@@ -42,13 +43,15 @@ struct immure_build {
 
 /* The network namespace is joined on the way, where the view of /sys depends on it. */
 int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
-		       const struct immure_plan *p, struct immure_init_step *step);
+		       const struct immure_plan *p, const char *kept, struct immure_init_step *step);
 /* Those of the operations for which which[i] is set, in their order. */
 int immure_root_some(struct immure_build *b, const struct immure_plan *p, const bool *which,
 		      struct immure_init_step *step);
 /* Seals what is to be read-only. The descriptor of the root, or -errno. */
 int immure_root_end(struct immure_build *b);
-/* root.c: one operation of the MOUNT stage. */
+/* root.c: what is mounted at tree_fd becomes the root. */
+int immure_build_root(struct immure_build *b, int tree_fd);
+/* root.c: one operation of the MOUNT stage. An OVERLAY comes with the layers before it. */
 int immure_build_apply(struct immure_build *b, const struct immure_op *op);
 
 /* ---- target.c ---- */
@@ -67,8 +70,15 @@ int immure_build_parent(struct immure_build *b, const char *path, char name[256]
 int immure_build_attach(struct immure_build *b, int tree_fd, const char *dst, bool file);
 int immure_build_empty_file(int dir, const char *name, mode_t mode);
 
+/* ---- overlay.c ---- */
+
+int immure_build_overlay(struct immure_build *b, const struct immure_op *op);
+
 /* ---- area.c ---- */
 
+/* A directory of the tmpfs that the areas share, which is put at target_fd when it is
+ * not there yet: a descriptor. */
+int immure_build_area_dir(struct immure_build *b, int target_fd, uint64_t size, mode_t mode);
 /* A writable area at target_fd: a directory of the one tmpfs that they all share,
  * of size bytes (0 = the kernel's default) altogether. */
 int immure_build_area(struct immure_build *b, int target_fd, uint64_t size, mode_t mode,

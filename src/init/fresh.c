@@ -22,7 +22,8 @@ static bool is_entry(const struct immure_op *op)
 static bool is_new(const struct immure_op *op)
 {
 	return op->kind == IMMURE_OP_PROC || op->kind == IMMURE_OP_SYSFS || op->kind == IMMURE_OP_DEV ||
-	       (op->kind == IMMURE_OP_TMPFS && !(op->flags & IMMURE_OPF_RO));
+	       (op->kind == IMMURE_OP_TMPFS && !(op->flags & IMMURE_OPF_RO)) ||
+	       (op->kind == IMMURE_OP_OVERLAY && op->flags != IMMURE_OPF_RO);
 }
 
 /* path is at or below top. */
@@ -64,6 +65,7 @@ enum immure_fresh_kind immure_fresh_kind_of(const struct immure_plan *p, uint32_
 		return IMMURE_FRESH_SHARED;
 	switch (op->kind) {
 	case IMMURE_OP_BIND:
+	case IMMURE_OP_OVERLAY: /* read-only, or there would be no template */
 	case IMMURE_OP_TMPFS: /* read-only: what is in it is as the template made it */
 	case IMMURE_OP_MASK_KEEP:
 		return IMMURE_FRESH_CLONE;

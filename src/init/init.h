@@ -48,6 +48,7 @@ struct immure_init {
 	const char *const *env;             /* the plan's, with that directory's name in it */
 	int ruleset_fd;                     /* init's own: entered once more by each command */
 	bool scoped;                        /* a signal to everyone reaches the session only */
+	const char *kept;                   /* what an OVERLAY with KEPT puts its changes in */
 	/* Where another program made namespaces and mounts: one per operation. NULL: init
 	 * makes them itself. */
 	const struct immure_backend_seen *seen;

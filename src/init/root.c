@@ -37,7 +37,7 @@ static uint64_t attr_of(const struct immure_op *op)
 /* The new root is attached on the very directory that is the root now: lookups
  * from this process's root do not cross a mount stacked on their starting
  * point, so host paths keep meaning what they meant. */
-static int place_root(struct immure_build *b, int tree_fd)
+int immure_build_root(struct immure_build *b, int tree_fd)
 {
 	IMMURE_CLEANUP_FD int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r;
@@ -61,7 +61,7 @@ static int root_host(struct immure_build *b)
 	/* No devices either: a node that lies about in some tree opens for whoever
 	 * owns it, whatever namespaces he is in. */
 	tree = immure_mount_clone(top, IMMURE_ATTR_RDONLY | IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV);
-	return tree < 0 ? tree : place_root(b, tree);
+	return tree < 0 ? tree : immure_build_root(b, tree);
 }
 
 static int root_empty(struct immure_build *b)
@@ -70,7 +70,7 @@ static int root_empty(struct immure_build *b)
 
 	if (tree < 0)
 		return tree;
-	r = place_root(b, tree);
+	r = immure_build_root(b, tree);
 	if (r < 0)
 		return r;
 	b->root_own = true;
@@ -302,7 +302,10 @@ static int op_entry(struct immure_build *b, const struct immure_op *op)
 
 static int apply(struct immure_build *b, const struct immure_op *op)
 {
-	if (b->root_fd < 0 && op->kind != IMMURE_OP_ROOT_HOST && op->kind != IMMURE_OP_ROOT_EMPTY)
+	bool root = op->kind == IMMURE_OP_ROOT_HOST || op->kind == IMMURE_OP_ROOT_EMPTY ||
+		    ((op->kind == IMMURE_OP_LAYER || op->kind == IMMURE_OP_OVERLAY) && !op->dst[1]);
+
+	if (root ? b->root_fd >= 0 : b->root_fd < 0)
 		return -EINVAL;
 	switch (op->kind) {
 	case IMMURE_OP_ROOT_HOST:
@@ -311,6 +314,10 @@ static int apply(struct immure_build *b, const struct immure_op *op)
 		return root_empty(b);
 	case IMMURE_OP_BIND:
 		return op_bind(b, op);
+	case IMMURE_OP_LAYER: /* opened when all of them are needed */
+		return 0;
+	case IMMURE_OP_OVERLAY:
+		return immure_build_overlay(b, op);
 	case IMMURE_OP_TMPFS:
 		return op_tmpfs(b, op);
 	case IMMURE_OP_DEV:
@@ -369,11 +376,12 @@ int immure_root_some(struct immure_build *b, const struct immure_plan *p, const 
 }
 
 int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
-		       const struct immure_plan *p, struct immure_init_step *step)
+		       const struct immure_plan *p, const char *kept, struct immure_init_step *step)
 {
 	int r;
 
 	*b = (struct immure_build)IMMURE_BUILD_INIT(net, -1);
+	b->kept = kept;
 	step->stage = IMMURE_STAGE_MOUNT;
 	step->subject = "/";
 	r = immure_mount_make_private();

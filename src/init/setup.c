@@ -491,7 +491,7 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	r = keep_host_tree(s, step);
 	if (r < 0)
 		return r;
-	r = immure_root_begin(&b, &s->net, in->plan, step);
+	r = immure_root_begin(&b, &s->net, in->plan, in->kept, step);
 	root_fd = r < 0 || in->waits ? r : immure_root_end(&b);
 	mark(s, IMMURE_STAGE_MOUNT);
 	if (root_fd < 0)

@@ -39,6 +39,7 @@ bool immure_op_stands(int root_fd, const struct immure_plan *p, const struct imm
 	switch (op->kind) {
 	case IMMURE_OP_BIND:
 	case IMMURE_OP_TMPFS:
+	case IMMURE_OP_OVERLAY:
 	case IMMURE_OP_MASK:
 	case IMMURE_OP_MASK_KEEP:
 	case IMMURE_OP_READONLY:

@@ -43,7 +43,7 @@ static size_t lower(struct immure_compile *b, const struct immure_op *op, bool o
 	if (drops(op, own_sys))
 		return 0;
 	*to = *op;
-	if (op->flags & IMMURE_OPF_SHARED) {
+	if (op->flags & IMMURE_OPF_SHARED && op->kind != IMMURE_OP_OVERLAY) {
 		to->flags &= ~(uint32_t)IMMURE_OPF_SHARED;
 		to->num[0] = share(b->plan, op);
 	}
@@ -92,7 +92,10 @@ static void gap_op(struct immure_compile *b, const struct immure_op *op)
 		refuse(b, "network.publish", "network_ingress",
 		       "the network that bubblewrap makes cannot be entered from outside here",
 		       "immure doctor tells why (bwrap_net); take network.publish out of the policy");
-	if (op->flags & IMMURE_OPF_SHARED && op->num[0] && !share(b->plan, op))
+	if (op->kind == IMMURE_OP_OVERLAY)
+		refuse(b, op->key, "writable_layer", "this version makes no overlay by bubblewrap",
+		       "backend native");
+	if (op->flags & IMMURE_OPF_SHARED && op->kind != IMMURE_OP_OVERLAY && op->num[0] && !share(b->plan, op))
 		refuse(b, "limits.disk", "resources",
 		       "too small to be divided among the private directories",
 		       "a larger limits.disk, or backend native");

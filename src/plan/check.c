@@ -103,6 +103,17 @@ static bool are_ports(uint64_t lo, uint64_t hi)
 	return lo >= 1 && hi >= 1 && lo <= 65535 && hi <= 65535;
 }
 
+/* One answer to where changes go. */
+static bool is_overlay(const struct immure_op *op)
+{
+	bool ours = op->flags & (IMMURE_OPF_RO | IMMURE_OPF_SHARED);
+
+	if (op->num[0] == 0 || op->num[0] > IMMURE_LAYERS_MAX ||
+	    (op->num[1] && !(op->flags & IMMURE_OPF_SHARED)))
+		return false;
+	return ours ? !*op->src && !(op->flags & IMMURE_OPF_KEPT) : immure_path_is_normal(op->src);
+}
+
 static bool values_fit(const struct immure_op *op)
 {
 	/* those that init knows */
@@ -163,6 +174,9 @@ static bool values_fit(const struct immure_op *op)
 			immure_path_is_normal(op->src));
 	case IMMURE_OP_WATCH:
 		return op->dst[0] && is_pattern(op->dst);
+	case IMMURE_OP_OVERLAY:
+		return is_overlay(op);
+	case IMMURE_OP_LAYER:
 	case IMMURE_OP_OWN_DIR:
 	case IMMURE_OP_SESSION_DIR:
 	case IMMURE_OP_NET_CLOSED:
@@ -230,19 +244,54 @@ static const char *check_rules(const unsigned int *seen)
 	return NULL;
 }
 
+/* Layers belong to the overlay that follows them. */
+static const char *check_overlays(const struct immure_plan *p, unsigned int *ret_roots)
+{
+	uint64_t layers = 0;
+
+	for (size_t i = 0; i < p->ops_n; i++) {
+		const struct immure_op *op = &p->ops[i];
+
+		if (op->kind != IMMURE_OP_LAYER && op->kind != IMMURE_OP_OVERLAY) {
+			if (layers)
+				return "layers of nothing";
+			continue;
+		}
+		if (layers && strcmp(op->dst, p->ops[i - 1].dst) != 0)
+			return "layers of something else";
+		if (op->kind == IMMURE_OP_LAYER) {
+			layers++;
+			continue;
+		}
+		if (layers != op->num[0])
+			return "an overlay of other layers";
+		*ret_roots += strcmp(op->dst, "/") == 0;
+		layers = 0;
+	}
+	return layers ? "layers of nothing" : NULL;
+}
+
 /* With namespaces. */
 static const char *check_native(const struct immure_plan *p, const unsigned int *seen)
 {
 	static const uint8_t once[] = {
 		IMMURE_OP_NAMESPACES, IMMURE_OP_PROC, IMMURE_OP_DEV, IMMURE_OP_PIVOT,
 	};
+	unsigned int roots = 0;
 
 	for (size_t i = 0; i < sizeof(once); i++)
 		if (seen[once[i]] != 1)
 			return "a stage that is missing or doubled";
 	if (seen[IMMURE_OP_SESSION_DIR] || seen[IMMURE_OP_NET_CLOSED] || seen[IMMURE_OP_WITHHELD])
 		return "an operation of another backend";
-	if (seen[IMMURE_OP_ROOT_HOST] + seen[IMMURE_OP_ROOT_EMPTY] != 1)
+	if (seen[IMMURE_OP_LAYER] || seen[IMMURE_OP_OVERLAY]) {
+		const char *wrong = seen[IMMURE_OP_BWRAP] ? "what bubblewrap cannot make"
+							  : check_overlays(p, &roots);
+
+		if (wrong)
+			return wrong;
+	}
+	if (seen[IMMURE_OP_ROOT_HOST] + seen[IMMURE_OP_ROOT_EMPTY] + roots != 1)
 		return "not one root";
 	if (seen[IMMURE_OP_LOOPBACK] + seen[IMMURE_OP_NET_HOST] + seen[IMMURE_OP_EGRESS] != 1)
 		return "not one network";

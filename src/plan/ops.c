@@ -79,9 +79,12 @@ const struct immure_op_info immure_op_table[] = {
 	OP(CAPTURE, SUPERVISE, "capture", .num = { "most" }),
 	OP(MEMORY_WATCH, SUPERVISE, "memory_watch", .num = { "bytes" }),
 	OP(WATCH, SUPERVISE, "watch", .src = PATH, .dst = TEXT,
-	   .flags = IMMURE_OPF_BUILD | IMMURE_OPF_ANYWHERE | IMMURE_OPF_ALLOWED),
+	   .flags = IMMURE_OPF_BUILD | IMMURE_OPF_ANYWHERE | IMMURE_OPF_ALLOWED | IMMURE_OPF_KEPT),
 	OP(PROTECT_LINK, SUPERVISE, "protect_link", .src = TEXT, .dst = PATH,
-	   .flags = IMMURE_OPF_BUILD | IMMURE_OPF_ALLOWED),
+	   .flags = IMMURE_OPF_BUILD | IMMURE_OPF_ALLOWED | IMMURE_OPF_KEPT),
+	OP(LAYER, MOUNT, "layer", .src = PATH, .dst = PATH),
+	OP(OVERLAY, MOUNT, "overlay", .src = TEXT, .dst = PATH,
+	   .flags = RO | NOEXEC | SHARED | IMMURE_OPF_KEPT, .num = { "layers", "bytes" }),
 };
 _Static_assert(sizeof(immure_op_table) / sizeof(immure_op_table[0]) == IMMURE_OP_MAX,
 	       "every operation has a row");

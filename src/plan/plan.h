@@ -116,6 +116,14 @@ enum immure_op_kind {
 	IMMURE_OP_MEMORY_WATCH,    /* num0 bytes; sampled sum over the pid namespace */
 	IMMURE_OP_WATCH,           /* src: directory; dst: pattern (protected table); BUILD, ANYWHERE */
 	IMMURE_OP_PROTECT_LINK,    /* dst: a symlink that must not change; src: its text */
+	IMMURE_OP_LAYER,           /* MOUNT; src: a directory that the OVERLAY at dst shows. They come
+	                            * right before it, what covers the others first */
+	IMMURE_OP_OVERLAY,         /* MOUNT; dst: its layers as one tree; "/": it is the root. num0: how
+	                            * many there are. What is changed goes to: RO: nothing can be;
+	                            * SHARED: an area of ours, num1 bytes altogether, gone with the
+	                            * session (with RO: only mount points are made in it); else src, a
+	                            * directory with "upper" and "work" in it, or with KEPT one that
+	                            * the supervisor makes for it in src */
 	IMMURE_OP_MAX
 };
 
@@ -132,9 +140,15 @@ enum {
 	IMMURE_OPF_ALLOWED = 64, /* watched and reported, not quarantined */
 	IMMURE_OPF_COVER = 128,  /* FILE: mounted over what stands there */
 	IMMURE_OPF_SOCKET = 256, /* BIND, PIN: lent; with FILE src must be a socket */
-	IMMURE_OPF_SHARED = 512, /* TMPFS, DEV (its shm): one file system with the others that
-				  * say so; num0, the same in each, bounds them together */
+	IMMURE_OPF_SHARED = 512, /* TMPFS, DEV (its shm), OVERLAY: one file system with the others
+				  * that say so; num0, of OVERLAY num1, the same in each, bounds
+				  * them together */
+	IMMURE_OPF_KEPT = 1024,  /* OVERLAY: what was changed is there when the session has ended;
+				  * WATCH, PROTECT_LINK: it comes to the host later, if at all:
+				  * refused then, not looked for now */
 };
+
+enum { IMMURE_LAYERS_MAX = 128 }; /* of one OVERLAY */
 
 struct immure_op {
 	uint32_t kind;

@@ -146,6 +146,22 @@ static const char *bind_word(uint32_t flags)
 	return flags & IMMURE_OPF_RO ? "read " : "write ";
 }
 
+static void put_overlay(struct immure_buf *o, const struct immure_op *op)
+{
+	put_path(o, op->flags & IMMURE_OPF_RO ? "read " : "copy on write ", op);
+	immure_buf_printf(o, ", %llu layer%s", (unsigned long long)op->num[0],
+			  op->num[0] == 1 ? "" : "s");
+	if (op->num[1]) {
+		immure_buf_puts(o, ", at most ");
+		put_size(o, op->num[1]);
+	}
+	if (*op->src) {
+		immure_buf_puts(o, op->flags & IMMURE_OPF_KEPT ? ", changes kept in "
+								: ", changes go to ");
+		put(o, op->src);
+	}
+}
+
 static bool describe_mount(struct immure_buf *o, const struct immure_op *op)
 {
 	switch (op->kind) {
@@ -161,6 +177,14 @@ static bool describe_mount(struct immure_buf *o, const struct immure_op *op)
 			immure_buf_puts(o, " from ");
 			put(o, op->src);
 		}
+		break;
+	case IMMURE_OP_LAYER:
+		put_path(o, "layer of ", op);
+		immure_buf_puts(o, ": ");
+		put(o, op->src);
+		break;
+	case IMMURE_OP_OVERLAY:
+		put_overlay(o, op);
 		break;
 	case IMMURE_OP_TMPFS:
 		put_path(o, op->flags & IMMURE_OPF_RO ? "empty " : "private ", op);
@@ -387,8 +411,12 @@ static void put_watches(struct immure_buf *o, const struct immure_op *op, size_t
 	immure_buf_puts(o, "  created ");
 	immure_buf_puts(o, first->flags & IMMURE_OPF_ANYWHERE ? "anywhere below " : "in ");
 	put(o, first->src);
-	immure_buf_puts(o, first->flags & IMMURE_OPF_ALLOWED ? ": reported" :
-							       ": reported and moved away");
+	if (first->flags & IMMURE_OPF_KEPT)
+		immure_buf_puts(o, first->flags & IMMURE_OPF_ALLOWED ? ": may be applied" :
+								       ": not applied");
+	else
+		immure_buf_puts(o, first->flags & IMMURE_OPF_ALLOWED ? ": reported" :
+								       ": reported and moved away");
 	put_key(o, first->key);
 	immure_buf_puts(o, "    ");
 	for (size_t i = 0; i < n; i++) {

@@ -18,6 +18,7 @@ static const struct { uint32_t bit; const char *name; } flag_names[] = {
 	{ IMMURE_OPF_COVER, "cover" },
 	{ IMMURE_OPF_SOCKET, "socket" },
 	{ IMMURE_OPF_SHARED, "shared" },
+	{ IMMURE_OPF_KEPT, "kept" },
 };
 
 static void put_op(struct immure_jsonw *w, const struct immure_op *op)

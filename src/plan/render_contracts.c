@@ -19,6 +19,10 @@ static const char *access_of(const struct immure_op *op)
 		return op->flags & IMMURE_OPF_RO ? "read_only" : "read_write";
 	case IMMURE_OP_TMPFS:
 		return op->flags & IMMURE_OPF_RO ? "empty" : "private";
+	case IMMURE_OP_LAYER:
+		return "layer";
+	case IMMURE_OP_OVERLAY:
+		return op->flags & IMMURE_OPF_RO ? "overlay_read_only" : "overlay";
 	case IMMURE_OP_DIR:
 	case IMMURE_OP_FILE:
 		return "generated";
@@ -52,7 +56,7 @@ static void mounts(struct immure_jsonw *w, const struct immure_plan *p)
 		immure_jsonw_object(w, NULL);
 		immure_jsonw_str(w, "target", *op->dst ? op->dst : "/");
 		immure_jsonw_str(w, "access", access);
-		if (op->kind == IMMURE_OP_BIND)
+		if (op->kind == IMMURE_OP_BIND || op->kind == IMMURE_OP_LAYER)
 			immure_jsonw_str(w, "source", op->src);
 		if (op->kind == IMMURE_OP_FILE)
 			immure_jsonw_str(w, "contents", op->src);

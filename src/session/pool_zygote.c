@@ -26,8 +26,15 @@ static const struct {
 	{ IMMURE_OP_PUBLISH, "network.publish", "a published port leads to one session" },
 	{ IMMURE_OP_NET_HOST, "network.mode", "on the host's network commands would reach each other" },
 	{ IMMURE_OP_IDMAP_SUBID, "identity", "each command has one id, not a range of them" },
+	{ IMMURE_OP_OVERLAY, "workspace.mode", "each command would need a layer of its own for its changes" },
 	{ IMMURE_OP_OUTPUT_CAP, "limits.output", "a command writes to its caller's descriptors itself" },
 };
+
+/* A layer that only is read can be everybody's. */
+static bool is_common(const struct immure_op *op)
+{
+	return op->kind == IMMURE_OP_OVERLAY && op->flags == IMMURE_OPF_RO;
+}
 
 int32_t immure_pool_zygote_can(const struct immure_plan *plan, struct immure_error **err)
 {
@@ -39,7 +46,7 @@ int32_t immure_pool_zygote_can(const struct immure_plan *plan, struct immure_err
 				plan->backend);
 	for (size_t i = 0; i < plan->ops_n && r == 0; i++)
 		for (size_t j = 0; j < sizeof(not_here) / sizeof(not_here[0]) && r == 0; j++)
-			if (plan->ops[i].kind == not_here[j].kind)
+			if (plan->ops[i].kind == not_here[j].kind && !is_common(&plan->ops[i]))
 				r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "pool", not_here[j].key,
 						"not with a template: %s", not_here[j].why);
 	if (r < 0 && err && *err)

@@ -231,6 +231,78 @@ static struct immure_op *op_of(struct host *h, uint32_t kind)
 	return NULL;
 }
 
+/* Three operations more at the end of the mounts. */
+static void insert(struct host *h, const struct immure_op more[3])
+{
+	struct immure_plan *p = h->plan;
+	struct immure_op *ops = immure_arena_alloc(&p->arena, (p->ops_n + 3) * sizeof(*ops));
+	size_t at = 0;
+
+	assert_non_null(ops);
+	while (p->ops[at].stage <= IMMURE_STAGE_MOUNT)
+		at++;
+	memcpy(ops, p->ops, at * sizeof(*ops));
+	memcpy(ops + at, more, 3 * sizeof(*ops));
+	memcpy(ops + at + 3, p->ops + at, (p->ops_n - at) * sizeof(*ops));
+	p->ops = ops;
+	p->ops_n += 3;
+}
+
+#define LAYER(at) { .kind = IMMURE_OP_LAYER, .stage = IMMURE_STAGE_MOUNT, .src = "/l", .dst = at, .key = "k" }
+#define OVERLAY(at, n, size, how, to)                                                              \
+	{ .kind = IMMURE_OP_OVERLAY, .stage = IMMURE_STAGE_MOUNT, .flags = how, .num = { n, size }, \
+	  .src = to, .dst = at, .key = "k" }
+
+/* Layers stand right before the overlay that they belong to, as many as it says, and there
+ * is one answer to where changes go. */
+static void overlays(void **state)
+{
+	static const struct immure_op good[][3] = {
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 0, IMMURE_OPF_RO, "") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 4096, IMMURE_OPF_SHARED, "") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 0, IMMURE_OPF_KEPT, "/k") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 0, 0, "/k") },
+	}, bad[][3] = {
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 3, 0, IMMURE_OPF_RO, "") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 1, 0, IMMURE_OPF_RO, "") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 1000, 0, IMMURE_OPF_RO, "") },
+		{ LAYER("/x"), LAYER("/o"), OVERLAY("/o", 2, 0, IMMURE_OPF_RO, "") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/x", 2, 0, IMMURE_OPF_RO, "") },
+		{ LAYER("/o"), OVERLAY("/o", 1, 0, IMMURE_OPF_RO, ""), LAYER("/o") },
+		{ OVERLAY("/o", 0, 0, IMMURE_OPF_RO, ""), LAYER("/o"), OVERLAY("/o", 1, 0, IMMURE_OPF_RO, "") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 0, 0, "") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 0, IMMURE_OPF_KEPT, "k") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 0, IMMURE_OPF_SHARED, "/k") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 0, IMMURE_OPF_RO | IMMURE_OPF_KEPT, "") },
+		{ LAYER("/o"), LAYER("/o"), OVERLAY("/o", 2, 4096, IMMURE_OPF_RO, "") },
+		{ LAYER("/"), LAYER("/"), OVERLAY("/", 2, 0, IMMURE_OPF_RO, "") }, /* there is a root */
+	};
+	struct host *h = *state;
+	char why[32];
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		struct immure_plan *again = NULL;
+		void *data;
+		size_t n;
+
+		host_must(h, "dev", NULL);
+		insert(h, good[i]);
+		assert_int_equal(immure_plan_close(h->plan, NULL), 0);
+		assert_int_equal(immure_plan_seal_bytes(h->plan, &data, &n, NULL), 0);
+		if (immure_plan_unseal(data, n, &again, NULL) != 0)
+			fail_msg("good overlay %zu is refused", i);
+		assert_same_plan(h->plan, again);
+		immure_plan_destroy(again);
+		free(data);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		host_must(h, "dev", NULL);
+		insert(h, bad[i]);
+		(void)snprintf(why, sizeof(why), "overlay %zu is wrong", i);
+		refuse_changed(h, why);
+	}
+}
+
 static void weakened(void **state)
 {
 	static const uint32_t needed[] = {
@@ -380,6 +452,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_byte, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_byte_resealed, setup, teardown),
+		cmocka_unit_test_setup_teardown(overlays, setup, teardown),
 		cmocka_unit_test_setup_teardown(weakened, setup, teardown),
 		cmocka_unit_test_setup_teardown(command, setup, teardown),
 		cmocka_unit_test_setup_teardown(golden, setup, teardown),
