@@ -3,9 +3,11 @@
  * no exit signal is sent, and a waitpid(-1) of the host program cannot take
  * them. The price: a child may use only what is safe after fork. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -72,4 +74,32 @@ int immure_child_wait(int pid, int *pidfd, int timeout_ms, int *ret_status)
 		return -ETIMEDOUT;
 	*ret_status = status;
 	return 0;
+}
+
+void immure_child_adopt(void)
+{
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* cannot fail since Linux 3.4 */
+}
+
+/* The list that the kernel gives may miss one while another ends, so it is read again
+ * until there is nobody left to wait for. */
+void immure_child_end_all(void)
+{
+	enum { ROUNDS = 1000 };
+	char text[1024], *at, *end;
+
+	for (int i = 0; i < ROUNDS && waitpid(-1, NULL, __WALL | WNOHANG) >= 0; i++) {
+		IMMURE_CLEANUP_FD int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+		int killed = 0;
+
+		if (n < 0)
+			return;
+		text[n] = '\0';
+		/* A number that was cut short is not followed by a space: it comes next time. */
+		for (at = text; strtol(at, &end, 10) > 0 && *end == ' '; at = end)
+			killed += kill((pid_t)strtol(at, NULL, 10), SIGKILL) == 0;
+		while (killed-- > 0)
+			(void)waitpid(-1, NULL, __WALL); /* what was killed, whichever is first */
+	}
 }

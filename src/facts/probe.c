@@ -14,7 +14,9 @@
 
 #include "base/buf.h"
 
-enum { PROBE_MS = 2000, ALL_MS = 30000 };
+/* Long enough for a host that is busy with other things: they are waited for only where
+ * something hangs. */
+enum { PROBE_MS = 5000, ALL_MS = 30000 };
 
 static const struct {
 	const char *name;
@@ -77,8 +79,12 @@ static void run_one(const struct immure_facts *f, immure_probe_fn *run, struct i
 
 static void run_all(const struct immure_facts *f, struct board *b)
 {
-	int pidfd = -1, status, pid = immure_child_start(&pidfd);
+	int pidfd = -1, status, pid;
 
+	/* Bubblewrap that is killed while its child waits for its ids leaves the child
+	 * waiting for ever: such children come here. */
+	immure_child_adopt();
+	pid = immure_child_start(&pidfd);
 	/* Other programs take their time to start: meanwhile the probes run. */
 	if (pid == 0) {
 		immure_programs_ask(f, b->versions);
@@ -88,6 +94,7 @@ static void run_all(const struct immure_facts *f, struct board *b)
 		run_one(f, probes[i].run, &b->rows[i]);
 	if (pid > 0)
 		(void)immure_child_wait(pid, &pidfd, PROBE_MS, &status); /* versions are optional */
+	immure_child_end_all();
 }
 
 static const char *yes_detail(const struct immure_facts *f, struct immure_arena *a, size_t i,

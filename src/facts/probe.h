@@ -57,6 +57,10 @@ int immure_child_start(int *ret_pidfd);
 /* Waits for exactly this child; kills it at the deadline (-ETIMEDOUT). Closes
  * the pidfd. */
 int immure_child_wait(int pid, int *pidfd, int timeout_ms, int *ret_status);
+/* From here on, what children of this process leave behind becomes its child too; and
+ * the end of all of them. For a process that has no others. */
+void immure_child_adopt(void);
+void immure_child_end_all(void);
 
 /* Sets what follows from f->all: the answers that planning reads. */
 void immure_facts_conclude(struct immure_facts *f);

@@ -19,7 +19,7 @@
 #include "facts/probe.h"
 #include "kernel/netplumb.h"
 
-enum { TRY_MS = 1500, INSIDE_OK = 7, ARGS_MAX = 64 };
+enum { TRY_MS = 4000, INSIDE_OK = 7, ARGS_MAX = 64 };
 
 static const char *bwrap_path(const struct immure_facts *f)
 {

@@ -175,6 +175,20 @@ def test_programs_are_not_taken_from_path(site):
 
 
 @pytest.mark.modes("root")
+def test_nothing_of_a_probe_stays(site):
+    """A bubblewrap that is killed leaves the child that waited for it."""
+    fake = site.path / "bwrap"
+    fake.write_text("#!/usr/bin/python3\nimport os, signal\nif os.fork() == 0:\n"
+                    "    os.closerange(0, 4096)\n    signal.pause()\nos.kill(os.getpid(), 9)\n")
+    fake.chmod(0o755)
+    result = site.call("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c",
+                       'mount --bind "$0" /usr/bin/bwrap && exec "$@"', fake, site.immure, "doctor", "--json")
+    found = {f["name"]: f for f in json.loads(result.out)["facts"]}
+    assert found["bwrap"]["ok"] == "no", found["bwrap"]
+    assert not harness.descendants(), [harness.describe(pid) for pid in harness.descendants()]
+
+
+@pytest.mark.modes("root")
 def test_text(site):
     result = site.call(site.immure, "doctor")
     assert result.code == 0

@@ -401,6 +401,35 @@ static void child_deadline(void **state)
 	assert_int_equal(errno, ECHILD);
 }
 
+/* What a killed child leaves is ended as well. */
+static void child_orphans(void **state)
+{
+	int pidfd = -1, status = 0, ready[2], pid;
+	char c;
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	pid = immure_child_start(&pidfd);
+	if (pid == 0) {
+		immure_child_adopt();
+		if (immure_child_start(&pidfd) == 0) {
+			for (int i = 0; i < 3; i++)
+				if (fork() == 0)
+					hang(NULL, NULL);
+			_exit(write(ready[1], "x", 1) == 1 ? 0 : 1);
+		}
+		if (read(ready[0], &c, 1) != 1)
+			_exit(1);
+		immure_child_end_all();
+		_exit(waitpid(-1, NULL, __WALL | WNOHANG) == -1 && errno == ECHILD ? 0 : 2);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(immure_child_wait(pid, &pidfd, 20000, &status), 0);
+	assert_int_equal(status, 0);
+	(void)close(ready[0]);
+	(void)close(ready[1]);
+}
+
 static void wsl_kinds(void **state)
 {
 	struct immure_surroundings s = { .wsl = 2, .yama = -1 };
@@ -428,7 +457,7 @@ int main(void)
 		cmocka_unit_test(remedies), cmocka_unit_test(wsl_kinds),
 		cmocka_unit_test(full),
 		cmocka_unit_test(full_changes_nothing),
-		cmocka_unit_test(child_deadline),
+		cmocka_unit_test(child_deadline), cmocka_unit_test(child_orphans),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
