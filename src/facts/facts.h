@@ -140,6 +140,12 @@ struct immure_facts {
  * (HOME, XDG_*), may be NULL. */
 int32_t immure_facts_gather(uint32_t flags, const char *const *env,
 			    struct immure_facts **ret, struct immure_error **err);
+/* The same in two steps, for who begins namespaces in between: what is made of mounts
+ * elsewhere in the system holds up readers of the mount table, so that is read first. A
+ * failing second step leaves f to be destroyed. */
+int32_t immure_facts_begin(struct immure_facts **ret, struct immure_error **err);
+int32_t immure_facts_complete(struct immure_facts *f, uint32_t flags, const char *const *env,
+			      struct immure_error **err);
 
 /* Only who the user is and where our directories are: user, home, runtime_dir,
  * state_dir, config_dir, cwd. */

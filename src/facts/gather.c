@@ -202,6 +202,19 @@ static void gather_cgroup(struct immure_facts *f, struct text *t)
 				 &immure_cgroup_real_fs, &f->cgroup);
 }
 
+static int32_t begin(struct immure_facts *f, struct text *t, struct immure_error **err)
+{
+	int r = gather_mounts(f, t);
+
+	if (r == 0)
+		return 0;
+	immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/self/mountinfo", "/proc/self/mountinfo: %s",
+		    r == -EINVAL ? "malformed" : strerror(-r));
+	if (r == -ENOENT && err)
+		immure_error_set_hint(*err, "mount proc on /proc");
+	return -IMMURE_ERR_IO;
+}
+
 static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *const *env,
 			    struct text *t, struct immure_error **err)
 {
@@ -212,15 +225,6 @@ static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *
 				   "kernel: %s", strerror(-r));
 	gather_user(f, env, t);
 	gather_dirs(f, env);
-	r = gather_mounts(f, t);
-	if (r < 0) {
-		immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/self/mountinfo",
-			    "/proc/self/mountinfo: %s",
-			    r == -EINVAL ? "malformed" : strerror(-r));
-		if (r == -ENOENT && err)
-			immure_error_set_hint(*err, "mount proc on /proc");
-		return -IMMURE_ERR_IO;
-	}
 	r = gather_sockets(f, t);
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/net/unix",
@@ -274,10 +278,31 @@ static int32_t gather_tried(struct immure_facts *f, uint32_t flags, struct immur
 	return r;
 }
 
-int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immure_facts **ret,
-			    struct immure_error **err)
+int32_t immure_facts_begin(struct immure_facts **ret, struct immure_error **err)
 {
-	struct immure_facts *f;
+	struct immure_facts *f = calloc(1, sizeof(*f));
+	struct text *t = malloc(sizeof(*t));
+	int32_t r = -IMMURE_ERR_NOMEM;
+
+	if (f && t) {
+		t->big = NULL;
+		r = begin(f, t, err);
+		drop_big(t);
+	} else {
+		immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "", "facts: out of memory");
+	}
+	free(t);
+	if (r < 0) {
+		immure_facts_destroy(f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+int32_t immure_facts_complete(struct immure_facts *f, uint32_t flags, const char *const *env,
+			      struct immure_error **err)
+{
 	struct text *t;
 	int32_t r;
 
@@ -285,24 +310,31 @@ int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immur
 		      IMMURE_FACTS_KEPT | IMMURE_FACTS_ANEW))
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", "flags",
 				   "facts: unknown flags 0x%x", flags);
-	f = calloc(1, sizeof(*f));
 	t = malloc(sizeof(*t));
-	if (!f || !t) {
-		free(f);
-		free(t);
+	if (!t)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
 				   "facts: out of memory");
-	}
 	t->big = NULL;
 	r = gather_quick(f, flags, env, t, err);
 	drop_big(t);
 	free(t);
 	if (r == 0 && (flags & (IMMURE_FACTS_FULL | IMMURE_FACTS_KEPT)))
 		r = gather_tried(f, flags, err);
-	if (r < 0) {
-		immure_facts_destroy(f);
+	return r;
+}
+
+int32_t immure_facts_gather(uint32_t flags, const char *const *env, struct immure_facts **ret,
+			    struct immure_error **err)
+{
+	struct immure_facts *f;
+	int32_t r = immure_facts_begin(&f, err);
+
+	if (r < 0)
 		return r;
-	}
-	*ret = f;
-	return 0;
+	r = immure_facts_complete(f, flags, env, err);
+	if (r < 0)
+		immure_facts_destroy(f);
+	else
+		*ret = f;
+	return r;
 }

@@ -15,9 +15,21 @@ static bool needs_kept(const struct immure_policy *p)
 	       immure_strv_has(&p->prefer, "bwrap");
 }
 
+/* Begins what a plan of the native backend will want, when there will be one as far as
+ * the policy alone tells. */
+static struct immure_ahead *begin(const struct immure_policy *p, const struct immure_plan_options *o)
+{
+	bool maybe = !p->backend || strcmp(p->backend, "auto") == 0 || strcmp(p->backend, "native") == 0;
+
+	if (!(o->flags & IMMURE_PLAN_TO_START) || !maybe || p->prefer.n ||
+	    p->network == IMMURE_NETWORK_HOST)
+		return NULL;
+	return immure_ahead_start(p->network == IMMURE_NETWORK_NONE);
+}
+
 /* more: IMMURE_FACTS_KEPT, with IMMURE_FACTS_ANEW, or 0. */
 static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o, uint32_t more,
-		    struct immure_facts **ret, struct immure_error **err)
+		    struct immure_facts **ret, struct immure_ahead **ahead, struct immure_error **err)
 {
 	struct immure_strv paths = { 0 }, dirs = { 0 };
 	const char *names;
@@ -34,13 +46,16 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 		else if (!p->limits.memory && !p->limits.processes && !p->limits.cpus)
 			flags |= IMMURE_FACTS_NO_CGROUP;
 	}
-	r = immure_facts_gather(flags, o->env, &f, err);
+	r = immure_facts_begin(&f, err);
 	if (r < 0)
 		return r;
-	names = immure_plan_names(p, f, &f->arena);
+	*ahead = begin(p, o);
+	r = immure_facts_complete(f, flags, o->env, err);
+	names = r == 0 ? immure_plan_names(p, f, &f->arena) : NULL;
 	if (names)
 		immure_facts_find_names(f, names);
-	r = immure_plan_interest(p, f, &f->arena, &paths, err);
+	if (r == 0)
+		r = immure_plan_interest(p, f, &f->arena, &paths, err);
 	if (r == 0)
 		r = immure_facts_examine_own(f, &paths, err);
 	if (r == 0 && immure_plan_wants_listings(p, f))
@@ -69,18 +84,6 @@ static int32_t take_options(const struct immure_plan_options *options,
 	return r;
 }
 
-/* Begins what a plan of the native backend will want, when there will be one as far as
- * the policy alone tells. */
-static struct immure_ahead *begin(const struct immure_policy *p, const struct immure_plan_options *o)
-{
-	bool maybe = !p->backend || strcmp(p->backend, "auto") == 0 || strcmp(p->backend, "native") == 0;
-
-	if (!(o->flags & IMMURE_PLAN_TO_START) || !maybe || p->prefer.n ||
-	    p->network == IMMURE_NETWORK_HOST)
-		return NULL;
-	return immure_ahead_start(p->network == IMMURE_NETWORK_NONE);
-}
-
 static void discard(immure_plan *plan)
 {
 	if (plan)
@@ -93,9 +96,9 @@ static int32_t make(const immure_policy *policy, const struct immure_plan_option
 {
 	struct immure_command command = { .argv = o->argv, .env = o->env, .cwd = o->cwd,
 					  .no_workspace = o->flags & IMMURE_PLAN_NO_WORKSPACE };
-	struct immure_ahead *ahead = begin(policy, o);
+	struct immure_ahead *ahead = NULL;
 	struct immure_facts *facts;
-	int32_t r = look(policy, o, more, &facts, err);
+	int32_t r = look(policy, o, more, &facts, &ahead, err);
 
 	if (r == 0) {
 		r = immure_plan_make(policy, facts, &command, ret, err);
