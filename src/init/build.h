@@ -65,8 +65,8 @@ int immure_build_seal_later(struct immure_build *b, int fd);
 int immure_build_step(int dir, const char *name);
 /* Opens a destination; what is missing is created in file systems of our own. */
 int immure_build_target(struct immure_build *b, const char *path, bool file);
-/* The directory that path is to be in, and its last component. */
-int immure_build_parent(struct immure_build *b, const char *path, char name[256]);
+/* The directory of ours that path is to be in, kept by b, and the last component of path. */
+int immure_build_parent(struct immure_build *b, const char *path, const char **ret_name);
 int immure_build_attach(struct immure_build *b, int tree_fd, const char *dst, bool file);
 int immure_build_empty_file(int dir, const char *name, mode_t mode);
 

@@ -20,7 +20,6 @@ static int bind_device(int dev_dir, const char *name, unsigned int maj, unsigned
 {
 	char path[32];
 	struct stat st;
-	int r;
 
 	(void)snprintf(path, sizeof(path), "/dev/%s", name);
 	IMMURE_CLEANUP_FD int src = immure_mount_open_host(path);
@@ -33,11 +32,9 @@ static int bind_device(int dev_dir, const char *name, unsigned int maj, unsigned
 	IMMURE_CLEANUP_FD int tree = immure_mount_clone(src, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
 	if (tree < 0)
 		return tree;
-	r = immure_build_empty_file(dev_dir, name, 0666);
-	if (r < 0)
-		return r;
-	IMMURE_CLEANUP_FD int target = immure_build_step(dev_dir, name);
-	return target < 0 ? target : immure_mount_attach(tree, target);
+	IMMURE_CLEANUP_FD int target = openat(dev_dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW,
+					      0666);
+	return target < 0 ? -errno : immure_mount_attach(tree, target);
 }
 
 static int dev_pts(int dev_dir)

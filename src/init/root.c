@@ -276,15 +276,12 @@ static int op_self_mount(struct immure_build *b, const struct immure_op *op)
 
 static int op_entry(struct immure_build *b, const struct immure_op *op)
 {
-	char name[256];
-	IMMURE_CLEANUP_FD int dir = immure_build_parent(b, op->dst, name);
+	const char *name;
+	int dir = immure_build_parent(b, op->dst, &name), r;
 	mode_t mode = (mode_t)op->num[1];
-	int r;
 
 	if (dir < 0)
 		return dir;
-	if (!immure_build_is_own(b, dir))
-		return -EROFS;
 	if (op->kind == IMMURE_OP_SYMLINK)
 		return symlinkat(op->src, dir, name) < 0 ? -errno : 0;
 	if (op->kind == IMMURE_OP_DIR) {

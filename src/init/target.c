@@ -185,18 +185,34 @@ int immure_build_target(struct immure_build *b, const char *path, bool file)
 	return fd;
 }
 
-int immure_build_parent(struct immure_build *b, const char *path, char name[256])
+int immure_build_parent(struct immure_build *b, const char *path, const char **ret_name)
 {
-	char dir[PATH_BYTES];
 	const char *slash = strrchr(path, '/');
 	size_t n = (size_t)(slash - path);
+	char dir[IMMURE_BUILD_PARENT];
+	struct stat st;
+	int r;
 
 	if (n >= sizeof(dir) || strlen(slash + 1) >= 256)
 		return -ENAMETOOLONG;
+	*ret_name = slash + 1;
+	if (in_last_parent(b, path, n))
+		return b->parent_fd;
 	memcpy(dir, path, n);
 	dir[n] = '\0';
-	memcpy(name, slash + 1, strlen(slash + 1) + 1);
-	return immure_build_target(b, n ? dir : "/", false);
+	IMMURE_CLEANUP_FD int fd = immure_build_target(b, n ? dir : "/", false);
+	if (fd < 0)
+		return fd;
+	if (!immure_build_is_own(b, fd))
+		return -EROFS;
+	r = fstat(fd, &st) < 0 ? -errno : immure_fd_raise(&fd, 10);
+	if (r < 0)
+		return r;
+	/* One that cannot be passed through yet is not where things are created unseen. */
+	memcpy(b->parent, st.st_mode & 0111 ? dir : "//", st.st_mode & 0111 ? n + 1 : 3);
+	immure_close(&b->parent_fd);
+	b->parent_fd = immure_take_fd(&fd);
+	return b->parent_fd;
 }
 
 int immure_build_attach(struct immure_build *b, int tree_fd, const char *dst, bool file)

@@ -39,11 +39,14 @@ int immure_mount_set(int fd, uint64_t attr_set, bool recursive)
 
 int immure_mount_clone(int fd, uint64_t attr_set)
 {
+	const unsigned int flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | IMMURE_OPEN_TREE_CLOEXEC;
 	struct immure_mount_attr attr = { .attr_set = attr_set, .propagation = MS_PRIVATE };
 	int tree, r;
 
-	tree = immure_sys_open_tree(fd, "", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE |
-						    IMMURE_OPEN_TREE_CLOEXEC);
+	tree = immure_sys_open_tree_attr(fd, flags, &attr);
+	if (tree != -ENOSYS && tree != -EPERM) /* EPERM: as filters say that do not know it */
+		return tree;
+	tree = immure_sys_open_tree(fd, "", flags);
 	if (tree < 0)
 		return tree;
 	r = immure_sys_mount_setattr(tree, AT_RECURSIVE, &attr);

@@ -42,6 +42,9 @@
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
+#ifndef SYS_open_tree_attr
+#define SYS_open_tree_attr 467
+#endif
 
 #ifndef CLONE_NEWCGROUP
 #define CLONE_NEWCGROUP 0x02000000
@@ -139,6 +142,13 @@ static inline int immure_sys_mount_setattr(int fd, unsigned int flags,
 {
 	return (int)IMMURE_SYS(syscall(SYS_mount_setattr, fd, "", flags | AT_EMPTY_PATH, attr,
 				       sizeof(*attr)));
+}
+
+/* 6.15: both at once */
+static inline int immure_sys_open_tree_attr(int fd, unsigned int flags,
+					    const struct immure_mount_attr *attr)
+{
+	return (int)IMMURE_SYS(syscall(SYS_open_tree_attr, fd, "", flags, attr, sizeof(*attr)));
 }
 
 static inline int immure_sys_pivot_root(const char *new_root, const char *put_old)
