@@ -61,6 +61,8 @@ enum {
 	IMMURE_ERR_NOT_FOUND = 11,  /* the command was not found (127) */
 	IMMURE_ERR_PROOF = 12,      /* a point of the proof fell short */
 	IMMURE_ERR_NO_SESSION = 13, /* no session of that name or id, or no such ticket */
+	IMMURE_ERR_DENIED = 14,     /* the mediator did not allow the command; nothing ran */
+	IMMURE_ERR_PENDING = 15,    /* it waits for an approval; nothing ran */
 };
 
 /* ---- errors ---- */
@@ -341,6 +343,8 @@ struct immure_run_options {
 	/* Where immure-egress is, for a plan with network.mode limited or published ports;
 	 * NULL: the installed one. */
 	const char *egress;
+	/* The token of an earlier IMMURE_ERR_PENDING, at most 127 bytes; NULL: none. */
+	const char *approval;
 };
 enum {
 	IMMURE_RUN_PROVE = 1,      /* attack from inside first; start only if all holds */
@@ -473,6 +477,7 @@ struct immure_exec_options {
 	uint64_t limit_open_files;
 	uint64_t limit_file_size;
 	uint64_t limit_address_space;
+	const char *approval;    /* the token of an earlier IMMURE_ERR_PENDING, at most 127 bytes */
 };
 /* Returns when the command runs, or why it does not: NOT_FOUND, NOT_EXECUTABLE,
  * INVALID, POLICY (env), STATE, LAUNCH. Over a lane (streams are descriptors or

@@ -163,7 +163,7 @@ int immure_cli_exec_in(immure_session *session, const struct immure_runflags *fl
 		.size = sizeof(o), .argv = argv, .env = s->env.v, .cwd = flags->cwd,
 		.stdin_fd = STDIN_FILENO, .stdout_fd = STDOUT_FILENO, .stderr_fd = STDERR_FILENO,
 		.flags = IMMURE_EXEC_NO_LANE, .timeout_ms = s->timeout_ms, .key = s->key,
-		.capture = capture_mode(s->capture), .capture_max = 1 << 20,
+		.approval = s->approval, .capture = capture_mode(s->capture), .capture_max = 1 << 20,
 	};
 	struct immure_error *err = NULL;
 	immure_process *process = NULL;

@@ -49,6 +49,7 @@ int immure_cli_exec_after(immure_pool *pool, const struct immure_acquire_options
 		.size = sizeof(o), .argv = argv, .env = f->session.env.v, .cwd = f->cwd,
 		.stdin_fd = STDIN_FILENO, .stdout_fd = STDOUT_FILENO, .stderr_fd = STDERR_FILENO,
 		.timeout_ms = f->session.timeout_ms, .key = f->session.key,
+		.approval = f->session.approval,
 		.flags = (f->session.tty ? IMMURE_EXEC_PTY : 0u) |
 			 (f->session.detach ? IMMURE_EXEC_DETACH : 0u),
 	};

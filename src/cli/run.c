@@ -108,6 +108,7 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 		.stdout_fd = stdout_fd,
 		.stderr_fd = STDERR_FILENO,
 		.env = run->flags.policy.env,
+		.approval = run->flags.session.approval,
 	};
 	struct immure_plan_options plan = {
 		.size = sizeof(plan),

@@ -63,6 +63,7 @@ enum {
 	OPT_CLEANUP,
 	OPT_COUNT,
 	OPT_MODE,
+	OPT_APPROVAL,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -169,6 +170,9 @@ static const struct {
 	{ IMMURE_CLI_EXEC, { "cwd", 0, "DIR", "start in this directory, inside", NULL, OPT_CWD } },
 	{ IMMURE_CLI_EXEC,
 	  { "env", 'e', "NAME=VALUE", "add a variable; may be repeated", NULL, OPT_ENV } },
+	{ IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_EXEC,
+	  { "approval", 0, "TOKEN", "what the mediator gave when it put the command off (mediator.mode)", NULL,
+	    OPT_APPROVAL } },
 	{ IMMURE_CLI_EXEC,
 	  { "timeout", 0, "TIME", "end the command after this time (status 124)", NULL, OPT_TIMEOUT } },
 	{ IMMURE_CLI_EXEC,
@@ -353,6 +357,7 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_ENV: return add_text(f, &s->env, value);
 	case OPT_TIMEOUT: return take_time(f, value, &s->timeout_ms);
 	case OPT_ID_KEY: s->key = value; return 0;
+	case OPT_APPROVAL: s->approval = value; return 0;
 	case OPT_CAPTURE: s->capture = value; return 0;
 	case OPT_ALL: s->all = true; return 0;
 	case OPT_FOLLOW: s->follow = true; return 0;

@@ -14,6 +14,7 @@ struct immure_sessionflags {
 	const char *name, *key, *capture, *user_signal;
 	struct immure_strv labels, env;
 	uint64_t life_ms, idle_ms, timeout_ms, grace_ms, exec;
+	const char *approval;     /* --approval */
 	const char *pool;         /* run --pool */
 	uint64_t wait_ms;         /* --pool-wait */
 	uint32_t pool_size, pool_max;

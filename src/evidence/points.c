@@ -36,7 +36,7 @@ const struct immure_point immure_points[] = {
 	POINT("control.devices", ALWAYS, S(DONE), DEV, NULL,
 	      "the harmless devices work", "bind mounts in /dev",
 	      "write /dev/null, read /dev/urandom"),
-	POINT("control.execute", ALWAYS, S(DONE), EXEC, NULL, "programs can be executed",
+	POINT("control.execute", ANY_PROGRAM, S(DONE), EXEC, NULL, "programs can be executed",
 	      "mounts and Landlock permit it", "fork, execute true, wait"),
 	POINT("control.thread", ALWAYS, S(DONE), SECCOMP, NULL, "threads can be made",
 	      "seccomp permits it", "make and join a thread"),
@@ -347,6 +347,9 @@ const struct immure_point immure_points[] = {
 	      "no capabilities, seccomp", "sethostname and setdomainname"),
 	POINT("syscalls.x32", MACHINE, FILTER, SECCOMP, NULL, "the x32 table is closed",
 	      "seccomp", "getppid, unshare and ptrace by their x32 numbers"),
+	POINT("syscalls.memory-program", LISTED, S(PERM), SECCOMP, NULL,
+	      "no program can be made in memory where programs are listed", "seccomp",
+	      "memfd_create without MFD_NOEXEC_SEAL"),
 	POINT("syscalls.i386", MACHINE, FILTER | S(FAULT), SECCOMP, NULL,
 	      "the 32-bit table is closed", "seccomp", "getpid by int 0x80"),
 

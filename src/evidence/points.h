@@ -23,6 +23,8 @@ enum immure_point_when {
 	IMMURE_WHEN_WORKSPACE,    /* the file's own mode lets this identity write there */
 	IMMURE_WHEN_LANDLOCK,     /* the plan has a domain */
 	IMMURE_WHEN_PLACE,        /* any place where a file can be made */
+	IMMURE_WHEN_ANY_PROGRAM,  /* the plan lists no programs */
+	IMMURE_WHEN_LISTED,       /* it does */
 	IMMURE_WHEN_MACHINE,      /* the attacker says whether the machine has such a thing */
 };
 

@@ -67,6 +67,13 @@ static bool workspace_is_theirs(const struct immure_plan *plan)
 	return st.st_mode & (S_IWGRP | S_IWOTH);
 }
 
+static bool lists_programs(const struct immure_plan *p)
+{
+	const struct immure_op *op = immure_plan_find(p, IMMURE_OP_SECCOMP);
+
+	return op && op->num[2];
+}
+
 /* Why the plan does not ask for this point; NULL when it does. */
 static const char *not_asked(const struct judge *j, const struct immure_point *p)
 {
@@ -129,6 +136,10 @@ static const char *not_asked(const struct judge *j, const struct immure_point *p
 	case IMMURE_WHEN_AS:
 		return immure_targets_rlimit(j->targets, "as", &limit) ? NULL
 								       : "the plan has no such limit";
+	case IMMURE_WHEN_ANY_PROGRAM:
+		return lists_programs(j->plan) ? "the plan lists what may be executed" : NULL;
+	case IMMURE_WHEN_LISTED:
+		return lists_programs(j->plan) ? NULL : "the plan lets everything be executed";
 	case IMMURE_WHEN_PLACE:
 		return any_target(j, "tmp") || any_target(j, "workspace-rw")
 			       ? NULL

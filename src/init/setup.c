@@ -407,6 +407,13 @@ static int stage_seccomp(const struct immure_init *in, struct immure_init_step *
 		return in->filter ? -EINVAL : 0;
 	if (!in->filter)
 		return -EINVAL;
+	if (in->plan->ops[step->op].num[2]) {
+		const struct immure_filter *listed = immure_filter_builtin("listed", IMMURE_FAMILIES_NET);
+
+		r = listed ? immure_filter_install(listed, 0) : -EINVAL;
+	}
+	if (r < 0)
+		return r;
 	if (in->beneath)
 		r = install_beneath(in);
 	else if (immure_plan_is_bare(in->plan))

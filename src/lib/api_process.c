@@ -53,7 +53,7 @@ static struct immure_process *process_new(struct immure_link *l, bool lane, uint
 static bool direct(const struct immure_exec_options *o)
 {
 	return !(o->flags & (IMMURE_EXEC_PTY | IMMURE_EXEC_NO_LANE | IMMURE_EXEC_DETACH)) && !o->key &&
-	       !o->input_len && o->stdin_fd >= -1 && o->stdout_fd >= -1 &&
+	       !o->approval && !o->input_len && o->stdin_fd >= -1 && o->stdout_fd >= -1 &&
 	       (o->stderr_fd >= -1 || o->stderr_fd == IMMURE_STREAM_STDOUT);
 }
 
@@ -185,6 +185,8 @@ static void put_exec(struct immure_jsonw *w, const struct immure_exec_options *o
 		immure_jsonw_uint(w, "capture_max", o->capture_max);
 	if (o->key)
 		immure_jsonw_str(w, "key", o->key);
+	if (o->approval)
+		immure_jsonw_str(w, "approval", o->approval);
 	if (o->flags & IMMURE_EXEC_DETACH) {
 		immure_jsonw_bool(w, "detach", true);
 		immure_jsonw_bool(w, "follow", true);

@@ -30,6 +30,8 @@ static int32_t run_options(struct immure_run_options *to, const struct immure_ru
 	if (to->flags & ~(uint32_t)(IMMURE_RUN_PROVE | IMMURE_RUN_TRACE_TIME | IMMURE_RUN_CONTROL |
 				    IMMURE_RUN_COUNT | IMMURE_RUN_NOTES))
 		return immure_fail(err, IMMURE_ERR_INVALID, 0, "api", "flags", "unknown flags");
+	if (to->approval && (!to->approval[0] || strlen(to->approval) >= IMMURE_CONTROL_TOKEN))
+		return immure_fail(err, IMMURE_ERR_INVALID, 0, "api", "approval", "no token of a mediator");
 	return 0;
 }
 
@@ -54,6 +56,7 @@ int32_t immure_supervise(const immure_plan *plan, const struct immure_run_option
 				     : plan->state_dir[0] ? plan->state_dir
 							  : NULL,
 			.egress = o.egress,
+			.approval = o.approval,
 			.before = o.flags & IMMURE_RUN_PROVE ? &proving.before : NULL,
 		};
 
@@ -76,6 +79,22 @@ int32_t immure_become_init(int32_t handover_fd, int32_t report_fd)
 /* ---- under a supervisor of its own ---- */
 
 enum { CHILD_PLAN_FD = 3, CHILD_CONTROL_FD = 4 };
+
+/* The first thing that the supervisor finds: not among its arguments, which anybody on
+ * this machine may read. */
+static int send_approval(int fd, const char *token)
+{
+	struct {
+		struct immure_control_msg head;
+		char token[IMMURE_CONTROL_TOKEN];
+	} m = { .head = { .type = IMMURE_CONTROL_APPROVAL } };
+	size_t n = token ? strlen(token) : 0;
+
+	if (!n)
+		return 0;
+	memcpy(m.token, token, n);
+	return send(fd, &m, sizeof(m.head) + n, MSG_NOSIGNAL) < 0 ? errno : 0;
+}
 
 static int spawn_one_shot(const struct immure_run_options *o, const int fds[5], pid_t *ret_pid)
 {
@@ -126,6 +145,8 @@ int32_t immure_session_start(const immure_plan *plan, const struct immure_run_op
 		if (fds[i] >= 0 && up[i] < 0)
 			eno = errno;
 	}
+	if (!eno)
+		eno = send_approval(ours, o.approval);
 	s = eno ? NULL : calloc(1, sizeof(*s));
 	if (s)
 		eno = -spawn_one_shot(&o, up, &s->pid);

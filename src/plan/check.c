@@ -134,6 +134,11 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_MEMORY_WATCH:
 	case IMMURE_OP_LANDLOCK_RULE:
 		return op->num[0] != 0; /* zero would mean no limit, or nothing */
+	case IMMURE_OP_MEDIATOR:
+		return op->num[0] <= 1 && op->num[1] <= 1 && op->num[2] && op->num[3];
+	case IMMURE_OP_AGENT:
+	case IMMURE_OP_MEDIATOR_BUDGET:
+		return op->src[0];
 	case IMMURE_OP_CAPTURE:
 		return op->num[0] < 3; /* all of it needs no operation */
 	case IMMURE_OP_RLIMIT:
@@ -169,7 +174,7 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_BWRAP:
 		return op->num[0] <= 1;
 	case IMMURE_OP_SECCOMP:
-		return op->num[1] <= IMMURE_BENEATH_NAMES_OLD &&
+		return op->num[1] <= IMMURE_BENEATH_NAMES_OLD && op->num[2] <= 1 &&
 		       (strcmp(op->src, "default") == 0 || strcmp(op->src, "strict") == 0 ||
 			immure_path_is_normal(op->src));
 	case IMMURE_OP_WATCH:

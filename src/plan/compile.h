@@ -216,6 +216,12 @@ int32_t immure_compile_limits(struct immure_compile *b);    /* limits.c */
 /* What all private areas may hold together, 0 = no limit. */
 uint64_t immure_compile_disk(const struct immure_compile *b);
 int32_t immure_compile_supervision(struct immure_compile *b);
+int32_t immure_compile_mediator(struct immure_compile *b);  /* mediator.c */
+/* execute.c: what may be executed, named by real paths; with rights, a rule for each. */
+bool immure_compile_listed(const struct immure_compile *b);
+int32_t immure_compile_execute(struct immure_compile *b, uint64_t fs);
+void immure_compile_ask_execute(const struct immure_policy *p, const struct immure_facts *f,
+				struct immure_arena *a, struct immure_strv *to);
 int32_t immure_compile_identity(struct immure_compile *b);  /* identity.c */
 int32_t immure_compile_command(struct immure_compile *b);   /* command.c */
 int32_t immure_compile_landlock(struct immure_compile *b);  /* landlock.c */

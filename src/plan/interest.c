@@ -288,6 +288,12 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 	add_mounts(&q);
 	add_outside(&q, workspace);
 	add_sockets(&q);
+	immure_compile_ask_execute(p, f, a, &out);
+	if (p->mediator) {
+		const char *path = strchr(p->mediator, ':') + 1;
+
+		add_list(&q, &(struct immure_strv){ .v = &path, .n = 1 }, true);
+	}
 	if (p->syscalls && p->syscalls[0] == '/')
 		add(&q, p->syscalls);
 	if (a->failed)

@@ -28,8 +28,14 @@ int32_t immure_compile_landlock(struct immure_compile *b)
 			      IMMURE_LANDLOCK_FS_IOCTL_DEV);
 	uint64_t device = fs & (IMMURE_LANDLOCK_FS_WRITE_FILE | IMMURE_LANDLOCK_FS_TRUNCATE |
 				IMMURE_LANDLOCK_FS_IOCTL_DEV);
+	uint64_t reading = IMMURE_LANDLOCK_FS_READ_FILE | IMMURE_LANDLOCK_FS_READ_DIR;
 	struct immure_op *op;
 	bool ok;
+
+	if (immure_compile_listed(b))
+		dir &= ~IMMURE_LANDLOCK_FS_EXECUTE;
+	else
+		reading |= IMMURE_LANDLOCK_FS_EXECUTE;
 
 	if (abi < 6 && !b->netns)
 		immure_compile_gap(b, false, "network.mode", "ipc",
@@ -41,7 +47,7 @@ int32_t immure_compile_landlock(struct immure_compile *b)
 				 "no Landlock here: the mounts are the only gate before files",
 				 "boot with landlock among the lsm= of the kernel command line "
 				 "(Linux 5.13 or later), or approve it: require.downgrade");
-		return 0;
+		return immure_compile_execute(b, 0);
 	}
 	op = immure_compile_op(b, IMMURE_OP_LANDLOCK, NULL, NULL, "(always)");
 	if (!op)
@@ -49,8 +55,7 @@ int32_t immure_compile_landlock(struct immure_compile *b)
 	op->num[0] = (uint64_t)abi;
 	op->num[1] = fs;
 	op->num[2] = immure_landlock_scopes(abi);
-	ok = rule(b, "/", IMMURE_LANDLOCK_FS_EXECUTE | IMMURE_LANDLOCK_FS_READ_FILE |
-		  IMMURE_LANDLOCK_FS_READ_DIR, "files.view");
+	ok = rule(b, "/", reading, "files.view");
 	ok = ok && rule(b, "/dev", device, "(always)");
 	ok = ok && rule(b, "/dev/shm", dir, "(always)");
 	/* A process's own settings: comm, oom_score_adj, coredump_filter ... */
@@ -58,7 +63,7 @@ int32_t immure_compile_landlock(struct immure_compile *b)
 	for (size_t i = 0; ok && i + 1 < b->writable.n; i += 2)
 		ok = rule(b, b->writable.v[i], dir, b->writable.v[i + 1]);
 	for (size_t i = 0; ok && i + 1 < b->writable_files.n; i += 2)
-		ok = rule(b, b->writable_files.v[i], fs & IMMURE_LANDLOCK_FS_ON_FILE &
-			  ~(uint64_t)IMMURE_LANDLOCK_FS_IOCTL_DEV, b->writable_files.v[i + 1]);
-	return ok ? 0 : -IMMURE_ERR_NOMEM;
+		ok = rule(b, b->writable_files.v[i], dir & IMMURE_LANDLOCK_FS_ON_FILE,
+			  b->writable_files.v[i + 1]);
+	return ok ? immure_compile_execute(b, fs) : -IMMURE_ERR_NOMEM;
 }

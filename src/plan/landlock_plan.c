@@ -85,7 +85,8 @@ static bool fixed_rules(struct immure_compile *b, uint64_t fs)
 	if (!op)
 		return false;
 	op->num[0] = fs & ~(IMMURE_LANDLOCK_FS_MAKE_CHAR | IMMURE_LANDLOCK_FS_MAKE_BLOCK |
-			    IMMURE_LANDLOCK_FS_IOCTL_DEV);
+			    IMMURE_LANDLOCK_FS_IOCTL_DEV |
+			    (immure_compile_listed(b) ? IMMURE_LANDLOCK_FS_EXECUTE : 0));
 	return true;
 }
 
@@ -100,7 +101,7 @@ static int32_t landlock(struct immure_compile *b)
 		immure_compile_gap(b, true, "backend", "landlock", "no Landlock here",
 				   "boot with landlock among the lsm= of the kernel command line "
 				   "(Linux 5.13 or later), or another backend");
-		return 0;
+		return immure_compile_execute(b, 0);
 	}
 	op = immure_compile_op(b, IMMURE_OP_LANDLOCK, NULL, NULL, ALWAYS);
 	if (!op)
@@ -113,7 +114,7 @@ static int32_t landlock(struct immure_compile *b)
 	r = immure_bare_rules(b, fs);
 	if (r < 0)
 		return r;
-	return fixed_rules(b, fs) ? 0 : -IMMURE_ERR_NOMEM;
+	return fixed_rules(b, fs) ? immure_compile_execute(b, fs) : -IMMURE_ERR_NOMEM;
 }
 
 static int32_t seccomp(struct immure_compile *b)
@@ -124,6 +125,7 @@ static int32_t seccomp(struct immure_compile *b)
 
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
+	op->num[2] = immure_compile_listed(b);
 	if (b->p->network == IMMURE_NETWORK_LIMITED) {
 		op->num[0] = 1u << AF_INET | 1u << AF_INET6;
 		op->num[1] = abi_of(b) < 3 ? IMMURE_BENEATH_NAMES_OLD : IMMURE_BENEATH_NAMES;

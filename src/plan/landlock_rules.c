@@ -135,7 +135,7 @@ static uint64_t rights_of(const struct layout *l, unsigned int kinds, bool devic
 	uint64_t r = 0;
 
 	if (kinds & FILES)
-		r |= reading;
+		r |= immure_compile_listed(l->b) ? IMMURE_LANDLOCK_FS_READ_FILE : reading;
 	if (kinds & LISTS)
 		r |= IMMURE_LANDLOCK_FS_READ_DIR;
 	if (kinds & WRITES)

@@ -150,6 +150,7 @@ int32_t immure_compile_limits(struct immure_compile *b)
 int32_t immure_compile_supervision(struct immure_compile *b)
 {
 	const struct immure_limits *l = &b->p->limits;
+	int32_t r;
 
 	if (l->wall_time) {
 		struct immure_op *op = immure_compile_op(b, IMMURE_OP_WALL_TIME, NULL, NULL,
@@ -177,6 +178,9 @@ int32_t immure_compile_supervision(struct immure_compile *b)
 			return -IMMURE_ERR_NOMEM;
 		op->num[0] = b->p->capture;
 	}
+	r = immure_compile_mediator(b);
+	if (r < 0)
+		return r;
 	if (l->memory && !wanted(b).memory &&
 	    !op1(b, IMMURE_OP_MEMORY_WATCH, NULL, l->memory, KEY_MEMORY))
 		return -IMMURE_ERR_NOMEM;

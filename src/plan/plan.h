@@ -108,11 +108,17 @@ enum immure_op_kind {
 	IMMURE_OP_WITHHELD,        /* dst: no rule grants it, or with RO, none grants changing it */
 	IMMURE_OP_SELF_CHECK,
 	IMMURE_OP_SECCOMP,         /* src: "default", "strict" or artifact path; num0 socket families;
-	                            * num1: enum immure_beneath, the filter beneath it */
+	                            * num1: enum immure_beneath, the filter beneath it; num2: 1 = files in
+	                            * memory cannot be executed */
 	IMMURE_OP_EXEC,            /* argv, env, cwd: see struct immure_plan */
 	IMMURE_OP_WALL_TIME,       /* num0 ms, num1 grace ms before SIGKILL */
 	IMMURE_OP_OUTPUT_CAP,      /* num0 bytes; num1: 1 = beyond them everything is killed */
 	IMMURE_OP_CAPTURE,         /* num0: the most a session keeps of output, enum immure_keep */
+	IMMURE_OP_AGENT,           /* src: on whose behalf */
+	IMMURE_OP_MEDIATOR,        /* src: who is asked before a command starts, num0: 1 = a program, not a
+	                            * socket; num1: 1 = who is pending is sent away; num2: ms for an
+	                            * answer; num3: ms in all */
+	IMMURE_OP_MEDIATOR_BUDGET, /* src: handed to it */
 	IMMURE_OP_MEMORY_WATCH,    /* num0 bytes; sampled sum over the pid namespace */
 	IMMURE_OP_WATCH,           /* src: directory; dst: pattern (protected table); BUILD, ANYWHERE */
 	IMMURE_OP_PROTECT_LINK,    /* dst: a symlink that must not change; src: its text */

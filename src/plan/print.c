@@ -120,6 +120,23 @@ static bool describe_limit(struct immure_buf *o, const struct immure_op *op)
 				  op->num[0] == 0 ? "nothing" : op->num[0] == 1 ? "counts and hashes" :
 				  "counts, hashes and the last 512 bytes");
 		break;
+	case IMMURE_OP_AGENT:
+		immure_buf_puts(o, "on behalf of ");
+		put(o, op->src);
+		break;
+	case IMMURE_OP_MEDIATOR:
+		immure_buf_puts(o, "before each command is asked: ");
+		put(o, op->src);
+		immure_buf_puts(o, ", within ");
+		put_duration(o, op->num[2]);
+		immure_buf_puts(o, op->num[1] ? ", pending is refused" : ", pending is waited for, ");
+		if (!op->num[1])
+			put_duration(o, op->num[3]);
+		break;
+	case IMMURE_OP_MEDIATOR_BUDGET:
+		immure_buf_puts(o, "the mediator is told of ");
+		put(o, op->src);
+		break;
 	case IMMURE_OP_MEMORY_WATCH:
 		immure_buf_puts(o, "killed when its processes use more than ");
 		put_size(o, op->num[0]);
@@ -247,6 +264,8 @@ static const char *rule_name(uint64_t rights)
 		return "Landlock: write below ";
 	if (rights & IMMURE_LANDLOCK_FS_WRITE_FILE)
 		return "Landlock: write what is there, ";
+	if (rights == IMMURE_LANDLOCK_FS_EXECUTE)
+		return "Landlock: execute ";
 	if (rights == IMMURE_LANDLOCK_FS_READ_DIR)
 		return "Landlock: list below ";
 	return rights & IMMURE_LANDLOCK_FS_EXECUTE ? "Landlock: read and execute below " :
@@ -364,6 +383,8 @@ static void describe(struct immure_buf *o, const struct immure_op *op)
 		put(o, op->src);
 		if (op->num[1])
 			immure_buf_puts(o, ", and what namespaces would keep apart");
+		if (op->num[2])
+			immure_buf_puts(o, ", no program in memory");
 		break;
 	case IMMURE_OP_OWN_DIR:
 		put_path(o, "made if it is missing: ", op);

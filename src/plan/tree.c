@@ -240,6 +240,12 @@ static void note_writable(struct walk *w, const struct immure_point *pt)
 	(void)immure_strv_add(b->a, to, pt->key);
 }
 
+/* What the command writes it shall not map as code either (execute.c). */
+static uint32_t not_executed(const struct walk *w, const struct immure_point *pt)
+{
+	return immure_compile_listed(w->b) && !pt->socket ? IMMURE_OPF_NOEXEC : 0u;
+}
+
 static int32_t put_bind(struct walk *w, struct place *in, const struct immure_point *pt, bool ro)
 {
 	const char *src = pt->src ? pt->src : pt->path;
@@ -270,7 +276,7 @@ static int32_t put_bind(struct walk *w, struct place *in, const struct immure_po
 	op = show(w, in, IMMURE_OP_BIND, src, pt);
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
-	op->flags = op_flags(pt) | (ro ? IMMURE_OPF_RO : 0u);
+	op->flags = op_flags(pt) | (ro ? IMMURE_OPF_RO : not_executed(w, pt));
 	if (!ro)
 		note_writable(w, pt);
 	return push(w, pt->path, ro ? SHOWN : WRITABLE, w->b->plan->ops_n);
@@ -284,7 +290,7 @@ static int32_t put_tmpfs(struct walk *w, struct place *in, const struct immure_p
 		return -IMMURE_ERR_NOMEM;
 	op->num[0] = pt->ro ? 0 : immure_compile_disk(w->b);
 	op->num[1] = pt->mode;
-	op->flags = pt->ro ? IMMURE_OPF_RO : IMMURE_OPF_SHARED;
+	op->flags = pt->ro ? IMMURE_OPF_RO : IMMURE_OPF_SHARED | not_executed(w, pt);
 	if (!pt->ro)
 		note_writable(w, pt);
 	return push(w, pt->path, EMPTY, w->b->plan->ops_n);

@@ -343,6 +343,40 @@ int immure_check_image(struct immure_arena *a, const char *value, const char **r
 	return *ret ? 0 : -ENOMEM;
 }
 
+int immure_check_agent(struct immure_arena *a, const char *value, const char **ret,
+		       struct immure_complaint *c)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t len = strlen(value);
+
+	if (len == 0)
+		return immure_complain(c, "expected the name of an agent, got an empty string");
+	if (len > 64 || strspn(value, letters) != len || strchr("._-", value[0])) {
+		immure_complain(c, "\"%.70s\" is no agent's name", value);
+		immure_complain_hint(c, "1 to 64 lower-case letters, digits, \".\", \"_\" and \"-\", a letter "
+				     "or digit first");
+		return -EINVAL;
+	}
+	*ret = immure_arena_strdup(a, value);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int immure_check_mediator(struct immure_arena *a, const char *value, const char **ret,
+			  struct immure_complaint *c)
+{
+	bool program = strncmp(value, "program:", 8) == 0;
+	const char *path = program ? value + 8 : value + 5, *plain;
+	int r;
+
+	if ((!program && strncmp(value, "unix:", 5) != 0) || (path[0] != '/' && path[0] != '~'))
+		return immure_complain(c, "expected unix:/PATH or program:/PATH, got \"%.100s\"", value);
+	r = immure_check_path(a, path, &plain, c);
+	if (r < 0)
+		return r;
+	*ret = immure_arena_printf(a, "%s%s", program ? "program:" : "unix:", plain);
+	return *ret ? 0 : -ENOMEM;
+}
+
 /* A name of the capability report: one of the nineteen, or a dimension. */
 int immure_check_capability(struct immure_arena *a, const char *value, const char **ret,
 			    struct immure_complaint *c)

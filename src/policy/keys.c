@@ -210,6 +210,32 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_write", .example = "[\"Makefile\", \"package.json\"]",
 	},
 	{
+		KEY("files.executables"), .type = IMMURE_KEY_ENUM, .offset = AT(executables),
+		.names = NAMES("any", "listed"), .choices = "any|listed",
+		.rank = RANK(0, 1), .fallback = "any", .tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "executables", .argument = "WHICH",
+		.help = "whether only the files of files.execute can be executed",
+		.doc = "any: what can be read can be executed. listed: only the files and directories of "
+		       "files.execute, and the dynamic loader; everything else answers permission "
+		       "denied to execve(2). Enforced by Landlock from inside, for every program that "
+		       "the command starts; memory files cannot be executed then, and what the command "
+		       "writes lies on mounts without execution where there are mounts. It is a list of "
+		       "programs, not of code: an interpreter that is listed runs any script, and the "
+		       "dynamic loader, which programs need, maps any file that may be read.",
+		.enforced_by = "process_rlimits", .example = "\"any\"",
+	},
+	{
+		KEY("files.execute"), .type = IMMURE_KEY_PATHS, .offset = AT(execute),
+		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_FEWER,
+		.flag = "execute", .argument = "PATH",
+		.help = "may be executed, with files.executables listed",
+		.doc = "Programs, or directories of programs, that may be executed with files.executables "
+		       "listed; beside any it is an error. A link means what it leads to. Interpreters "
+		       "of scripts must be listed as well. An empty list executes nothing, so the run "
+		       "refuses. What lies in a place that the command can write is refused.",
+		.enforced_by = "process_rlimits", .example = "[\"/usr/bin/git\", \"/usr/lib/git-core\"]",
+	},
+	{
 		KEY("network.mode"), .type = IMMURE_KEY_ENUM, .offset = AT(network),
 		.names = NAMES("none", "limited", "host"),
 		.choices = "none|limited|host",
@@ -658,6 +684,73 @@ const struct immure_key immure_keys[] = {
 		       "and hashes, these and the last 512 bytes, or content. A command that asks for more "
 		       "gets this. While it runs the last MiB waits for whoever attaches.",
 		.enforced_by = "io_redaction", .example = "\"metadata\"",
+	},
+	{
+		KEY("agent"), .type = IMMURE_KEY_TEXT, .offset = AT(agent),
+		.check = immure_check_agent, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "agent", .argument = "ID",
+		.help = "on whose behalf the command runs",
+		.doc = "The name of the agent, for the record, the journal and the mediator: 1 to 64 lower-case "
+		       "letters, digits, \".\", \"_\" and \"-\", the first a letter or digit. It comes from "
+		       "the policy and the caller's flags alone; no variable sets it.",
+		.enforced_by = "audit_log", .example = "\"reviewer-1\"",
+	},
+	{
+		KEY("require.agent"), .type = IMMURE_KEY_BOOL, .offset = AT(require_agent),
+		.fallback = "false", .choices = "true|false", .tighten = IMMURE_TIGHTEN_TRUE,
+		.help = "a run without an agent's name is refused",
+		.doc = "Whether agent must be set; without it nothing runs.",
+		.enforced_by = "audit_log", .example = "true",
+	},
+	{
+		KEY("mediator.ask"), .type = IMMURE_KEY_TEXT, .offset = AT(mediator),
+		.check = immure_check_mediator, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "mediator", .argument = "unix:PATH|program:PATH",
+		.help = "who is asked before a command starts",
+		.doc = "A unix socket (unix:PATH) or a program (program:PATH) on the host that is asked "
+		       "before each command of a run or a session is started, with one line of JSON, "
+		       "and answers with one; the form is in docs/PROTOCOL.md. Only a well-formed "
+		       "allow in time lets the command start; silence, anything else, and a socket of "
+		       "another user than the caller or root are refusals. It is asked about the command "
+		       "that is started, not about what that starts (files.executables is). A path in a "
+		       "place that the command can write is refused.",
+		.enforced_by = "privileges", .example = "\"unix:/run/user/1000/mediator.sock\"",
+	},
+	{
+		KEY("mediator.mode"), .type = IMMURE_KEY_ENUM, .offset = AT(mediator_mode),
+		.names = NAMES("sync_wait", "async_token"), .choices = "sync_wait|async_token",
+		.fallback = "sync_wait", .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "mediator-mode", .argument = "MODE",
+		.help = "what is done while a person decides",
+		.doc = "What becomes of the answer pending_hitl. sync_wait: the mediator is asked again, as "
+		       "often as it says, until mediator.wait_time is over. async_token: the start is "
+		       "refused as pending, with the mediator's token, which --approval hands back later.",
+		.enforced_by = "privileges", .example = "\"sync_wait\"",
+	},
+	{
+		KEY("mediator.answer_time"), .type = IMMURE_KEY_DURATION, .offset = AT(mediator_answer),
+		.min = 10, .max = MAX_HANDSHAKE_MS, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "mediator-answer-time", .argument = "TIME", .help = "how long one answer may take",
+		.doc = "How long the mediator may take for one answer; later is a refusal. 500 ms unless "
+		       "given.",
+		.enforced_by = "privileges", .example = "\"2s\"",
+	},
+	{
+		KEY("mediator.wait_time"), .type = IMMURE_KEY_DURATION, .offset = AT(mediator_wait),
+		.min = 10, .max = MAX_MS, .tighten = IMMURE_TIGHTEN_LOWER,
+		.flag = "mediator-wait-time", .argument = "TIME",
+		.help = "how long a person may take to decide",
+		.doc = "With mediator.mode sync_wait: how long pending answers are asked again; then the "
+		       "start is refused. 5m unless given.",
+		.enforced_by = "privileges", .example = "\"10m\"",
+	},
+	{
+		KEY("mediator.budget"), .type = IMMURE_KEY_TEXT, .offset = AT(mediator_budget),
+		.check = immure_check_image, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "mediator-budget", .argument = "REF",
+		.help = "a reference that the mediator is handed",
+		.doc = "Handed to the mediator as budget_state_ref; nothing here looks at it.",
+		.enforced_by = "privileges", .example = "\"budget-7\"",
 	},
 	{
 		KEY("backend"), .type = IMMURE_KEY_CHOICE, .offset = AT(backend),

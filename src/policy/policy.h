@@ -25,6 +25,8 @@ enum immure_view {
 	IMMURE_VIEW_SYSTEM, /* system directories only */
 	IMMURE_VIEW_IMAGE,  /* root from an image */
 };
+enum immure_executables { IMMURE_EXECUTABLES_ANY, IMMURE_EXECUTABLES_LISTED };
+enum immure_mediator_mode { IMMURE_MEDIATOR_SYNC_WAIT, IMMURE_MEDIATOR_ASYNC_TOKEN };
 enum immure_home { IMMURE_HOME_HOST, IMMURE_HOME_EMPTY };
 enum immure_network_mode { IMMURE_NETWORK_NONE, IMMURE_NETWORK_LIMITED, IMMURE_NETWORK_HOST };
 enum immure_identity { IMMURE_IDENTITY_CALLER, IMMURE_IDENTITY_ROOT, IMMURE_IDENTITY_NOBODY };
@@ -79,6 +81,8 @@ struct immure_policy {
 	bool sensitive;            /* mask the built-in table of secrets' places */
 	bool protected_table;      /* protect the built-in table of host-executed files */
 	struct immure_strv created; /* protected-table entries that may be created */
+	enum immure_executables executables;
+	struct immure_strv execute; /* with EXECUTABLES_LISTED: all that may be executed */
 
 	enum immure_network_mode network;
 	struct immure_strv net_allow, net_deny, publish;
@@ -116,6 +120,12 @@ struct immure_policy {
 	struct immure_strv downgrade_listed;
 	enum immure_origin origin;
 	enum immure_keep capture;  /* the most that a session keeps of output */
+	const char *agent;         /* on whose behalf; NULL = nobody's in particular */
+	bool require_agent;
+	const char *mediator;      /* "unix:PATH", "program:PATH", NULL = nobody is asked */
+	enum immure_mediator_mode mediator_mode;
+	uint64_t mediator_answer, mediator_wait; /* ms, 0 = the defaults */
+	const char *mediator_budget; /* NULL = none */
 	const char *backend;       /* "auto" or a backend's name */
 
 	/* Where each key of the table (keys.h) got its value: profile name, file

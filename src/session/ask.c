@@ -28,7 +28,7 @@ static const struct {
 	[IMMURE_REQ_CREATE] = { create, " runtime name labels lifetime idle_ms life_ms on_idle remove root " },
 	[IMMURE_REQ_TAKE] = { immure_take, " plan labels " },
 	[IMMURE_REQ_EXEC] = { immure_task_exec, " argv cwd env clear_env stdin stdout stderr pty timeout_ms "
-			      "grace_ms limits key capture capture_max detach follow " },
+			      "grace_ms limits key capture capture_max detach follow approval " },
 	[IMMURE_REQ_ATTACH] = { immure_stream_attach, " exec replay blocking " },
 	[IMMURE_REQ_INPUT] = { immure_task_input, " exec data eof " },
 	[IMMURE_REQ_RESIZE] = { immure_task_resize, " exec rows cols " },
@@ -251,35 +251,62 @@ static int32_t permit(struct immure_ask *a, bool *ret_done)
 	return 0;
 }
 
+static void take(struct immure_ask *a, char *text, size_t len)
+{
+	IMMURE_CLEANUP_FREE char *params = NULL;
+	bool done = false, garbage;
+	int32_t r = parse(a, text, len);
+
+	garbage = r < 0;
+	if (r == 0)
+		r = head(a);
+	if (r == 0)
+		r = take_params(a, &params);
+	if (r == 0)
+		r = check_keys(a);
+	if (r == 0)
+		r = permit(a, &done);
+	if (r == 0 && done)
+		immure_answer_ok(a->s, a->c, a->id);
+	else if (r == 0)
+		r = handlers[a->what].fn(a);
+	if (r < 0)
+		immure_answer_error(a->s, a->c, a->id, a->err);
+	immure_error_free(a->err);
+	immure_arena_done(&a->arena);
+	/* Who has never spoken JSON is not worth another packet. */
+	if (garbage && !a->c->hello)
+		immure_client_drop(a->s, a->c);
+}
+
 void immure_ask_take(struct immure_server *s, struct immure_client *c, char *text, size_t len, int *fds,
 		     size_t fds_n)
 {
 	struct immure_ask a = { .s = s, .c = c, .what = IMMURE_REQ_MAX, .fds = fds, .fds_n = fds_n };
-	IMMURE_CLEANUP_FREE char *params = NULL;
-	bool done = false, garbage;
-	int32_t r = parse(&a, text, len);
+	IMMURE_CLEANUP_FREE char *raw = NULL;
 
 	c->asked_ms = immure_server_ms();
-	garbage = r < 0;
-	if (r == 0)
-		r = head(&a);
-	if (r == 0)
-		r = take_params(&a, &params);
-	if (r == 0)
-		r = check_keys(&a);
-	if (r == 0)
-		r = permit(&a, &done);
-	if (r == 0 && done)
-		immure_answer_ok(s, c, a.id);
-	else if (r == 0)
-		r = handlers[a.what].fn(&a);
-	if (r < 0)
-		immure_answer_error(s, c, a.id, a.err);
-	immure_error_free(a.err);
-	immure_arena_done(&a.arena);
-	/* Who has never spoken JSON is not worth another packet. */
-	if (garbage && !c->hello)
-		immure_client_drop(s, c);
+	/* Reading changes it, and what is put aside is read again. */
+	if (immure_plan_find(s->plan, IMMURE_OP_MEDIATOR)) {
+		raw = malloc(len + 1);
+		if (!raw) {
+			immure_client_drop(s, c);
+			return;
+		}
+		memcpy(raw, text, len);
+		a.raw = raw;
+		a.raw_len = len;
+	}
+	take(&a, text, len);
+}
+
+void immure_ask_again(struct immure_server *s, struct immure_client *c, char *text, size_t len, int *fds,
+		      size_t fds_n)
+{
+	struct immure_ask a = { .s = s, .c = c, .what = IMMURE_REQ_MAX, .fds = fds, .fds_n = fds_n,
+				.allowed = true };
+
+	take(&a, text, len);
 }
 
 /* ---- the small ones ---- */

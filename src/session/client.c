@@ -251,6 +251,7 @@ void immure_client_drop(struct immure_server *s, struct immure_client *c)
 	if (s->measurer == c)
 		s->measurer = NULL;
 	immure_life_lane_gone(s, c);
+	immure_mediated_client_gone(s, c);
 	immure_task_client_gone(s, c);
 	if (c->boss && s->meta.lifetime == IMMURE_LIFETIME_CALLER && !immure_handover_goes_on(s))
 		immure_server_stop(s, 0, "the program that made it has ended");

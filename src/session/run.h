@@ -32,6 +32,8 @@ struct immure_run {
 	struct immure_relay relay[RELAY_MAX];
 	struct immure_output_count count;
 
+	char approval[IMMURE_CONTROL_TOKEN];
+	bool *allowed;     /* by the mediator: also for another attempt */
 	bool ready, started, exited, init_gone;
 	bool alone;        /* of what was inside only init is left */
 	int status;        /* wait status of the command */

@@ -8,6 +8,7 @@
  *   client.c   connections: packets in, bounded queue out
  *   ask.c      requests: the permit table, arguments, answers
  *   task.c     commands: starting, ends, what is kept of them
+ *   mediated.c those that somebody is asked about first
  *   stream.c   their output: rings, frames, back-pressure
  *   take.c     a session that waited becomes a caller's
  *   life.c     leases, freezing, statistics, limits
@@ -161,6 +162,7 @@ struct immure_server {
 	struct immure_client *clients;
 	size_t clients_n;
 	struct immure_task *tasks;
+	struct immure_asked *asked; /* commands that the mediator is asked about */
 	size_t alive;
 	uint64_t next_task;
 	struct immure_attached *attached;
@@ -205,6 +207,9 @@ struct immure_server {
 };
 
 struct immure_ask {
+	const char *raw; /* as it came; NULL unless there is a mediator */
+	size_t raw_len;
+	bool allowed;    /* by the mediator */
 	struct immure_server *s;
 	struct immure_client *c;
 	uint64_t id;
@@ -242,6 +247,9 @@ void immure_client_accept(struct immure_server *s, struct immure_watch *w, uint3
 /* ---- ask.c ---- */
 void immure_ask_take(struct immure_server *s, struct immure_client *c, char *text, size_t len, int *fds,
 		     size_t fds_n);
+/* A request of exec that was put aside, taken now that the mediator allowed it. */
+void immure_ask_again(struct immure_server *s, struct immure_client *c, char *text, size_t len, int *fds,
+		      size_t fds_n);
 void immure_answer_send(struct immure_server *s, struct immure_client *c, struct immure_jsonw *w,
 			const int *fds, size_t fds_n);
 void immure_answer_ok(struct immure_server *s, struct immure_client *c, uint64_t id);
@@ -271,6 +279,12 @@ void immure_task_client_gone(struct immure_server *s, struct immure_client *c);
 struct immure_task *immure_task_find(struct immure_ask *a);
 void immure_task_done_all(struct immure_server *s);
 void immure_task_json(struct immure_jsonw *w, const struct immure_server *s, const struct immure_task *t);
+
+/* ---- mediated.c ---- */
+struct immure_task_args;
+int32_t immure_mediated_ask(struct immure_ask *a, const struct immure_task_args *args);
+void immure_mediated_client_gone(struct immure_server *s, const struct immure_client *c);
+void immure_mediated_done(struct immure_server *s);
 
 /* ---- stream.c ---- */
 int32_t immure_stream_attach(struct immure_ask *a);

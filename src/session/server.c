@@ -513,6 +513,7 @@ static void tear_down(struct immure_server *s)
 	immure_book_end(s);
 	while (s->clients)
 		immure_client_drop(s, s->clients), immure_client_bury(s);
+	immure_mediated_done(s);
 	immure_task_done_all(s);
 	immure_attach_done(s);
 	immure_tighten_done(s);

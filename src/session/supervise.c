@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -28,6 +29,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "session/mediate.h"
 #include "session/orphan.h"
 #include "session/note.h"
 #include "session/run.h"
@@ -142,6 +144,78 @@ static int32_t prepare_signals(struct immure_run *run)
 			return failed(run, errno, "signals", "timerfd");
 	}
 	return 0;
+}
+
+/* ---- the mediator ---- */
+
+/* Whoever asked for this session said so before. */
+static const char *approval(struct immure_run *run)
+{
+	struct {
+		struct immure_control_msg head;
+		char token[IMMURE_CONTROL_TOKEN];
+	} m;
+	ssize_t n;
+
+	if (run->o->control_fd < 0)
+		return run->o->approval;
+	n = recv(run->o->control_fd, &m, sizeof(m), MSG_DONTWAIT | MSG_PEEK);
+	if (n <= (ssize_t)sizeof(m.head) || m.head.type != IMMURE_CONTROL_APPROVAL)
+		return run->o->approval;
+	(void)recv(run->o->control_fd, &m, sizeof(m), MSG_DONTWAIT); /* what was seen */
+	n -= (ssize_t)sizeof(m.head);
+	if (n >= (ssize_t)sizeof(run->approval))
+		return NULL;
+	memcpy(run->approval, m.token, (size_t)n);
+	return run->approval;
+}
+
+/* Until there is a verdict, or nobody wants one any more. */
+static int32_t await_verdict(struct immure_run *run, struct immure_mediation *m)
+{
+	struct immure_verdict v;
+	struct signalfd_siginfo si;
+
+	for (;;) {
+		struct pollfd p[3] = { { .fd = m->fd, .events = POLLIN },
+				       { .fd = run->signal_fd, .events = POLLIN },
+				       { .fd = run->o->control_fd, .events = POLLIN } };
+
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
+			return failed(run, errno, "mediator", "poll");
+		if (p[1].revents && read(run->signal_fd, &si, sizeof(si)) == sizeof(si) &&
+		    si.ssi_signo != SIGWINCH && si.ssi_signo != SIGCONT)
+			return failed(run, EINTR, "mediator", "the mediator was being asked");
+		if (p[2].revents)
+			return failed(run, ECONNRESET, "mediator", "the mediator was being asked");
+		if (!p[0].revents)
+			continue;
+		immure_mediate_read(m, &v);
+		*run->allowed = v.decision == IMMURE_DECISION_ALLOW && !v.failed;
+		return *run->allowed ? 0 : immure_mediate_refusal(run->plan, &v, run->plan->argv.v[0], run->err);
+	}
+}
+
+static int32_t mediate(struct immure_run *run)
+{
+	const struct immure_mediate_about about = {
+		.argv = (const char *const *)run->plan->argv.v,
+		.env = (const char *const *)run->plan->env.v,
+		.cwd = run->plan->cwd,
+		.session = "",
+		.approval = approval(run),
+	};
+	struct immure_mediation m = { .fd = -1 };
+	int32_t r;
+
+	if (!immure_plan_find(run->plan, IMMURE_OP_MEDIATOR) || *run->allowed)
+		return 0;
+	r = immure_mediate_start(run->plan, &about, &m);
+	if (r < 0)
+		return failed(run, r, "mediator", "nobody can be asked");
+	r = await_verdict(run, &m);
+	immure_mediate_end(&m);
+	return r;
 }
 
 /* ---- start ---- */
@@ -318,6 +392,8 @@ static int32_t carry_out(struct immure_run *run)
 		run->result->trace_ns[IMMURE_TRACE_START] = begun;
 	r = prepare_signals(run);
 	if (r == 0)
+		r = mediate(run);
+	if (r == 0)
 		r = prepare_streams(run);
 	if (r == 0)
 		r = immure_sealed_prepare(&run->sealed, run->err);
@@ -368,13 +444,15 @@ static bool overtaken(const struct immure_run *run)
 }
 
 static int32_t attempt(const struct immure_plan *plan, const struct immure_supervise_options *options,
-		       bool *ret_again, struct immure_result **ret, struct immure_error **err)
+		       bool *allowed, bool *ret_again, struct immure_result **ret,
+		       struct immure_error **err)
 {
 	struct immure_orphan orphan = { .plan = plan, .state_dir = options->state_dir };
 	struct immure_run run = {
 		.plan = plan,
 		.o = options,
 		.err = err,
+		.allowed = allowed,
 		.signal_fd = -1,
 		.timer_fd = -1,
 		.null_fd = -1,
@@ -421,15 +499,15 @@ int32_t immure_session_supervise(const struct immure_plan *plan,
 				 const struct immure_supervise_options *options,
 				 struct immure_result **ret, struct immure_error **err)
 {
-	bool again;
-	int32_t r = attempt(plan, options, &again, ret, err);
+	bool again, allowed = false;
+	int32_t r = attempt(plan, options, &allowed, &again, ret, err);
 
 	for (int i = 0; i < OVERTAKEN_MAX && again; i++) {
 		if (err) {
 			immure_error_free(*err);
 			*err = NULL;
 		}
-		r = attempt(plan, options, &again, ret, err);
+		r = attempt(plan, options, &allowed, &again, ret, err);
 	}
 	return r;
 }

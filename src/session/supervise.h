@@ -33,12 +33,14 @@ struct immure_supervise_options {
 	bool count;             /* also record what costs something: processes, plan hash */
 	const char *egress;     /* path of immure-egress; NULL: the installed one */
 	const char *state_dir;  /* for the quarantine, may be NULL */
+	const char *approval;   /* a token of the mediator's, may be NULL */
 	const struct immure_before *before; /* may be NULL */
 };
 
 /* A request on control_fd: one datagram. */
+enum { IMMURE_CONTROL_SIGNAL = 1, IMMURE_CONTROL_APPROVAL = 2, IMMURE_CONTROL_TOKEN = 128 };
 struct immure_control_msg {
-	uint32_t type;  /* 1 = signal */
+	uint32_t type;  /* APPROVAL: before the supervisor is started, value bytes of a token follow */
 	int32_t value;
 };
 

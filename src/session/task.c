@@ -272,7 +272,9 @@ int32_t immure_task_exec(struct immure_ask *a)
 
 	if (r == 0)
 		r = replay(a, &args, &done);
-	if (r == 0 && !done)
+	if (r == 0 && !done && !a->allowed && immure_plan_find(a->s->plan, IMMURE_OP_MEDIATOR))
+		r = immure_mediated_ask(a, &args);
+	else if (r == 0 && !done)
 		r = start_task(a, &args);
 	immure_close(&args.data_fd);
 	return r;

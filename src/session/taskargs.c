@@ -11,6 +11,7 @@
 #include "base/base64.h"
 #include "base/fd.h"
 #include "session/control.h"
+#include "session/supervise.h"
 
 enum { CAPTURE_DEFAULT = 64 << 10, KEY_MAX = 128 };
 
@@ -252,6 +253,11 @@ int32_t immure_task_args(struct immure_ask *a, struct immure_task_args *ret)
 		r = take_capture(a, t);
 	if (r == 0)
 		r = immure_arg_string(a, "key", &t->key);
+	if (r == 0)
+		r = immure_arg_string(a, "approval", &t->approval);
+	if (r == 0 && t->approval && (!t->approval[0] || strlen(t->approval) >= IMMURE_CONTROL_TOKEN))
+		r = immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "approval", "approval is a token of 1 to %d bytes",
+				    IMMURE_CONTROL_TOKEN - 1);
 	if (r == 0)
 		r = immure_arg_bool(a, "detach", &t->detach);
 	t->follow = !t->detach;

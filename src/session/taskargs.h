@@ -12,6 +12,7 @@ struct immure_task_args {
 	bool merge;                  /* stderr goes where stdout goes */
 	bool follow, detach;
 	const char *key;
+	const char *approval;        /* of the mediator's, from an earlier time */
 	unsigned char request[32];
 	enum immure_capture capture;
 	size_t capture_max;

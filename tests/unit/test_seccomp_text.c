@@ -99,7 +99,7 @@ static void check_random(const struct oracle *o, int m, const struct immure_filt
 		if (o->calls[i].nr[m] >= 0 && oracle_has_rules(o, o->calls[i].name))
 			ruled[ruled_n++] = &o->calls[i];
 	}
-	assert_true(ruled_n >= 3);
+	assert_true(ruled_n >= 1); /* `listed` is about one call */
 	for (int i = 0; i < SAMPLES; i++) {
 		uint64_t args[6];
 

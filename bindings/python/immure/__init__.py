@@ -17,8 +17,9 @@ from __future__ import annotations
 from ._channel import Exit, Limits, Output
 from ._native import library as _library
 from ._streams import DEVNULL, EVENTS, INHERIT, PIPE, STDOUT
-from .errors import (Error, ErrorCode, GapError, InputOutputError, InvalidArgument, LaunchError,
-                     NoSession, NotExecutable, NotFound, OutOfMemory, PolicyError, ProofError,
+from .errors import (Denied, Error, ErrorCode, GapError, InputOutputError, InvalidArgument, LaunchError,
+                     NoSession, NotExecutable, NotFound, OutOfMemory, Pending, PolicyError,
+                     ProofError,
                      StateError, TimeoutExpired, TrustError, UnsupportedError)
 from .ledger import Report, acknowledge, gc, journal, reclaim
 from .policy import (Facts, Flag, Gap, Imported, ImportNote, NoteKind, Plan, Policy, Setting,
@@ -38,11 +39,11 @@ def api_version() -> "tuple[int, int, int]":
 
 
 __all__ = [
-    "CommandFailed", "Completed", "DEVNULL", "EVENTS", "Error", "ErrorCode", "Exit", "Facts", "FileInfo",
+    "CommandFailed", "Completed", "DEVNULL", "Denied", "EVENTS", "Error", "ErrorCode", "Exit", "Facts", "FileInfo",
     "FileType", "Flag",
     "Gap", "GapError", "INHERIT", "ImportNote", "Imported", "InputOutputError", "InvalidArgument",
     "Launch", "LaunchError", "Lifetime", "Limits", "NoSession", "NotExecutable", "NotFound", "NoteKind",
-    "OutOfMemory", "Outcome", "Output", "PIPE", "Plan", "Policy", "PolicyError", "Pool", "PoolMode", "Process",
+    "OutOfMemory", "Outcome", "Output", "PIPE", "Pending", "Plan", "Policy", "PolicyError", "Pool", "PoolMode", "Process",
     "Programs", "Proof", "ProofError", "Report", "Result", "Run", "STDOUT", "Session", "Setting",
     "StateError", "Target", "TimeoutExpired", "TrustError", "UnsupportedError", "Verdict",
     "Wrapped", "acknowledge", "api_version", "check", "flags", "gc", "import_policy", "journal",

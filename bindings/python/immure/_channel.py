@@ -188,7 +188,7 @@ def exec_options(argv: Sequence[PathLike], streams: Streams, *, env: Optional[Ma
                  cwd: Optional[PathLike], clear_env: bool, pty: "Union[bool, tuple[int, int]]",
                  detach: bool, timeout: Optional[float], grace: Optional[float],
                  key: Optional[str], capture: str, capture_max: int,
-                 limits: Optional[Limits]) -> Any:
+                 limits: Optional[Limits], approval: Optional[str] = None) -> Any:
     rows, cols = pty if isinstance(pty, tuple) else (0, 0)
     limits = limits or Limits()
     return _native.immure_exec_options(
@@ -200,7 +200,7 @@ def exec_options(argv: Sequence[PathLike], streams: Streams, *, env: Optional[Ma
         timeout_ms=_native.milliseconds(timeout), grace_ms=_native.milliseconds(grace),
         key=encode(key), limit_cpu_ms=_native.milliseconds(limits.cpu_time),
         limit_open_files=limits.open_files, limit_file_size=limits.file_size,
-        limit_address_space=limits.address_space)
+        limit_address_space=limits.address_space, approval=encode(approval))
 
 
 def session_options(*, name: Optional[str] = None, labels: Optional[Mapping[str, str]] = None,

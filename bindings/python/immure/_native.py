@@ -66,7 +66,8 @@ class immure_run_options(Sized):
     _fields_ = [("size", c_uint64), ("stdin_fd", c_int32), ("stdout_fd", c_int32),
                 ("stderr_fd", c_int32), ("flags", c_uint32), ("supervisor", c_char_p),
                 ("attacker", c_char_p), ("state_dir", c_char_p), ("env", Words),
-                ("control_fd", c_int32), ("notes_fd", c_int32), ("egress", c_char_p)]
+                ("control_fd", c_int32), ("notes_fd", c_int32), ("egress", c_char_p),
+                ("approval", c_char_p)]
 
 
 class immure_session_options(Sized):
@@ -82,7 +83,8 @@ class immure_exec_options(Sized):
                 ("capture_max", c_uint64), ("timeout_ms", c_uint64), ("grace_ms", c_uint64),
                 ("key", c_char_p), ("input", c_void_p), ("input_len", c_uint64),
                 ("limit_cpu_ms", c_uint64), ("limit_open_files", c_uint64),
-                ("limit_file_size", c_uint64), ("limit_address_space", c_uint64)]
+                ("limit_file_size", c_uint64), ("limit_address_space", c_uint64),
+                ("approval", c_char_p)]
 
 
 class immure_exit(Sized):

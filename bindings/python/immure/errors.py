@@ -20,6 +20,8 @@ class ErrorCode(enum.IntEnum):
     NOT_FOUND = 11
     PROOF = 12
     NO_SESSION = 13
+    DENIED = 14
+    PENDING = 15
 
 
 class Error(Exception):
@@ -94,6 +96,14 @@ class NoSession(Error, LookupError):
     """No session of that name or id, or no such ticket."""
 
 
+class Denied(Error):
+    """The mediator did not allow the command; nothing ran."""
+
+
+class Pending(Error):
+    """The command waits for an approval; nothing ran. hint has the token."""
+
+
 class TimeoutExpired(TimeoutError):
     """The time given to a call of this binding was up; what ran was ended."""
 
@@ -104,6 +114,7 @@ CLASSES: Dict[int, Type[Error]] = {
     ErrorCode.LAUNCH: LaunchError, ErrorCode.IO: InputOutputError, ErrorCode.STATE: StateError,
     ErrorCode.UNSUPPORTED: UnsupportedError, ErrorCode.NOT_EXECUTABLE: NotExecutable,
     ErrorCode.NOT_FOUND: NotFound, ErrorCode.PROOF: ProofError, ErrorCode.NO_SESSION: NoSession,
+    ErrorCode.DENIED: Denied, ErrorCode.PENDING: Pending,
 }
 
 

@@ -131,7 +131,7 @@ class Run(_native.Handle):
     def start(cls, plan: Plan, *, stdin: Stream = None, stdout: Stream = None,
               stderr: Stream = None, prove: bool = False, trace_time: bool = False,
               count: bool = False, state_dir: Optional[PathLike] = None,
-              env: Optional[Mapping[str, str]] = None,
+              env: Optional[Mapping[str, str]] = None, approval: Optional[str] = None,
               programs: Optional[Programs] = None) -> "Run":
         """The streams: None for this process's own, DEVNULL, PIPE, a descriptor or file;
         stderr also STDOUT."""
@@ -145,7 +145,7 @@ class Run(_native.Handle):
                 flags=(1 if prove else 0) | (2 if trace_time else 0) | (8 if count else 0),
                 supervisor=encode(at.supervisor), attacker=encode(at.attacker),
                 egress=encode(at.egress), state_dir=encode(state_dir),
-                env=_native.environment(env), control_fd=-1)
+                env=_native.environment(env), control_fd=-1, approval=encode(approval))
             run = cls(made("immure_session_start", plan._pointer, ctypes.byref(o)))
         except BaseException:
             streams.abandon()

@@ -262,14 +262,14 @@ class Session:
              pty: "Union[bool, tuple[int, int]]" = False, detach: bool = False,
              timeout: Optional[float] = None, grace: Optional[float] = None,
              key: Optional[str] = None, capture: str = "summary", capture_max: int = 0,
-             limits: Optional[Limits] = None) -> Process:
+             limits: Optional[Limits] = None, approval: Optional[str] = None) -> Process:
         """Starts a command. Streams: DEVNULL, EVENTS, PIPE, INHERIT (or None), a descriptor
         or file; stderr also STDOUT. pty: a terminal inside, True or (rows, columns)."""
         streams = Streams(stdin, stdout, stderr)
         try:
             o = exec_options(argv, streams, env=env, cwd=cwd, clear_env=clear_env, pty=pty,
                              detach=detach, timeout=timeout, grace=grace, key=key, capture=capture,
-                             capture_max=capture_max, limits=limits)
+                             capture_max=capture_max, limits=limits, approval=approval)
             state = start(self._channel, o, os.fsdecode(argv[0]) if argv else "")
         except BaseException:
             streams.abandon()

@@ -387,6 +387,13 @@ static void i386(const struct attack_ctx *ctx, struct attack_result *r)
 #endif
 }
 
+/* Landlock lets what no path leads to be executed. */
+static void memory_program(const struct attack_ctx *ctx, struct attack_result *r)
+{
+	(void)ctx;
+	attack_try(r, (int)syscall(SYS_memfd_create, "program", 1 /* MFD_CLOEXEC */), "memfd_create");
+}
+
 static const struct attack table[] = {
 	{ "syscalls.mount", mount_new },
 	{ "syscalls.mount-api", mount_api },
@@ -417,5 +424,6 @@ static const struct attack table[] = {
 	{ "syscalls.names", names },
 	{ "syscalls.x32", x32 },
 	{ "syscalls.i386", i386 },
+	{ "syscalls.memory-program", memory_program },
 };
 const struct attack_list attack_syscalls = { table, sizeof(table) / sizeof(table[0]) };
