@@ -64,6 +64,8 @@ def subreaper():
     if harness.libc.prctl(harness.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         pytest.exit("cannot become a subreaper")
     os.umask(0o022)
+    if os.geteuid() == 0:
+        os.setgroups([])  # of what is started as root, too
     # Some tests hand in descriptors above 1024, where select(2) ends.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
@@ -123,7 +125,7 @@ def bin_dir(base):
     found = harness.program()
     path = base / "bin"
     path.mkdir()
-    for name in ("attack", "scratch", "without"):
+    for name in ("attack", "scratch", "without", "prog"):
         tool = BUILD / "tests/escape" / name
         if not tool.is_file():
             pytest.exit(f"{tool} is not built")
@@ -153,7 +155,7 @@ def site(request, base, mode, bin_dir, immure):
     path = base / f"site-{os.urandom(4).hex()}"
     site = Site(path, mode, bin_dir, immure)
     yield site
-    harness.remove_tree(path)
+    harness.discard(path)
 
 
 # ---- nothing may be left ----------------------------------------------------
@@ -228,6 +230,7 @@ def cgroup_of_ours(request):
 def nothing_left(base, bin_dir):
     before = harness.host_state(base)
     yield
+    harness.remove_discarded()
     after = harness.host_state(base)
     for what in before:
         assert after[what] - before[what] == set(), f"{what} left behind"

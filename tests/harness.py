@@ -72,19 +72,70 @@ def program():
 
 
 def remove_tree(path):
+    remove_trees([path])
+
+
+def remove_trees(paths):
+    # rm is faster by far; what it cannot remove, the other can.
+    if paths:
+        subprocess.run(["rm", "-rf", "--", *paths], stderr=subprocess.DEVNULL)
+    for path in filter(os.path.lexists, paths):
+        remove_closed(path)
+
+
+def remove_closed(path):
+    """Directories that a test left without permissions are removed as well.
+    Only those: the tree's own parent is the host's."""
     def again(function, name, info):
-        # Directories that a test left without permissions are removed as well.
-        # Only those: the tree's own parent is the host's.
         with contextlib.suppress(OSError):
             if os.fspath(name) != os.fspath(path):
                 os.chmod(os.path.dirname(name), 0o700)
             os.chmod(name, 0o700)
             function(name)
 
-    # rm is faster by far; what it cannot remove, the other can.
-    subprocess.run(["rm", "-rf", "--", path], stderr=subprocess.DEVNULL)
-    if os.path.lexists(path):
-        shutil.rmtree(path, onerror=again)
+    shutil.rmtree(path, onerror=again)
+
+
+KEPT_FACTS = {}
+
+
+def keep_facts(site):
+    """An ordinary user's bubblewrap is examined once and kept in the runtime directory,
+    which is new for each site: it gets what the first one's examination found. A refusal
+    is examined anew by the program in any case."""
+    if site.mode.backend != "bwrap" or site.uid == 0 or not site.immure:
+        return
+    place = site.run_dir / "immure"
+    if site.mode.name not in KEPT_FACTS:
+        site.run("/bin/true")
+        file = place / "facts.cache"
+        KEPT_FACTS[site.mode.name] = file.read_bytes() if file.exists() else b""
+        return
+    place.mkdir(mode=0o700)
+    (place / "facts.cache").write_bytes(KEPT_FACTS[site.mode.name])
+    (place / "facts.cache").chmod(0o600)
+    for one in (place, place / "facts.cache"):
+        os.chown(one, site.uid, site.gid)
+
+
+DISCARDED = []
+
+
+def discard(path):
+    """Removes a tree at leisure: with others, and before the module is over."""
+    DISCARDED.append(path)
+    if len(DISCARDED) >= 40:
+        remove_discarded()
+
+
+def remove_discarded():
+    paths, DISCARDED[:] = DISCARDED[:], []
+    remove_trees(paths)
+
+
+def become(uid, gid, cwd, *argv, fds=()):
+    """argv as another user and elsewhere, see escape/become.c."""
+    return [str(BUILD / "tests/escape/become"), str(uid), str(gid), os.fspath(cwd), *map(str, fds), "--", *argv]
 
 
 class Result:
@@ -125,7 +176,7 @@ class Site:
         }.items():
             (self.path / name).write_bytes(data)
         for name in ("deny", "ws/sub/hidden"):
-            shutil.copy(self.bin / "scratch", self.path / name / "prog")
+            shutil.copy(self.bin / "prog", self.path / name / "prog")
             os.symlink("secret", self.path / name / "link")
         shutil.copy(self.bin / "attack", self.ws / "attack")
         for name in ("out/ro.txt", "deny/secret", "priv/secret.txt", "ws/hidden.txt",
@@ -180,7 +231,8 @@ class Site:
         return argv
 
     def identity(self):
-        if os.geteuid() != 0 or self.mode.delegated:
+        """What subprocess needs to be told; root's groups were given up (conftest)."""
+        if os.geteuid() != 0 or self.uid == 0 or self.mode.delegated:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
@@ -188,8 +240,13 @@ class Site:
         popen.setdefault("stdin", subprocess.DEVNULL)
         popen.setdefault("stdout", subprocess.PIPE)
         popen.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen(self.command(*argv, without=without), cwd=cwd or self.ws,
-                                env=self.environment(**(env or {})), **self.identity(), **popen)
+        argv = self.command(*argv, without=without)
+        who = self.identity()
+        if who and "preexec_fn" not in popen:
+            # A program that changes the user spares a fork of this process.
+            argv = become(self.uid, self.gid, cwd or self.ws, *argv)
+            who = {}
+        return subprocess.Popen(argv, cwd=cwd or self.ws, env=self.environment(**(env or {})), **who, **popen)
 
     def call(self, *argv, input=None, timeout=60, **kw):
         """Runs argv on the host, as this mode's caller; to the end."""
@@ -318,19 +375,26 @@ def host_state(base):
 def tree_hash(path, content=True):
     """Names, types, modes, owners, times of change and bytes below path."""
     digest = hashlib.sha256()
-    for top, dirs, files in os.walk(path):
-        dirs.sort()
-        for name in sorted(files + dirs):
-            full = os.path.join(top, name)
-            st = os.lstat(full)
-            digest.update(repr((os.path.relpath(full, path), st.st_mode, st.st_uid, st.st_gid,
-                                st.st_nlink if stat.S_ISREG(st.st_mode) else 0,
-                                st.st_size if stat.S_ISREG(st.st_mode) else 0,
-                                st.st_mtime_ns)).encode())
-            if content and stat.S_ISREG(st.st_mode):
-                digest.update(pathlib.Path(full).read_bytes())
+
+    def look(directory, above):
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError:
+            return  # closed to who runs the suite; its own line tells of changes
+        for entry in entries:
+            st, name = entry.stat(follow_symlinks=False), above + entry.name
+            regular = stat.S_ISREG(st.st_mode)
+            digest.update(repr((name, st.st_mode, st.st_uid, st.st_gid, st.st_nlink if regular else 0,
+                                st.st_size if regular else 0, st.st_mtime_ns)).encode())
+            if content and regular:
+                with open(entry.path, "rb", buffering=0) as file:
+                    digest.update(file.read())
             elif stat.S_ISLNK(st.st_mode):
-                digest.update(os.readlink(full).encode(errors="surrogateescape"))
+                digest.update(os.readlink(entry.path).encode(errors="surrogateescape"))
+            elif stat.S_ISDIR(st.st_mode):
+                look(entry.path, name + "/")
+
+    look(os.fspath(path), "")
     return digest.hexdigest()
 
 

@@ -71,6 +71,7 @@ def outside(site):
 
 
 def denied_in(attack, site, wrap=()):
+    harness.keep_facts(site)
     with prepared(attack, site) as (words, how):
         how["_wrap"] = [*how["_wrap"], *wrap]
         before = outside(site)
@@ -221,7 +222,7 @@ def plain_site(base, bin_dir):
     path = base / f"site-{os.urandom(4).hex()}"
     site = harness.Site(path, mode, bin_dir, None)
     yield site
-    harness.remove_tree(path)
+    harness.discard(path)
 
 
 def possible(attack):

@@ -25,7 +25,7 @@ def net(lab, base, mode, bin_dir, immure):
     site = lab.site(path, mode, bin_dir, immure)
     lab.forget()
     yield site
-    harness.remove_tree(path)
+    harness.discard(path)
 
 
 def service(name, package):

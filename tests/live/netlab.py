@@ -208,9 +208,23 @@ class Lab:
 
     def popen(self, place, argv, uid=None, gid=None, cwd="/", over=(), **options):
         """over: (file, what it covers) in a mount namespace of the process's own."""
+        if place == "host" and not over and "preexec_fn" not in options:
+            return self.popen_host(argv, uid, gid, cwd, **options)
         move, fds = self.enter(place, uid, gid, os.fspath(cwd), over)
         try:
             return subprocess.Popen([os.fspath(a) for a in argv], preexec_fn=move, **options)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def popen_host(self, argv, uid, gid, cwd, **options):
+        """The same without a fork of this process."""
+        kinds = ["net", "mnt"] if self.root else ["user", "net", "mnt"]
+        fds = [os.open(f"/proc/{self.pids['host']}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in kinds]
+        who = ("-", "-") if uid is None or not self.root else (uid, gid)
+        options["pass_fds"] = (*options.get("pass_fds", ()), *fds)
+        try:
+            return subprocess.Popen(harness.become(*who, cwd, *map(os.fspath, argv), fds=fds), **options)
         finally:
             for fd in fds:
                 os.close(fd)

@@ -339,7 +339,7 @@ def test_umask_is_kept(site):
 
 def test_nice_is_kept(site):
     result = site.call("/usr/bin/nice", "-n", "5", site.immure, "run", "--", "/usr/bin/nice")
-    assert result.text.strip() == "5", result
+    assert int(result.text) == min(os.nice(0) + 5, 19), result  # the suite may be nice itself
 
 
 def test_messages_are_one_printable_line(site):
