@@ -221,7 +221,8 @@ class Site:
         poorer = ",".join(w for w in (self.mode.without, without) if w)
         argv = [os.fspath(a) if isinstance(a, os.PathLike) else a for a in argv]
         if self.mode.backend and argv[0] == os.fspath(self.immure) and "--backend" not in argv \
-                and argv[1] in ("run", "plan", "prove", "shell"):
+                and argv[1] in ("run", "plan", "prove", "shell", "create") \
+                and not {"--session", "--pool"} & set(argv):
             argv[2:2] = BARE if self.mode.backend == "landlock" else ["--backend", self.mode.backend]
         argv = ([str(self.bin / "without"), poorer, "--"] if poorer else []) + argv
         if self.mode.delegated:

@@ -51,25 +51,27 @@ static const char *last_part(const char *path)
 
 /* Into a directory under its own name, or as the last part of the path given. */
 static int32_t open_target(const struct side *to, const char *from, int32_t *ret_dir, char *name, size_t len,
-			   struct immure_error **err)
+			   char parent[PATH_MAX], struct immure_error **err)
 {
 	const char *last = last_part(to->path);
-	char parent[PATH_MAX];
 
-	if (open_at(to, to->path[0] ? to->path : "/", O_RDONLY | O_DIRECTORY, ret_dir, NULL) == 0) {
+	(void)snprintf(parent, PATH_MAX, "%s", to->path[0] ? to->path : "/");
+	if (open_at(to, parent, O_RDONLY | O_DIRECTORY, ret_dir, NULL) == 0) {
 		(void)snprintf(name, len, "%s", last_part(from));
 		return 0;
 	}
 	(void)snprintf(name, len, "%s", last);
-	(void)snprintf(parent, sizeof(parent), "%.*s", (int)(last - to->path), to->path);
-	return open_at(to, parent[0] ? parent : to->session ? "/" : ".", O_RDONLY | O_DIRECTORY, ret_dir, err);
+	(void)snprintf(parent, PATH_MAX, "%.*s", (int)(last - to->path), to->path);
+	if (!parent[0])
+		(void)snprintf(parent, PATH_MAX, "%s", to->session ? "/" : ".");
+	return open_at(to, parent, O_RDONLY | O_DIRECTORY, ret_dir, err);
 }
 
 static int copy(const char *from_operand, const char *to_operand)
 {
 	struct immure_error *err = NULL;
 	struct side from = { 0 }, to = { 0 };
-	char name[NAME_MAX + 1] = "";
+	char name[NAME_MAX + 1] = "", parent[PATH_MAX] = "";
 	int32_t from_fd = -1, to_dir = -1, r = open_side(from_operand, &from, &err);
 	int left_out = 0, status;
 
@@ -80,11 +82,14 @@ static int copy(const char *from_operand, const char *to_operand)
 	if (r == 0)
 		r = open_at(&from, from.path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &from_fd, &err);
 	if (r == 0)
-		r = open_target(&to, from.path, &to_dir, name, sizeof(name), &err);
+		r = open_target(&to, from.path, &to_dir, name, sizeof(name), parent, &err);
 	if (r == 0 && (!name[0] || strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
 		r = immure_fail(&err, IMMURE_ERR_INVALID, 0, "cp", "", "cp: under which name?");
 	if (r == 0)
-		left_out = immure_copy_tree(from_fd, to_dir, name);
+		left_out = immure_copy_tree(&(struct immure_copy){
+			.from_session = from.session, .from_fd = from_fd, .from_path = from.path,
+			.to_session = to.session, .to_dir = to_dir, .to_path = parent, .name = name,
+		});
 	status = r < 0 ? immure_cli_fail(err) : left_out < 0 ? IMMURE_EXIT_FAILED : left_out ? IMMURE_EXIT_NO : 0;
 	immure_close(&from_fd);
 	immure_close(&to_dir);

@@ -82,7 +82,8 @@ void immure_report_landlock(const struct immure_facts *f, struct immure_arena *a
 	r->capabilities = 1u << IMMURE_CAP_READ_ONLY_ROOT | 1u << IMMURE_CAP_NO_NETWORK_GUARANTEE |
 			  1u << IMMURE_CAP_SECRET_ISOLATION | 1u << IMMURE_CAP_PROCESS_TIMEOUT |
 			  1u << IMMURE_CAP_PROCESS_SIGNAL | 1u << IMMURE_CAP_PROCESS_RLIMITS |
-			  1u << IMMURE_CAP_PROCESS_STATS;
+			  1u << IMMURE_CAP_PROCESS_STATS | 1u << IMMURE_CAP_CONTENT_REF_IO |
+			  1u << IMMURE_CAP_DETACH | 1u << IMMURE_CAP_RECLAIM;
 	if (f->seccomp_notify != IMMURE_NO)
 		r->capabilities |= 1u << IMMURE_CAP_EGRESS_ALLOWLIST;
 	/* Without scopes what is inside can end whoever would clean up. */

@@ -191,6 +191,12 @@ static int place_streams(const struct immure_init_run *h, const int *fds, size_t
 		if (r < 0)
 			return r;
 	}
+	/* Where there is no /dev/pts of one's own the terminal was made outside. */
+	if (h->flags & IMMURE_RUNF_TERMINAL) {
+		if (!(h->flags & IMMURE_RUNF_PTY) || at == n || !isatty(fds[at]))
+			return -ENOTTY;
+		ret->slave_fd = fds[at++];
+	}
 	*ret_memfd = h->flags & IMMURE_RUNF_MEMFD && at < n ? fds[at++] : -1;
 	return at == n ? 0 : -EINVAL;
 }
@@ -240,10 +246,11 @@ static void resume(struct immure_serving *s)
 static int start(struct immure_serving *s, int lane, struct request *q, size_t len, const int *fds,
 		 size_t fds_n, const char **ret_what, uint32_t *ret_stage)
 {
-	const struct immure_plan *p = s->in->plan;
+	const char *const *env = s->in->env ? s->in->env : (const char *const *)s->in->plan->env.v;
+	size_t env_n = s->in->plan->env.n;
 	struct immure_run_strings strings;
 	struct immure_init_start st = { .strings = &strings, .head = q->head, .slave_fd = -1 };
-	IMMURE_CLEANUP_FD int master = -1;
+	IMMURE_CLEANUP_FD int master = -1, slave = -1;
 	int memfd = -1, errnum = 0, r;
 	long pid;
 
@@ -263,15 +270,16 @@ static int start(struct immure_serving *s, int lane, struct request *q, size_t l
 	}
 	r = open_request(s, q, len, memfd);
 	if (r == 0)
-		r = immure_run_parse(q->head, q->blob, p->env.v, p->env.n, q->pointers, &strings,
+		r = immure_run_parse(q->head, q->blob, env, env_n, q->pointers, &strings,
 				     ret_what);
 	if (r < 0)
 		return r;
-	if (q->head->flags & IMMURE_RUNF_PTY) {
+	if (q->head->flags & IMMURE_RUNF_PTY && st.slave_fd < 0) {
 		*ret_what = "/dev/pts";
-		r = open_terminal(q->head, &master, &st.slave_fd);
+		r = open_terminal(q->head, &master, &slave);
 		if (r < 0)
 			return r;
+		st.slave_fd = slave;
 	}
 	if (s->execs->paused)
 		resume(s);
@@ -279,7 +287,7 @@ static int start(struct immure_serving *s, int lane, struct request *q, size_t l
 	st.apart_fd = s->execs->apart_fd;
 	*ret_stage = IMMURE_STAGE_EXEC;
 	pid = immure_init_launch_run(s, &st, &errnum, ret_what);
-	immure_close(&st.slave_fd); /* the terminal hangs up when the last user is gone */
+	immure_close(&slave); /* the terminal hangs up when the last user is gone */
 	if (pid <= 0) /* no word about the program: nobody was there to try it */
 		*ret_stage = IMMURE_STAGE_SUPERVISE;
 	else if (errnum && *ret_what != strings.argv[0])
@@ -407,6 +415,8 @@ void immure_execs_request(struct immure_serving *s, int lane, size_t len, int *f
 			s->execs->apart_fd = immure_take_fd(&fds[0]);
 			(void)immure_fd_raise(&s->execs->apart_fd, 10); /* or it stays where it is */
 		}
+	} else if (type == IMMURE_INIT_FILE && lane < 0 && len == sizeof(struct immure_init_file)) {
+		immure_init_file(s, (const void *)s->execs->message);
 	} else if (lane >= 0) {
 		immure_execs_orphan(s, lane); /* speaks something else: no line for it */
 	}

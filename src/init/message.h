@@ -25,6 +25,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_DENIED,     /* stage, errnum, subject: this one did not run */
 	IMMURE_INIT_NOTE,       /* to the supervisor: init has no shared page; pid: how many run */
 	IMMURE_INIT_STATS,      /* the answer to IMMURE_INIT_MEASURE */
+	IMMURE_INIT_FILED,      /* the answer to IMMURE_INIT_FILE: errnum, or one descriptor where one is asked for */
 	/* supervisor -> init, struct immure_init_msg */
 	IMMURE_INIT_MAPPED = 100, /* the id maps are written */
 	IMMURE_INIT_EXEC,       /* run the plan's command */
@@ -46,6 +47,8 @@ enum immure_init_msg_type {
 	IMMURE_INIT_TIGHTENED,  /* value: the revision of the policy; the first time one descriptor, a
 				 * Landlock ruleset for every later command, where there can be one */
 	IMMURE_INIT_MEASURE,    /* what the processes inside use, by /proc */
+	/* supervisor -> init, struct immure_init_file; without namespaces only */
+	IMMURE_INIT_FILE,
 };
 
 enum {
@@ -95,6 +98,23 @@ struct immure_init_order {
 	uint32_t target;
 	uint32_t reserved;
 	uint64_t value;
+};
+
+enum immure_init_file_act {
+	IMMURE_FILE_ACT_OPEN, /* flags, mode */
+	IMMURE_FILE_ACT_LOOK, /* a descriptor to ask what it is, of a link the link's own */
+	IMMURE_FILE_ACT_REMOVE,
+	IMMURE_FILE_ACT_RENAME, /* to */
+	IMMURE_FILE_ACT_MKDIR,  /* mode */
+	IMMURE_FILE_ACT_MAX
+};
+
+struct immure_init_file {
+	uint32_t type;
+	uint32_t act; /* enum immure_init_file_act */
+	uint64_t id;
+	uint32_t flags, mode;
+	char path[4096], to[4096]; /* absolute; to: "" where there is none */
 };
 
 enum {

@@ -123,6 +123,8 @@ int immure_run_send(int sock, struct immure_run_spec *s, int flags)
 		else
 			fds[n++] = s->stdio[i];
 	}
+	if (s->head.flags & IMMURE_RUNF_TERMINAL)
+		fds[n++] = s->stdio[0];
 	if (c.bytes <= SMALL)
 		return send_small(sock, s, c.bytes, fds, n, flags);
 	if (c.bytes <= IMMURE_RUN_INLINE_MAX)

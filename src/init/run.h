@@ -30,7 +30,8 @@ enum immure_run_flag {
 	IMMURE_RUNF_QUIET = 32,   /* no STARTED, ENDED or DENIED is enough */
 	IMMURE_RUNF_CLEAR_ENV = 64, /* not on top of the plan's environment */
 	IMMURE_RUNF_KEEP = 128,   /* the end of the lane is not the end of the command */
-	IMMURE_RUNF_ALL = 255,
+	IMMURE_RUNF_TERMINAL = 256, /* PTY: one that the sender has made, the first descriptor */
+	IMMURE_RUNF_ALL = 511,
 };
 
 struct immure_init_run {

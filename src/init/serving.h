@@ -88,6 +88,9 @@ int64_t immure_execs_expire(struct immure_serving *s);
 void immure_execs_orphan(struct immure_serving *s, int lane);
 void immure_execs_mark(struct immure_serving *s, uint32_t ended);
 
+/* files.c */
+void immure_init_file(struct immure_serving *s, const struct immure_init_file *f);
+
 /* tree.c: signo to what e started: descendants, and whatever bears its mark, but not
  * to init's child itself nor its group. */
 void immure_init_kill_tree(const struct immure_serving *s, const struct immure_exec *e, int signo);

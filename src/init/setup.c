@@ -450,7 +450,7 @@ static int become_parent_of_all(struct immure_serving *s, struct immure_init_ste
 	if (recv(in->report_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 		_exit(1);
 	step->subject = "identity";
-	if (!op || in->serve)
+	if (!op)
 		return -EINVAL;
 	return geteuid() == 0 ? immure_ids_become((uint32_t)op->num[0], (uint32_t)op->num[2]) : 0;
 }

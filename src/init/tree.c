@@ -106,8 +106,8 @@ uint64_t immure_init_resident(const struct immure_init *in, uint32_t *ret_proces
 
 	if (r < 0 || sum.failed)
 		return UINT64_MAX;
-	if (ret_processes)
-		*ret_processes = sum.n;
+	if (ret_processes) /* where it is not in the list, init itself as well */
+		*ret_processes = sum.n + (immure_plan_is_bare(in->plan) ? 1 : 0);
 	return sum.pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
@@ -177,6 +177,25 @@ int immure_init_bear_mark(uint64_t mark)
 	return setrlimit(RLIMIT_LOCKS, &bear) < 0 ? -errno : 0;
 }
 
+/* What /proc says of the one limit that is looked for; false: it has ended. Where there
+ * are no namespaces the filter keeps prlimit(2) to oneself. */
+static bool mark_of(int proc, const char *name, uint64_t *ret)
+{
+	char text[2048], *p;
+
+	if (read_of(proc, name, "limits", text, sizeof(text)) <= 0)
+		return false;
+	p = strstr(text, "\nMax file locks ");
+	if (!p)
+		return false;
+	p += strlen("\nMax file locks ");
+	p += strspn(p, " ");
+	p += strcspn(p, " "); /* the soft one */
+	p += strspn(p, " ");
+	*ret = *p >= '0' && *p <= '9' ? strtoull(p, NULL, 10) : UINT64_MAX; /* "unlimited" */
+	return true;
+}
+
 struct marked {
 	const struct immure_execs *x;
 	const struct immure_exec *e;
@@ -188,11 +207,11 @@ static bool kill_marked(void *ctx, int proc, const char *name)
 {
 	struct marked *m = ctx;
 	pid_t pid = (pid_t)strtol(name, NULL, 10);
-	struct rlimit has;
 	char text[512], *p;
+	uint64_t has;
 
-	if (pid == getpid() || pid == m->e->pid || prlimit(pid, RLIMIT_LOCKS, NULL, &has) < 0 ||
-	    (has.rlim_max != m->e->mark && has.rlim_max >= m->x->last_mark))
+	if (pid == getpid() || pid == m->e->pid || !mark_of(proc, name, &has) ||
+	    (has != m->e->mark && has >= m->x->last_mark))
 		return true;
 	if (read_of(proc, name, "stat", text, sizeof(text)) <= 0)
 		return true;

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/jsonw.h"
+#include "kernel/sys.h"
 #include "lib/options.h"
 #include "lib/session.h"
 
@@ -21,7 +22,8 @@ static int32_t file_failed(struct immure_error **err, const char *path, int errn
 	return immure_fail(err, IMMURE_ERR_IO, errnum, "file", path, "%s: %s", path, strerror(errnum));
 }
 
-/* The directory that the last name of path is in, and that name. */
+/* The directory that the last name of path is in, and that name. 1: not to be had, what is
+ * asked of files is done by the session. */
 static int32_t open_parent(immure_session *s, const char *path, int *ret_fd, const char **ret_name,
 			   struct immure_error **err)
 {
@@ -29,7 +31,12 @@ static int32_t open_parent(immure_session *s, const char *path, int *ret_fd, con
 	const char *name = slash ? slash + 1 : path;
 	char dir[4096];
 	size_t len = slash ? (size_t)(slash - path) : 0;
+	IMMURE_CLEANUP_FD int root = -1;
+	int32_t r = immure_session_root(s, &root, err);
+	long fd;
 
+	if (r < 0)
+		return r;
 	if (!name || !name[0] || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "file", path,
 				   "a path that ends in the name of a file is needed");
@@ -38,7 +45,23 @@ static int32_t open_parent(immure_session *s, const char *path, int *ret_fd, con
 	memcpy(dir, path, len);
 	memcpy(dir + len, "/", 2);
 	*ret_name = name;
-	return immure_session_open_file(s, dir, O_PATH | O_DIRECTORY, 0, ret_fd, err);
+	if (r == 1)
+		return 1;
+	fd = immure_sys_openat2(root, dir, O_PATH | O_DIRECTORY | O_CLOEXEC,
+				IMMURE_RESOLVE_IN_ROOT | IMMURE_RESOLVE_NO_MAGICLINKS);
+	if (fd < 0)
+		return file_failed(err, dir, (int)-fd);
+	*ret_fd = (int)fd;
+	return 0;
+}
+
+/* What the session does itself. */
+static int32_t inside(immure_session *s, const char *what, const char *path, const char *to, uint32_t mode,
+		      struct immure_error **err)
+{
+	const struct immure_inside_file f = { .act = what, .path = path, .to = to, .mode = mode };
+
+	return immure_session_inside(s, &f, NULL, err);
 }
 
 static uint32_t type_of(mode_t mode)
@@ -72,10 +95,15 @@ int32_t immure_session_stat_file(immure_session *session, const char *path,
 	if (!ret || ret->size < sizeof(uint64_t))
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "ret", "its size is not set");
 	if (path && strcmp(path, "/") == 0) { /* has no name in any directory */
-		r = immure_session_open_file(session, path, O_PATH, 0, &dir, err);
+		r = immure_session_root(session, &dir, err);
 		name = "";
 	} else {
 		r = open_parent(session, path, &dir, &name, err);
+	}
+	if (r == 1) {
+		name = "";
+		r = immure_session_inside(session, &(struct immure_inside_file){ .act = "look", .path = path },
+					  &dir, err);
 	}
 	if (r < 0)
 		return r;
@@ -93,8 +121,8 @@ int32_t immure_session_remove_file(immure_session *session, const char *path, im
 	const char *name = NULL;
 	int32_t r = open_parent(session, path, &dir, &name, err);
 
-	if (r < 0)
-		return r;
+	if (r)
+		return r < 0 ? r : inside(session, "remove", path, NULL, 0, err);
 	if (unlinkat(dir, name, 0) < 0 &&
 	    ((errno != EISDIR && errno != EPERM) || unlinkat(dir, name, AT_REMOVEDIR) < 0))
 		return file_failed(err, path, errno);
@@ -108,10 +136,10 @@ int32_t immure_session_rename_file(immure_session *session, const char *from, co
 	const char *name = NULL, *to_name = NULL;
 	int32_t r = open_parent(session, from, &dir, &name, err);
 
-	if (r == 0)
+	if (r >= 0)
 		r = open_parent(session, to, &to_dir, &to_name, err);
-	if (r < 0)
-		return r;
+	if (r)
+		return r < 0 ? r : inside(session, "rename", from, to, 0, err);
 	return renameat(dir, name, to_dir, to_name) < 0 ? file_failed(err, from, errno) : 0;
 }
 
@@ -122,8 +150,8 @@ int32_t immure_session_make_directory(immure_session *session, const char *path,
 	const char *name = NULL;
 	int32_t r = open_parent(session, path, &dir, &name, err);
 
-	if (r < 0)
-		return r;
+	if (r)
+		return r < 0 ? r : inside(session, "mkdir", path, NULL, mode, err);
 	return mkdirat(dir, name, mode & 07777) < 0 ? file_failed(err, path, errno) : 0;
 }
 

@@ -3,6 +3,7 @@
  * themselves (api_process.c). */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -133,6 +134,54 @@ int32_t immure_session_request(immure_session *session, const char *op, const ch
 	return *ret_json ? 0 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, op, "", "out of memory");
 }
 
+int32_t immure_session_root(immure_session *s, int *ret_fd, struct immure_error **err)
+{
+	const struct immure_jsonr_value *root, *inside;
+	struct immure_link_ask ask;
+	int32_t r = immure_session_usable(s, err);
+
+	if (r < 0 || s->link->inside)
+		return r < 0 ? r : 1;
+	immure_link_begin(s->link, &ask, "root");
+	r = immure_link_request(s->link, &ask, &root, ret_fd, err);
+	if (r < 0)
+		return r;
+	inside = immure_jsonr_get(&s->link->json, root, "inside");
+	s->link->inside = *ret_fd < 0 && inside && inside->integer;
+	return s->link->inside;
+}
+
+int32_t immure_session_inside(immure_session *s, const struct immure_inside_file *f, int *ret_fd,
+			      struct immure_error **err)
+{
+	struct immure_error *why = NULL;
+	struct immure_link_ask ask;
+	char path[4096], to[4096];
+	int32_t r;
+
+	/* Names are from the root, as everywhere. */
+	if (snprintf(path, sizeof(path), "%s%s", f->path[0] == '/' ? "" : "/", f->path) >= (int)sizeof(path) ||
+	    snprintf(to, sizeof(to), "%s%s", !f->to || f->to[0] == '/' ? "" : "/", f->to ? f->to : "") >=
+		    (int)sizeof(to))
+		return immure_fail(err, IMMURE_ERR_IO, ENAMETOOLONG, "file", f->path, "%s: %s", f->path,
+				   strerror(ENAMETOOLONG));
+	immure_link_begin(s->link, &ask, "file");
+	immure_jsonw_str(&ask.w, "do", f->act);
+	immure_jsonw_str(&ask.w, "path", path);
+	if (f->to)
+		immure_jsonw_str(&ask.w, "to", to);
+	immure_jsonw_uint(&ask.w, "flags", f->flags & ~(uint32_t)O_CLOEXEC);
+	immure_jsonw_uint(&ask.w, "mode", f->mode & 0777);
+	r = immure_link_request(s->link, &ask, NULL, ret_fd, &why);
+	if (r == -IMMURE_ERR_IO) /* in the words of files */
+		(void)immure_fail(err, IMMURE_ERR_IO, immure_error_errno(why), "file", f->path, "%s: %s", f->path,
+				  immure_error_text(why));
+	else if (r < 0 && err)
+		*err = why, why = NULL;
+	immure_error_free(why);
+	return r;
+}
+
 int32_t immure_session_open_file(immure_session *session, const char *path, int32_t flags, uint32_t mode,
 				 int32_t *ret_fd, immure_error **err)
 {
@@ -141,17 +190,21 @@ int32_t immure_session_open_file(immure_session *session, const char *path, int3
 		.mode = flags & O_CREAT ? mode : 0,
 		.resolve = IMMURE_RESOLVE_IN_ROOT | IMMURE_RESOLVE_NO_MAGICLINKS,
 	};
+	struct immure_inside_file inside = { .act = "open", .path = path, .flags = (uint32_t)flags,
+					     .mode = (uint32_t)how.mode };
 	IMMURE_CLEANUP_FD int root = -1;
-	struct immure_link_ask ask;
-	int32_t r = immure_session_usable(session, err);
+	int32_t r = immure_session_root(session, &root, err);
+	int got = -1;
 	long fd;
 
 	if (r < 0)
 		return r;
-	immure_link_begin(session->link, &ask, "root");
-	r = immure_link_request(session->link, &ask, NULL, &root, err);
-	if (r < 0)
+	if (r == 1) {
+		r = immure_session_inside(session, &inside, &got, err);
+		if (r == 0)
+			*ret_fd = got;
 		return r;
+	}
 	fd = root < 0 ? -EBADF : IMMURE_SYS(syscall(SYS_openat2, root, path, &how, sizeof(how)));
 	if (fd < 0)
 		return immure_fail(err, IMMURE_ERR_IO, (int)-fd, "file", path, "%s: %s", path,

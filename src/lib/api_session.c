@@ -127,8 +127,7 @@ static int32_t connect_server(const struct immure_session_options *o, int plan_f
 	return r;
 }
 
-/* What holds nothing but one command cannot be half a session, and what is enforced for
- * one command only is not half enforced for many. */
+/* What is enforced for one command only is not half enforced for many. */
 int32_t immure_may_hold_many(const immure_plan *plan, struct immure_error **err)
 {
 	int32_t r;
@@ -141,13 +140,7 @@ int32_t immure_may_hold_many(const immure_plan *plan, struct immure_error **err)
 			immure_error_set_hint(*err, "build on a profile without it (dev, strict), or use `immure run`");
 		return r;
 	}
-	if (!immure_plan_is_bare(plan))
-		return 0;
-	r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "backend", plan->backend,
-			"backend %s: runs one command each time, no session of many", plan->backend);
-	if (err && *err)
-		immure_error_set_hint(*err, "use `immure run`, or another backend");
-	return r;
+	return 0;
 }
 
 /* A server whose start was refused ends by itself. Its name is free again after that:

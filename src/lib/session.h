@@ -52,6 +52,7 @@ struct immure_link {
 	int fd, lane_fd, epoll_fd; /* -1 = none */
 	pid_t owner;
 	bool lane_tried, ended;
+	bool inside; /* its files are its own business: known once asked */
 	uint64_t next_id, next_lane_id, wall_ms;
 	char session[32], state[16], mode[16]; /* mode: of a pool */
 	struct immure_process *processes;
@@ -80,6 +81,17 @@ void immure_reap(pid_t *pid); /* waits for our child and forgets it; <= 0: none 
 /* ---- api_request.c ---- */
 /* 0, or why it cannot be asked for anything. */
 int32_t immure_session_usable(const immure_session *s, struct immure_error **err);
+
+/* Its root: 0, with a descriptor; 1: it has none, and does by itself what is asked of its
+ * files (immure_session_inside()). */
+int32_t immure_session_root(immure_session *s, int *ret_fd, struct immure_error **err);
+struct immure_inside_file {
+	const char *act; /* open, look, remove, rename, mkdir */
+	const char *path, *to;
+	uint32_t flags, mode;
+};
+int32_t immure_session_inside(immure_session *s, const struct immure_inside_file *f, int *ret_fd,
+			      struct immure_error **err);
 
 /* ---- api_process.c ---- */
 /* A command over the link's lane, which is there: as immure_session_exec(). UNSUPPORTED:

@@ -182,6 +182,11 @@ int32_t immure_bare_compile(struct immure_compile *b)
 {
 	int32_t r = immure_compile_sort(b) ? session_dir(b) : -IMMURE_ERR_NOMEM;
 
+	if (b->cmd && b->cmd->no_workspace)
+		immure_compile_gap(b, true, "backend", "file_write",
+				   "what a command may reach is settled when its session is made: none can be "
+				   "given a workspace later", "start the pool of one workspace (--workspace), or "
+				   "another backend");
 	if (r == 0)
 		r = immure_compile_limits(b);
 	if (r == 0)

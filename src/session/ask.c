@@ -46,6 +46,7 @@ static const struct {
 	[IMMURE_REQ_DETACH] = { immure_handover_detach, " ticket valid_ms " },
 	[IMMURE_REQ_LANE] = { immure_life_lane, " " },
 	[IMMURE_REQ_ROOT] = { root, " " },
+	[IMMURE_REQ_FILE] = { immure_inside_ask, " do path to flags mode " },
 	[IMMURE_REQ_MOUNT] = { immure_attach_mount, " source target mode " },
 	[IMMURE_REQ_UNMOUNT] = { immure_attach_unmount, " target " },
 	[IMMURE_REQ_TIGHTEN] = { immure_tighten, " deny read_only " },
@@ -237,7 +238,7 @@ static int32_t permit(struct immure_ask *a, bool *ret_done)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, EAGAIN, "", "%d connections are busy with this "
 				       "session; this one may look, signal, thaw and stop",
 				       IMMURE_SERVE_CLIENTS);
-	if (a->what == IMMURE_REQ_EXEC && a->s->state == IMMURE_STATE_FROZEN) {
+	if ((a->what == IMMURE_REQ_EXEC || a->what == IMMURE_REQ_FILE) && a->s->state == IMMURE_STATE_FROZEN) {
 		int32_t r = immure_life_wake(a);
 
 		if (r < 0)
@@ -359,6 +360,13 @@ static int32_t root(struct immure_ask *a)
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
+	if (immure_plan_is_bare(a->s->plan)) {
+		immure_answer_begin(&w, &b, a->id);
+		immure_jsonw_str(&w, "cwd", a->s->plan->cwd);
+		immure_jsonw_bool(&w, "inside", true); /* files are asked for one by one */
+		immure_answer_send(a->s, a->c, &w, NULL, 0);
+		return 0;
+	}
 	if (a->s->handle[IMMURE_HANDLE_ROOT] < 0 || !immure_plan_find(a->s->plan, IMMURE_OP_PIVOT))
 		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "",
 				       "this session has no view of files of its own");

@@ -10,12 +10,14 @@
 
 #include "base/fd.h"
 #include "kernel/sys.h"
+#include "session/leftover.h"
 #include "session/rmtree.h"
 
 __attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure_cgroup *c, const char *dir,
 							 void (*after)(void *), void *ctx)
 {
 	struct timespec pause = { .tv_nsec = 2000000 };
+	bool foreign = false;
 	sigset_t all;
 	char word;
 	ssize_t n;
@@ -41,6 +43,12 @@ __attribute__((noreturn)) static void wait_and_remove(int pipe_fd, struct immure
 		}
 		if (c->n > 0 && c->dir_fd[0] >= 0)
 			immure_cgroup_kill(c);
+		/* Without a leaf, what is left when init was killed as well is known by the
+		 * directory in its environment. */
+		if (dir && c->n == 0 && immure_strays_kill(dir, &foreign) > 0 && !foreign) {
+			(void)nanosleep(&pause, NULL); /* looked at once more */
+			continue;
+		}
 		/* What still lives puts new files there; the next time it does not. */
 		if (immure_cgroup_remove(c) == 0 && (!dir || immure_rmtree(dir) == 0)) {
 			if (after)

@@ -11,6 +11,7 @@
  *   mediated.c those that somebody is asked about first
  *   stream.c   their output: rings, frames, back-pressure
  *   take.c     a session that waited becomes a caller's
+ *   inside.c   files, where the session has no view of its own
  *   life.c     leases, freezing, statistics, limits
  *   attach.c   files and directories of the host, added to a living session
  *   tighten.c  files that later commands may not reach or change any more
@@ -45,6 +46,7 @@ enum {
 	IMMURE_SERVE_QUEUE = 256 << 10, /* bytes that wait for one client */
 	IMMURE_SERVE_CLIENTS = 128,
 	IMMURE_SERVE_SPARE = 8,         /* beyond those: for who comes to see what is wrong */
+	IMMURE_SERVE_FILES = 64,        /* that init is asked for at a time (inside.c) */
 	IMMURE_SERVE_FOLLOWS = 64,      /* streams that one client follows */
 	IMMURE_SERVE_TASKS = 512,       /* alive */
 	IMMURE_SERVE_KEPT = 64,         /* finished, remembered */
@@ -100,6 +102,7 @@ struct immure_task {
 	enum immure_capture capture;
 	size_t capture_max;
 	int pid;                  /* inside */
+	int terminal_fd;          /* its master end, made here, until it has started; -1 = none */
 	uint64_t revision;        /* of the policy, when it was started */
 	uint64_t started_ms;      /* since 1970 */
 	struct immure_init_reply end;
@@ -132,6 +135,12 @@ struct immure_client {
 	struct immure_follow *follows;
 	size_t follows_n;
 	int lane; /* -1 = none */
+};
+
+struct immure_inside {
+	uint64_t id; /* 0 = free */
+	struct immure_client *client; /* NULL: it is gone */
+	uint64_t request;
 };
 
 struct immure_lane {
@@ -175,6 +184,8 @@ struct immure_server {
 	uint64_t proof_points; /* that held; 0 = nobody looked */
 	struct immure_cgroup_stats attacked;
 	bool apart;        /* later commands cannot get at what others have open */
+	struct immure_inside files[IMMURE_SERVE_FILES];
+	uint64_t last_file;
 	struct immure_lane lanes[IMMURE_INIT_LANES];
 	int next_lane;
 	int handle[IMMURE_HANDLE_MAX];
@@ -323,6 +334,11 @@ void immure_life_lane_gone(struct immure_server *s, struct immure_client *c);
 void immure_life_measured(struct immure_server *s, const struct immure_init_reply *r);
 int immure_life_order(struct immure_server *s, const struct immure_init_order *o, const int *fds,
 		      size_t n);
+
+/* ---- inside.c ---- */
+int32_t immure_inside_ask(struct immure_ask *a);
+void immure_inside_answered(struct immure_server *s, const struct immure_init_reply *reply, int *fd);
+void immure_inside_client_gone(struct immure_server *s, const struct immure_client *c);
 
 /* ---- attach.c ---- */
 int32_t immure_attach_mount(struct immure_ask *a);

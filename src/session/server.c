@@ -228,6 +228,8 @@ static void on_init(struct immure_server *s, struct immure_watch *w, uint32_t ev
 		immure_life_woken(s);
 	else if (len == sizeof(m.reply) && m.reply.type == IMMURE_INIT_NOTE)
 		s->notes_running = (uint32_t)m.reply.pid, immure_life_touch(s);
+	else if (len == sizeof(m.reply) && m.reply.type == IMMURE_INIT_FILED)
+		immure_inside_answered(s, &m.reply, n ? &fds[0] : NULL);
 	else if (len == sizeof(m.reply))
 		immure_task_reply(s, &m.reply, n ? &fds[0] : NULL);
 	else

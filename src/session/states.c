@@ -32,6 +32,7 @@ static const struct {
 	[IMMURE_REQ_DETACH] =  { "detach",  "--yy---" },
 	[IMMURE_REQ_LANE] =    { "lane",    "--yy---" },
 	[IMMURE_REQ_ROOT] =    { "root",    "--yy---" },
+	[IMMURE_REQ_FILE] =    { "file",    "--y----" },
 	[IMMURE_REQ_MOUNT] =   { "mount",   "--yy---" },
 	[IMMURE_REQ_UNMOUNT] = { "unmount", "--yy---" },
 	[IMMURE_REQ_NET] =     { "net",     "--yy---" },

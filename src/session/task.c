@@ -19,6 +19,7 @@
 #include "base/base64.h"
 #include "base/fd.h"
 #include "init/run.h"
+#include "kernel/pty.h"
 #include "session/serve.h"
 #include "session/taskargs.h"
 
@@ -37,6 +38,7 @@ static void task_free(struct immure_server *s, struct immure_task *t)
 	for (int i = 0; i < 2; i++)
 		immure_stream_done(s, &t->out[i]);
 	immure_server_unwatch(s, &t->in);
+	immure_close(&t->terminal_fd);
 	immure_buf_done(&t->input);
 	free(t->what);
 	free(t->key);
@@ -171,6 +173,22 @@ static int add_pipe(struct immure_server *s, struct immure_task *t, int which, i
 	return r;
 }
 
+/* Where there is no /dev/pts inside, init cannot make one: what it would be allowed to
+ * open there every command would as well. */
+static int make_terminal(struct immure_task *t, struct immure_run_spec *spec, int *ret_slave)
+{
+	struct winsize size = { .ws_row = spec->head.rows, .ws_col = spec->head.cols };
+	int r = immure_pty_open(&t->terminal_fd, ret_slave);
+
+	if (r < 0)
+		return r;
+	if (size.ws_row && size.ws_col && ioctl(t->terminal_fd, TIOCSWINSZ, &size) < 0)
+		return -errno;
+	spec->head.flags |= IMMURE_RUNF_TERMINAL;
+	spec->stdio[0] = *ret_slave;
+	return 0;
+}
+
 /* Sends the request, last of all: what is refused has not run. What of it was made
  * here for the command is closed after. */
 static int launch(struct immure_server *s, struct immure_client *c, struct immure_task *t,
@@ -185,6 +203,8 @@ static int launch(struct immure_server *s, struct immure_client *c, struct immur
 		if (args->streamed[i])
 			spec->stdio[i] = made[i];
 	}
+	if (r == 0 && t->pty && immure_plan_is_bare(s->plan))
+		r = make_terminal(t, spec, &made[0]);
 	if (args->merge)
 		spec->stdio[2] = spec->stdio[1];
 	spec->head.id = t->id;
@@ -215,7 +235,7 @@ static struct immure_task *task_new(struct immure_server *s, const struct immure
 
 	if (!t)
 		return NULL;
-	t->in.fd = t->out[0].watch.fd = t->out[1].watch.fd = -1;
+	t->in.fd = t->out[0].watch.fd = t->out[1].watch.fd = t->terminal_fd = -1;
 	t->what = label_of(args->spec.argv[0]);
 	t->key = args->key ? strdup(args->key) : NULL;
 	if (!t->what || (args->key && !t->key)) {
@@ -319,6 +339,8 @@ static void started(struct immure_server *s, struct immure_task *t, const struct
 	t->revision = r->revision;
 	t->started_ms = immure_now_ms();
 	immure_book_exec_started(s, t, 0);
+	if (t->terminal_fd >= 0)
+		fd = &t->terminal_fd;
 	if (t->pty && fd) {
 		t->in.fd = fcntl(*fd, F_DUPFD_CLOEXEC, 10);
 		(void)fcntl(*fd, F_SETFL, O_RDWR | O_NONBLOCK); /* a blocking one would only be slower */
@@ -377,6 +399,7 @@ void immure_task_settle(struct immure_server *s, struct immure_task *t)
 
 void immure_task_client_gone(struct immure_server *s, struct immure_client *c)
 {
+	immure_inside_client_gone(s, c);
 	for (struct immure_task *t = s->tasks; t; t = t->next) {
 		if (t->input_asker == c)
 			t->input_asker = NULL;

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import pwd
+import shlex
 import subprocess
 
 import pytest
@@ -70,13 +71,23 @@ def outside(site):
             for place in ("out", "deny", "priv", "home")}
 
 
-def denied_in(attack, site, wrap=()):
+IN_A_SESSION = """s=$({immure} create {flags}) || exit 125
+{immure} exec "$s" -- "$@"
+status=$?
+{immure} stop --force --rm "$s" || exit 1
+exit $status"""
+
+
+def denied_in(attack, site, wrap=(), session=False):
     harness.keep_facts(site)
     with prepared(attack, site) as (words, how):
         how["_wrap"] = [*how["_wrap"], *wrap]
         before = outside(site)
-        argv = [site.immure, "run", *words.fill(attack.flags), "--",
-                *act(attack, site, words, "sandbox")]
+        argv = [site.immure, "run", *words.fill(attack.flags), "--"]
+        if session:
+            script = IN_A_SESSION.format(immure=site.immure, flags=shlex.join(words.fill(attack.flags)))
+            argv = ["/bin/sh", "-c", script, "sh"]
+        argv += act(attack, site, words, "sandbox")
         result = start(site, how, argv)
         after = outside(site)
     assert result.code != 0 and not result.out.startswith(b"done"), f"ESCAPE: {result}"
@@ -186,6 +197,16 @@ BARE_PAIRS = [pytest.param(mode, attack, id=f"{attack.name}-{mode}")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be this caller")
 @pytest.mark.parametrize("mode,attack", BARE_PAIRS, indirect=["mode"])
 def test_denied_without_namespaces(attack, site):
+    deny_without_namespaces(attack, site, False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be this caller")
+@pytest.mark.parametrize("mode,attack", [p for p in BARE_PAIRS if p.values[0] == "user"], indirect=["mode"])
+def test_denied_in_a_session_without_namespaces(attack, site):
+    deny_without_namespaces(attack, site, True)
+
+
+def deny_without_namespaces(attack, site, session):
     lost = table.lost_without_namespaces(attack, site.uid == 0) or \
         attack.weak.get("nocgroup" if site.uid == 0 else "user")
     flags = attack.flags
@@ -197,10 +218,10 @@ def test_denied_without_namespaces(attack, site):
     if lost and not attack.weak:
         # Named by the capability report and approved above; tried all the same.
         with pytest.raises(AssertionError, match="ESCAPE"):
-            denied_in(attack, site, wrap)
+            denied_in(attack, site, wrap, session)
         pytest.xfail(lost)
     try:
-        result = denied_in(attack, site, wrap)
+        result = denied_in(attack, site, wrap, session)
     except AssertionError:
         if lost:
             pytest.xfail(lost)

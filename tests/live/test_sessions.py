@@ -20,13 +20,15 @@ import pytest
 import harness
 from sessions import Client, Session, closed, runtime
 
-everybody = pytest.mark.modes("root", "user", "nocgroup", "enosys")
+everybody = pytest.mark.modes("root", "user", "nocgroup", "enosys", "landlock-user")
+# What rests on a view of files or processes of its own.
+with_namespaces = pytest.mark.modes("root", "user", "nocgroup", "enosys")
 
 
 # ---- commands and their ends --------------------------------------------------
 
 
-@everybody
+@with_namespaces
 def test_many_commands(site):
     with Session(site, "--name", f"one{os.getpid()}", "--label", "for=tests") as s:
         done = s.sh("echo out; echo err >&2; exit 7")
