@@ -54,10 +54,11 @@ enum {
 	IMMURE_CLI_POOL = 1 << 22,
 	IMMURE_CLI_MCP = 1 << 28,
 	IMMURE_CLI_BENCH = 1 << 29,
+	IMMURE_CLI_EXPLAIN = 1 << 30,
 	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
 				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP |
 				 IMMURE_CLI_CREATE | IMMURE_CLI_SERVE | IMMURE_CLI_POOL |
-				 IMMURE_CLI_MCP | IMMURE_CLI_BENCH,
+				 IMMURE_CLI_MCP | IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN,
 };
 
 struct immure_cli_command {
@@ -78,6 +79,7 @@ int immure_cli_run(int argc, char **argv);
 int immure_cli_shell(int argc, char **argv);
 int immure_cli_prove(int argc, char **argv);
 int immure_cli_plan(int argc, char **argv);
+int immure_cli_explain(int argc, char **argv);
 int immure_cli_doctor(int argc, char **argv);
 int immure_cli_policy(int argc, char **argv);
 int immure_cli_policy_import(int argc, char **argv); /* import.c */

@@ -56,6 +56,11 @@ static const struct immure_cli_command commands[] = {
 	  "Starts as run does, lets an attacker program of immure's own try every dimension,\n"
 	  "then runs COMMAND (default: /bin/true) with its output on standard error. The proof\n"
 	  "goes to standard output; the exit status is 1 when a point falls short.", false },
+	{ "explain", FULL_ONLY(immure_cli_explain), IMMURE_CLI_EXPLAIN, "[OPTION]... [--] COMMAND [ARG]...",
+	  "Run a command sealed in and say what it was refused, and what would allow that",
+	  "The command runs as with run, traced from outside, which is slow and changes nothing of\n"
+	  "what is enforced. Its output goes to standard error, the list to standard output; the exit\n"
+	  "status is the command's own.", false },
 	{ "doctor", FULL_ONLY(immure_cli_doctor), IMMURE_CLI_DOCTOR, "[OPTION]...",
 	  "Print what this host can enforce, and how to get the rest", NULL, false },
 	{ "policy", FULL_ONLY(immure_cli_policy), IMMURE_CLI_POLICY, "check|show|trust|import|profiles|schema|reference ...",

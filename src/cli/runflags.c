@@ -199,7 +199,7 @@ static const struct {
 		  IMMURE_CLI_CREATE | IMMURE_CLI_EXEC | IMMURE_CLI_PS | IMMURE_CLI_ASK |
 		  IMMURE_CLI_STATS | IMMURE_CLI_LOGS | IMMURE_CLI_STOP | IMMURE_CLI_SIGNAL |
 		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT | IMMURE_CLI_POOL |
-		  IMMURE_CLI_BENCH,
+		  IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
 	{ IMMURE_CLI_GC,
 	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
