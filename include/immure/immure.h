@@ -426,6 +426,13 @@ struct immure_session_options {
 IMMURE_API int32_t immure_session_create(const immure_plan *plan,
 					 const struct immure_session_options *options,
 					 immure_session **ret, immure_error **err);
+/* count sessions (at most 4096) of one plan, all of them or none: when one cannot be made, or
+ * the caller ends meanwhile, none is left. name NAME: each gets its own, NAME-1, NAME-2 ...; lifetime
+ * DETACHED or LEASED. *ret_json: an array in that order, of objects with session (the id), name and
+ * state; freed with immure_string_free(). Errors: as immure_session_create(). */
+IMMURE_API int32_t immure_session_create_many(const immure_plan *plan,
+					      const struct immure_session_options *options,
+					      uint32_t count, char **ret_json, immure_error **err);
 /* Connects to a living session by name, id, or the unambiguous beginning of an id. Of
  * options only runtime_dir and env count. Errors: NO_SESSION, IO. */
 IMMURE_API int32_t immure_session_open(const char *name, const struct immure_session_options *options,
@@ -620,6 +627,10 @@ IMMURE_API int32_t immure_session_proof(immure_session *session, char **ret_json
  * on in a child, and returns 0 in the caller at once. */
 IMMURE_API int32_t immure_session_serve_fds(int32_t plan_fd, int32_t control_fd, const char *egress,
 					    const char *attacker, int32_t detach);
+/* The calling process makes the sessions of immure_session_create_many(), each with a server
+ * that is a child of it, and returns its exit status: what `immure supervise --many` is. */
+IMMURE_API int32_t immure_session_make_fds(int32_t plan_fd, int32_t control_fd, const char *egress,
+					   const char *attacker);
 
 IMMURE_API void immure_result_free(immure_result *result);
 IMMURE_API int32_t immure_result_outcome(const immure_result *result);

@@ -7,7 +7,14 @@
 #include "base/jsonw.h"
 #include "cli/session.h"
 
-static int32_t start(const immure_plan *plan, const struct immure_session_options *o, immure_session **ret,
+/* One session, or a list of many. */
+struct made {
+	uint32_t count; /* 0 = one */
+	immure_session *session;
+	char *list;
+};
+
+static int32_t start(const immure_plan *plan, const struct immure_session_options *o, struct made *ret,
 		     struct immure_error **err)
 {
 	int32_t r = immure_plan_check(plan, err);
@@ -15,14 +22,15 @@ static int32_t start(const immure_plan *plan, const struct immure_session_option
 	if (r < 0)
 		return r;
 	immure_cli_print_downgrades(plan);
-	return immure_session_create(plan, o, ret, err);
+	return ret->count ? immure_session_create_many(plan, o, ret->count, &ret->list, err)
+			  : immure_session_create(plan, o, &ret->session, err);
 }
 
 /* As run does: what the host refuses is tried once more by each backend that is left,
  * where the policy leaves the choice. A refused one has ended, and so has its record. */
 static int32_t start_somehow(const immure_policy *policy, const struct immure_plan_options *how,
 			     immure_plan **plan, const struct immure_session_options *o,
-			     immure_session **ret, struct immure_error **err)
+			     struct made *ret, struct immure_error **err)
 {
 	struct immure_error *first = NULL, *ignored = NULL;
 	int32_t r = start(*plan, o, ret, &first);
@@ -48,8 +56,7 @@ static int32_t start_somehow(const immure_policy *policy, const struct immure_pl
 	return r;
 }
 
-int32_t immure_cli_create_session(struct immure_runflags *f, bool with_us, immure_session **ret,
-				  struct immure_error **err)
+static int32_t create(struct immure_runflags *f, bool with_us, struct made *ret, struct immure_error **err)
 {
 	static const char *const nothing[] = { "/bin/true", NULL };
 	char path[IMMURE_CLI_PATH_MAX];
@@ -81,6 +88,47 @@ int32_t immure_cli_create_session(struct immure_runflags *f, bool with_us, immur
 	return r;
 }
 
+int32_t immure_cli_create_session(struct immure_runflags *f, bool with_us, immure_session **ret,
+				  struct immure_error **err)
+{
+	struct made made = { .count = 0 };
+	int32_t r = create(f, with_us, &made, err);
+
+	if (r == 0)
+		*ret = made.session;
+	return r;
+}
+
+/* All of them as JSON, or the id of each in a line. */
+static int create_many(struct immure_runflags *f)
+{
+	struct made made = { .count = f->session.count };
+	struct immure_error *err = NULL;
+	struct immure_buf b = IMMURE_BUF_INIT;
+	char *text;
+	int status;
+
+	if (create(f, false, &made, &err) < 0)
+		return immure_cli_fail(err);
+	if (f->json) {
+		status = immure_cli_print_json(made.list);
+	} else {
+		const char *at = made.list;
+
+		while ((at = strstr(at, "\"session\":\""))) { /* ids are letters and digits */
+			at += sizeof("\"session\":\"") - 1;
+			if (b.len)
+				immure_buf_putc(&b, '\n');
+			immure_buf_put(&b, at, strcspn(at, "\""));
+		}
+		text = immure_buf_take(&b);
+		status = immure_cli_print_json(text);
+		free(text);
+	}
+	immure_string_free(made.list);
+	return status;
+}
+
 int immure_cli_create(int argc, char **argv)
 {
 	struct immure_runflags f;
@@ -98,6 +146,11 @@ int immure_cli_create(int argc, char **argv)
 			       "COMMAND", argv[f.first]);
 		immure_runflags_done(&f);
 		return IMMURE_EXIT_FAILED;
+	}
+	if (f.session.count) {
+		status = create_many(&f);
+		immure_runflags_done(&f);
+		return status;
 	}
 	if (immure_cli_create_session(&f, false, &session, &err) < 0) {
 		immure_runflags_done(&f);

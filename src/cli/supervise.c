@@ -13,7 +13,7 @@
 #include "base/parse.h"
 
 enum { PLAN_MAX = 64 << 20 };
-enum { OPT_PLAN_FD = 1, OPT_CONTROL_FD, OPT_PROVE, OPT_TRACE_TIME, OPT_SESSION, OPT_POOL, OPT_DETACH };
+enum { OPT_PLAN_FD = 1, OPT_CONTROL_FD, OPT_PROVE, OPT_TRACE_TIME, OPT_SESSION, OPT_POOL, OPT_DETACH, OPT_MANY };
 
 static const struct immure_opt table[] = {
 	{ "plan-fd", 0, "N", "the sealed plan", NULL, OPT_PLAN_FD },
@@ -21,6 +21,7 @@ static const struct immure_opt table[] = {
 	{ "prove", 0, NULL, "attack from inside first", NULL, OPT_PROVE },
 	{ "trace-time", 0, NULL, "record when each stage ended", NULL, OPT_TRACE_TIME },
 	{ "session", 0, NULL, "serve a session that runs many commands", NULL, OPT_SESSION },
+	{ "many", 0, NULL, "make many sessions, all or none", NULL, OPT_MANY },
 	{ "pool", 0, NULL, "hold a pool of sessions", NULL, OPT_POOL },
 	{ "detach", 0, NULL, "go on in a child of its own", NULL, OPT_DETACH },
 };
@@ -28,7 +29,7 @@ static const struct immure_opt table[] = {
 struct supervise {
 	int plan_fd, control_fd;
 	uint32_t flags;
-	bool session, pool, detach;
+	bool session, many, pool, detach;
 };
 
 /* A descriptor that is open and is nobody's standard stream. */
@@ -54,6 +55,9 @@ static int take_option(void *ctx, int id, const char *value)
 		return take_fd(value, &s->control_fd);
 	case OPT_SESSION:
 		s->session = true;
+		return 0;
+	case OPT_MANY:
+		s->many = true;
 		return 0;
 	case OPT_POOL:
 		s->pool = true;
@@ -81,6 +85,18 @@ static int32_t open_plan(int fd, immure_plan **ret, immure_error **err)
 	return immure_plan_open(data, len, ret, err);
 }
 
+static int serve(const struct supervise *s)
+{
+	char attacker[IMMURE_CLI_PATH_MAX], egress[IMMURE_CLI_PATH_MAX];
+	const char *judge = immure_cli_own_program("immure-egress", egress) ? egress : NULL;
+	const char *tried = !(s->flags & IMMURE_RUN_PROVE) ? NULL
+			    : immure_cli_own_program("immure-attack", attacker)
+				    ? attacker : IMMURE_LIBEXECDIR "/immure-attack";
+
+	return s->many ? immure_session_make_fds(s->plan_fd, s->control_fd, judge, tried)
+		       : immure_session_serve_fds(s->plan_fd, s->control_fd, judge, tried, s->detach);
+}
+
 int immure_cli_supervise(int argc, char **argv)
 {
 	struct supervise s = { .plan_fd = -1, .control_fd = -1, .flags = IMMURE_RUN_CONTROL };
@@ -105,13 +121,8 @@ int immure_cli_supervise(int argc, char **argv)
 		return immure_pool_hold_fds(s.plan_fd, s.control_fd,
 					    immure_cli_own_program("immure-egress", egress) ? egress : NULL,
 					    s.detach);
-	if (s.session)
-		return immure_session_serve_fds(s.plan_fd, s.control_fd,
-						immure_cli_own_program("immure-egress", egress) ? egress : NULL,
-						!(s.flags & IMMURE_RUN_PROVE) ? NULL
-						: immure_cli_own_program("immure-attack", attacker)
-							? attacker : IMMURE_LIBEXECDIR "/immure-attack",
-						s.detach);
+	if (s.session || s.many)
+		return serve(&s);
 	options.flags = s.flags;
 	options.control_fd = s.control_fd;
 	if (s.flags & IMMURE_RUN_PROVE && immure_cli_own_program("immure-attack", attacker))

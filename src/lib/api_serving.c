@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "lib/proving.h"
 #include "plan/plan.h"
+#include "session/many.h"
 #include "session/pool.h"
 #include "session/serve.h"
 
@@ -79,5 +80,38 @@ int32_t immure_session_serve_fds(int32_t plan_fd, int32_t control_fd, const char
 		immure_error_free(unprovable);
 		immure_plan_free(plan);
 	}
+	return r;
+}
+
+/* Of each server of many: what it is proven with is its own. */
+struct attacker {
+	const immure_plan *plan;
+	const char *path;
+	struct immure_proving proving;
+	struct immure_error *unprovable;
+};
+
+static void before_each(void *ctx, struct immure_serve_options *o)
+{
+	struct attacker *a = ctx;
+
+	prepare_proof(&a->proving, a->plan, a->path, o, &a->unprovable);
+}
+
+int32_t immure_session_make_fds(int32_t plan_fd, int32_t control_fd, const char *egress, const char *attacker)
+{
+	struct attacker a = { .path = attacker, .proving = IMMURE_PROVING_INIT };
+	struct immure_many_options o = { .egress = egress, .control_fd = control_fd,
+					 .before = attacker ? before_each : NULL, .ctx = &a };
+	immure_plan *plan = NULL;
+	int32_t r = 1, opened = immure_plan_unseal_fd(plan_fd, &o.plan_data, &o.plan_len, &plan, NULL);
+
+	immure_close(&plan_fd);
+	if (opened == 0) {
+		o.plan = a.plan = plan;
+		r = immure_sessions_make(&o);
+		immure_plan_free(plan);
+	}
+	immure_close(&control_fd);
 	return r;
 }

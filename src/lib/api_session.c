@@ -17,9 +17,11 @@
 #include "lib/session.h"
 #include "plan/plan.h"
 #include "session/control.h"
+#include "session/many.h"
 #include "session/registry.h"
 
 enum { FLAGS = IMMURE_SESSION_IDLE_STOPS | IMMURE_SESSION_REMOVE | IMMURE_SESSION_PROVE };
+enum { LIST_MAX = 1 << 20 };
 enum { REFUSED_MS = 2000 }; /* for the end of a server that refused its start */
 
 int32_t immure_session_options_take(struct immure_session_options *to,
@@ -34,13 +36,15 @@ int32_t immure_session_options_take(struct immure_session_options *to,
 
 /* ---- making ---- */
 
-static int32_t spawn_server(const struct immure_session_options *o, int plan_fd, int theirs,
+static int32_t spawn_server(const struct immure_session_options *o, bool many, int plan_fd, int theirs,
 			    pid_t *ret_pid, struct immure_error **err)
 {
 	const char *argv[10] = { "immure", "supervise", "--session", "--plan-fd", "3", "--control-fd", "4" };
 	int fds[5] = { -1, -1, -1, plan_fd, theirs }, up[5] = { -1, -1, -1, -1, -1 }, e = 0, n = 7;
 
-	if (o->lifetime != IMMURE_LIFE_CALLER)
+	if (many)
+		argv[n++] = "--many";
+	else if (o->lifetime != IMMURE_LIFE_CALLER)
 		argv[n++] = "--detach";
 	if (o->flags & IMMURE_SESSION_PROVE)
 		argv[n++] = "--prove";
@@ -78,28 +82,40 @@ int32_t immure_link_put_labels(struct immure_link_ask *ask, const char *const *l
 	return 0;
 }
 
+/* count 0: one of that name; else as many, of names that begin with it. */
+static int32_t begin_create(struct immure_link *l, struct immure_link_ask *ask,
+			    const struct immure_session_options *o, const char *runtime, uint32_t count,
+			    struct immure_error **err)
+{
+	static const char *const lifetimes[] = { "caller", "detached", "leased" };
+	int32_t r;
+
+	immure_link_begin(l, ask, "create");
+	if (count)
+		immure_jsonw_uint(&ask->w, "count", count);
+	immure_jsonw_str(&ask->w, "runtime", runtime);
+	if (o->name)
+		immure_jsonw_str(&ask->w, "name", o->name);
+	immure_jsonw_str(&ask->w, "lifetime", lifetimes[o->lifetime]);
+	immure_jsonw_uint(&ask->w, "idle_ms", o->idle_ms);
+	immure_jsonw_uint(&ask->w, "life_ms", o->life_ms);
+	immure_jsonw_str(&ask->w, "on_idle", o->flags & IMMURE_SESSION_IDLE_STOPS ? "stop" : "suspend");
+	immure_jsonw_bool(&ask->w, "remove", o->flags & IMMURE_SESSION_REMOVE);
+	r = immure_link_put_labels(ask, o->labels, err);
+	if (r < 0)
+		immure_buf_done(&ask->text);
+	return r;
+}
+
 static int32_t ask_create(struct immure_link *l, const struct immure_session_options *o,
 			  const char *runtime, struct immure_error **err)
 {
-	static const char *const lifetimes[] = { "caller", "detached", "leased" };
 	const struct immure_jsonr_value *root;
 	struct immure_link_ask ask;
-	int32_t r;
+	int32_t r = begin_create(l, &ask, o, runtime, 0, err);
 
-	immure_link_begin(l, &ask, "create");
-	immure_jsonw_str(&ask.w, "runtime", runtime);
-	if (o->name)
-		immure_jsonw_str(&ask.w, "name", o->name);
-	immure_jsonw_str(&ask.w, "lifetime", lifetimes[o->lifetime]);
-	immure_jsonw_uint(&ask.w, "idle_ms", o->idle_ms);
-	immure_jsonw_uint(&ask.w, "life_ms", o->life_ms);
-	immure_jsonw_str(&ask.w, "on_idle", o->flags & IMMURE_SESSION_IDLE_STOPS ? "stop" : "suspend");
-	immure_jsonw_bool(&ask.w, "remove", o->flags & IMMURE_SESSION_REMOVE);
-	r = immure_link_put_labels(&ask, o->labels, err);
 	if (r == 0)
 		r = immure_link_request(l, &ask, &root, NULL, err);
-	else
-		immure_buf_done(&ask.text);
 	if (r == 0) {
 		(void)snprintf(l->session, sizeof(l->session), "%s", immure_link_string(l, root, "session"));
 		(void)snprintf(l->state, sizeof(l->state), "%s", immure_link_string(l, root, "state"));
@@ -118,7 +134,7 @@ static int32_t connect_server(const struct immure_session_options *o, int plan_f
 		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "session", "", "socketpair: %s",
 				   strerror(errno));
 	ours = pair[0];
-	r = spawn_server(o, plan_fd, pair[1], &s->pid, err);
+	r = spawn_server(o, false, plan_fd, pair[1], &s->pid, err);
 	immure_close(&pair[1]);
 	if (r == 0 && o->lifetime != IMMURE_LIFE_CALLER)
 		immure_reap(&s->pid); /* it went on in a child of its own at once */
@@ -154,6 +170,32 @@ static void await_end(struct immure_link *l)
 		;
 }
 
+/* What may be made, where it is registered, and the plan in a descriptor. */
+static int32_t begin(const immure_plan *plan, const struct immure_session_options *o,
+		     struct immure_arena *arena, const char **ret_runtime, int *ret_plan_fd,
+		     struct immure_error **err)
+{
+	void *sealed = NULL;
+	size_t len = 0;
+	int32_t r = immure_plan_startable(plan, err);
+
+	if (r == 0)
+		r = immure_may_hold_many(plan, err);
+	if (r < 0)
+		return r;
+	*ret_runtime = o->runtime_dir ? o->runtime_dir : immure_runtime_dir_of(arena, o->env);
+	if (!*ret_runtime)
+		return immure_fail(err, IMMURE_ERR_INVALID, ENOENT, "session", "runtime_dir",
+				   "no place to register the session: neither XDG_RUNTIME_DIR nor HOME is set");
+	r = immure_plan_seal_bytes(plan, &sealed, &len, err);
+	if (r < 0)
+		return r;
+	*ret_plan_fd = immure_memfd_of("immure-plan", sealed, len);
+	free(sealed);
+	return *ret_plan_fd >= 0 ? 0 : immure_fail(err, IMMURE_ERR_LAUNCH, -*ret_plan_fd, "session", "",
+						   "memfd: %s", strerror(-*ret_plan_fd));
+}
+
 int32_t immure_session_create(const immure_plan *plan, const struct immure_session_options *options,
 			      immure_session **ret, immure_error **err)
 {
@@ -162,8 +204,6 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 	IMMURE_CLEANUP_FD int plan_fd = -1;
 	struct immure_session *s = calloc(1, sizeof(*s));
 	const char *runtime = NULL;
-	void *sealed = NULL;
-	size_t len = 0;
 	int32_t r = s ? immure_session_options_take(&o, options, err)
 		      : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "session", "", "out of memory");
 
@@ -173,29 +213,13 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 		s->control_fd = s->pid = -1;
 	}
 	if (r == 0)
-		r = immure_plan_startable(plan, err);
-	if (r == 0)
-		r = immure_may_hold_many(plan, err);
-	if (r == 0)
-		runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
-	if (r == 0 && !runtime)
-		r = immure_fail(err, IMMURE_ERR_INVALID, ENOENT, "session", "runtime_dir",
-				"no place to register the session: neither XDG_RUNTIME_DIR nor HOME is set");
-	if (r == 0)
-		r = immure_plan_seal_bytes(plan, &sealed, &len, err);
-	if (r == 0) {
-		plan_fd = immure_memfd_of("immure-plan", sealed, len);
-		if (plan_fd < 0)
-			r = immure_fail(err, IMMURE_ERR_LAUNCH, -plan_fd, "session", "", "memfd: %s",
-					strerror(-plan_fd));
-	}
+		r = begin(plan, &o, &arena, &runtime, &plan_fd, err);
 	if (r == 0)
 		r = connect_server(&o, plan_fd, s, err);
 	if (r == 0)
 		r = ask_create(s->link, &o, runtime, err);
 	if (r == -IMMURE_ERR_LAUNCH && s->link)
 		await_end(s->link);
-	free(sealed);
 	immure_arena_done(&arena);
 	if (r < 0) {
 		immure_session_free(s);
@@ -203,6 +227,64 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 	}
 	*ret = s;
 	return 0;
+}
+
+/* ---- many at once ---- */
+
+/* The maker ends when it has answered, and all that it could not finish has ended before. */
+static int32_t ask_maker(const struct immure_session_options *o, int plan_fd, const char *runtime,
+			 uint32_t count, int *ret_list, struct immure_error **err)
+{
+	IMMURE_CLEANUP_FD int ours = -1;
+	struct immure_link *l = NULL;
+	struct immure_link_ask ask;
+	int pair[2], no_lane = -1;
+	pid_t pid = -1;
+	int32_t r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "session", "", "socketpair: %s",
+				   strerror(errno));
+	ours = pair[0];
+	r = spawn_server(o, true, plan_fd, pair[1], &pid, err);
+	immure_close(&pair[1]);
+	if (r == 0)
+		r = immure_link_adopt(&ours, &no_lane, "", &l, err);
+	if (r == 0)
+		r = begin_create(l, &ask, o, runtime, count, err);
+	if (r == 0)
+		r = immure_link_request(l, &ask, NULL, ret_list, err);
+	if (l)
+		immure_link_free(l);
+	immure_close(&ours);
+	immure_reap(&pid);
+	return r;
+}
+
+int32_t immure_session_create_many(const immure_plan *plan, const struct immure_session_options *options,
+				   uint32_t count, char **ret_json, immure_error **err)
+{
+	struct immure_session_options o;
+	struct immure_arena arena = IMMURE_ARENA_INIT;
+	IMMURE_CLEANUP_FD int plan_fd = -1, list = -1;
+	const char *runtime = NULL;
+	size_t len = 0;
+	int32_t r = immure_session_options_take(&o, options, err);
+	int e;
+
+	if (r == 0 && (count < 1 || count > IMMURE_MANY_MAX || o.lifetime == IMMURE_LIFE_CALLER || !ret_json))
+		r = immure_fail(err, IMMURE_ERR_INVALID, ERANGE, "session", "count", "from 1 to %d sessions at "
+				"once, which outlive who asks for them (detached or leased)", IMMURE_MANY_MAX);
+	if (r == 0)
+		r = begin(plan, &o, &arena, &runtime, &plan_fd, err);
+	if (r == 0)
+		r = ask_maker(&o, plan_fd, runtime, count, &list, err);
+	immure_arena_done(&arena);
+	if (r < 0)
+		return r;
+	e = lseek(list, 0, SEEK_SET) < 0 ? -errno : immure_read_all(list, LIST_MAX, ret_json, &len);
+	return e < 0 ? immure_fail(err, IMMURE_ERR_IO, -e, "session", "", "the list of sessions cannot be read: %s",
+				   strerror(-e)) : 0;
 }
 
 /* ---- opening ---- */

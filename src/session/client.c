@@ -253,7 +253,11 @@ void immure_client_drop(struct immure_server *s, struct immure_client *c)
 	immure_life_lane_gone(s, c);
 	immure_mediated_client_gone(s, c);
 	immure_task_client_gone(s, c);
-	if (c->boss && s->meta.lifetime == IMMURE_LIFETIME_CALLER && !immure_handover_goes_on(s))
+	if (!c->boss)
+		return;
+	if (s->settled && !__atomic_load_n(s->settled, __ATOMIC_ACQUIRE))
+		immure_server_stop(s, 0, "one of those it was made with could not be made");
+	else if (s->meta.lifetime == IMMURE_LIFETIME_CALLER && !immure_handover_goes_on(s))
 		immure_server_stop(s, 0, "the program that made it has ended");
 }
 

@@ -200,6 +200,7 @@ struct immure_server {
 	bool idle_stops;
 	uint64_t kill_at_ms, armed_ms;
 	uint64_t handover_ms; /* its maker has gone, its ticket is not acknowledged yet */
+	const uint32_t *settled; /* NULL, or 0 there: whatever its lifetime, it still ends with its maker */
 	uint64_t deaf_until_ms; /* nobody is let in until then, 0 = they are */
 	uint64_t frozen_at_ns;
 	uint32_t notes_running; /* what init said, when there is no shared page */
@@ -391,6 +392,9 @@ struct immure_serve_options {
 	const struct immure_error *unprovable; /* why that cannot be tried; NULL: it can */
 	int control_fd;        /* taken: the first client, which says `create` */
 	bool waits;            /* the plan has no workspace: its maker, or who has its line, says `take` */
+	const char *first;     /* a request, as if it had come by control_fd; NULL: none */
+	size_t first_len;
+	const uint32_t *settled; /* of many (many.h): while it is 0 the session ends with its line */
 };
 
 /* Until the session has ended; an exit status. */

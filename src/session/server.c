@@ -485,6 +485,8 @@ static void tear_down(struct immure_server *s)
 	struct immure_result *result = immure_result_new();
 	char left[4096] = "";
 
+	if (s->settled && !__atomic_load_n(s->settled, __ATOMIC_ACQUIRE))
+		s->remove = true; /* nobody has heard of it, however it comes to end now */
 	if (s->state != IMMURE_STATE_STOPPING)
 		immure_book_status(s, "");
 	immure_sealed_kill(&s->sealed);
@@ -542,6 +544,7 @@ int immure_session_serve(const struct immure_serve_options *o)
 	s->before = o->before;
 	s->unprovable = o->unprovable;
 	s->waits = o->waits;
+	s->settled = o->settled;
 	s->next_task = 1;
 	s->epoll_fd = -1;
 	s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
@@ -561,6 +564,11 @@ int immure_session_serve(const struct immure_serve_options *o)
 	if (r == 0)
 		r = immure_client_add(s, &control, true);
 	immure_close(&control);
+	if (r == 0 && o->first) { /* read in place, so it has to be ours */
+		memcpy(s->packet, o->first, o->first_len);
+		s->clients->hello = true; /* the same program speaks at both ends */
+		immure_ask_take(s, s->clients, s->packet, o->first_len, NULL, 0);
+	}
 	if (r == 0)
 		loop(s);
 	tear_down(s);

@@ -241,6 +241,19 @@ def case_session():
         s.run(["true"])
 
 
+def case_many_sessions():
+    name = "pym%d" % os.getpid()
+    with policy() as p, immure.Plan.create(p, ["true"]) as plan:
+        made = immure.Session.create_many(plan, 3, name=name)
+        assert [m["name"] for m in made] == [name + "-1", name + "-2", name + "-3"]
+        for m in made:
+            with immure.Session.open(m["name"]) as s:
+                assert s.id == m["session"] and s.run(["true"]).returncode == 0
+                s.stop(remove=True)
+        with raises(immure.InvalidArgument):
+            immure.Session.create_many(plan, 3, lifetime=immure.Lifetime.CALLER)
+
+
 def case_streams():
     with session() as s:
         p = s.exec(sh("printf out; printf err >&2; exit 5"))

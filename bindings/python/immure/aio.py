@@ -251,6 +251,12 @@ class Session:
         return _Making(lambda: blocking.Session.create(plan, **options))
 
     @staticmethod
+    async def create_many(plan: Plan, count: int, **options: Any) -> List[Dict[str, Any]]:
+        """The arguments of immure.Session.create_many()."""
+        return await asyncio.get_running_loop().run_in_executor(
+            None, lambda: blocking.Session.create_many(plan, count, **options))
+
+    @staticmethod
     def open(name: str, **options: Any) -> _Making:
         return _Making(lambda: blocking.Session.open(name, **options))
 

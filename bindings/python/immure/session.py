@@ -215,6 +215,21 @@ class Session:
                             supervisor=(programs or Programs.find()).supervisor)
         return cls(Channel(made("immure_session_create", plan._pointer, ctypes.byref(o))))
 
+    @staticmethod
+    def create_many(plan: Plan, count: int, *, name: Optional[str] = None,
+                    labels: Optional[Mapping[str, str]] = None,
+                    lifetime: Lifetime = Lifetime.DETACHED, life: Optional[float] = None,
+                    idle: Optional[float] = None, idle_stops: bool = False, remove: bool = False,
+                    prove: bool = False,
+                    runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
+                    programs: Optional[Programs] = None) -> "List[Dict[str, Any]]":
+        """All of them or none: their ids and names (NAME-1, NAME-2 ...), for Session.open()."""
+        o = session_options(name=name, labels=labels, lifetime=lifetime, life=life, idle=idle,
+                            idle_stops=idle_stops, remove=remove, prove=prove,
+                            runtime_dir=runtime_dir, env=env,
+                            supervisor=(programs or Programs.find()).supervisor)
+        return json.loads(string_of("immure_session_create_many", plan._pointer, ctypes.byref(o), count))
+
     @classmethod
     def open(cls, name: str, *, runtime_dir: Optional[PathLike] = None,
              env: Optional[Mapping[str, str]] = None) -> "Session":
