@@ -12,6 +12,8 @@
 
 #include "base/fd.h"
 
+#define SUB "gatekeeper"
+
 static const char *const ctl_names[] = {
 	[IMMURE_CTL_MEMORY] = "memory",
 	[IMMURE_CTL_PIDS] = "pids",
@@ -150,7 +152,11 @@ int immure_cgroup_set_memory(struct immure_cgroup *c, uint64_t bytes)
 int immure_cgroup_set_pids(struct immure_cgroup *c, uint64_t count)
 {
 	/* One more than asked: our init is in the leaf as well. */
-	return ctl_write(c, IMMURE_CTL_PIDS, "pids.max", count + 1);
+	int r = ctl_write(c, IMMURE_CTL_PIDS, "pids.max", count + 1 + c->with_sub);
+
+	if (r == 0)
+		c->pids_max = count;
+	return r;
 }
 
 int immure_cgroup_set_cpu(struct immure_cgroup *c, uint64_t milli_cpus)
@@ -279,12 +285,81 @@ int immure_cgroup_remove(struct immure_cgroup *c)
 {
 	int r = 0;
 
-	for (int i = c->n - 1; i >= 0; i--)
-		if (c->path[i][0] && rmdir(c->path[i]) < 0 && errno != ENOENT)
+	for (int i = c->n - 1; i >= 0; i--) {
+		char sub[sizeof(c->path[i]) + sizeof(SUB)];
+
+		if (!c->path[i][0])
+			continue;
+		(void)snprintf(sub, sizeof(sub), "%s/" SUB, c->path[i]);
+		(void)rmdir(sub); /* mostly not there; else the leaf is not removed either */
+		if (rmdir(c->path[i]) < 0 && errno != ENOENT)
 			r = -errno;
 		else
 			c->path[i][0] = '\0';
+	}
 	return r;
+}
+
+/* ---- the sub-group ---- */
+
+static int open_sub(const struct immure_cgroup *c, int i, int *ret)
+{
+	IMMURE_CLEANUP_FD int dir = -1;
+
+	/* Before 5.11 children may stand beside their parent; ENOENT: no memory here. */
+	if (i == c->ctl_dir[IMMURE_CTL_MEMORY] && !c->v2)
+		(void)immure_write_file_at(c->dir_fd[i], "memory.use_hierarchy", "1");
+	if (mkdirat(c->dir_fd[i], SUB, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	dir = openat(c->dir_fd[i], SUB, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0)
+		return -errno;
+	*ret = c->v2 ? immure_take_fd(&dir) : openat(dir, "tasks", O_WRONLY | O_CLOEXEC);
+	return *ret < 0 ? -errno : 0;
+}
+
+int immure_cgroup_sub_open(const struct immure_cgroup *c, struct immure_cgroup_sub *ret)
+{
+	struct immure_cgroup_sub sub = IMMURE_CGROUP_SUB_INIT;
+	int r = 0;
+
+	sub.v2 = c->v2;
+	sub.memory = c->ctl_dir[IMMURE_CTL_MEMORY] >= 0;
+	for (int i = 0; i < c->n && r == 0; i++) {
+		if (!c->v2 && i == c->ctl_dir[IMMURE_CTL_FREEZER])
+			continue;
+		r = open_sub(c, i, &sub.fd[sub.n]);
+		sub.n += r == 0;
+	}
+	if (r < 0)
+		immure_cgroup_sub_close(&sub);
+	else
+		*ret = sub;
+	return r;
+}
+
+void immure_cgroup_sub_close(struct immure_cgroup_sub *sub)
+{
+	for (int i = 0; i < IMMURE_CGROUP_DIRS; i++)
+		immure_close(&sub->fd[i]);
+	sub->n = 0;
+}
+
+int immure_cgroup_sub_put(const struct immure_cgroup_sub *sub, int pid)
+{
+	char text[16];
+	int r = 0, len = snprintf(text, sizeof(text), "%d", pid);
+
+	for (int i = 0; i < sub->n && r == 0; i++)
+		r = sub->v2 ? immure_write_file_at(sub->fd[i], "cgroup.procs", text) :
+		    write(sub->fd[i], text, (size_t)len) == len ? 0 : -errno;
+	return r;
+}
+
+int immure_cgroup_sub_counts(struct immure_cgroup *c, bool there)
+{
+	c->with_sub = there;
+	return c->pids_max ? immure_cgroup_set_pids(c, c->pids_max) : 0;
 }
 
 void immure_cgroup_done(struct immure_cgroup *c)

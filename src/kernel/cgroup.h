@@ -23,7 +23,18 @@ struct immure_cgroup {
 	int dir_fd[IMMURE_CGROUP_DIRS];
 	int tasks_fd[IMMURE_CGROUP_DIRS];     /* v1 only, open for writing */
 	int ctl_dir[IMMURE_CTL_MAX];                       /* controller -> index, -1 = not here */
+	uint64_t pids_max;                                 /* as it was set; 0 = it was not */
+	bool with_sub;                                     /* one process in the sub-group, not counted in it */
 };
+
+/* Below the leaf, for one process of ours that works for the session: what it takes is the
+ * session's. No freezer of v1 is in it, by which it could not be ended. */
+struct immure_cgroup_sub {
+	bool v2, memory;
+	int n;
+	int fd[IMMURE_CGROUP_DIRS]; /* v2: the directory; v1: tasks, open for writing */
+};
+#define IMMURE_CGROUP_SUB_INIT { .n = 0, .fd = { -1, -1, -1, -1, -1 } }
 
 struct immure_cgroup_stats {
 	uint64_t memory_peak;   /* bytes, 0 = unknown */
@@ -49,6 +60,13 @@ int immure_cgroup_set_pids(struct immure_cgroup *c, uint64_t count);
 int immure_cgroup_set_cpu(struct immure_cgroup *c, uint64_t milli_cpus);
 /* v1: the calling single-threaded process joins. Uses only open descriptors. */
 int immure_cgroup_join_self(const struct immure_cgroup *c);
+/* Makes what is not there yet; `ret` holds nothing when it fails. It goes with the leaf. */
+int immure_cgroup_sub_open(const struct immure_cgroup *c, struct immure_cgroup_sub *ret);
+void immure_cgroup_sub_close(struct immure_cgroup_sub *sub);
+/* Puts a process of one thread there; no limit on processes keeps it out. */
+int immure_cgroup_sub_put(const struct immure_cgroup_sub *sub, int pid);
+/* One process more is in the leaf, or not any more: what was granted to others stays theirs. */
+int immure_cgroup_sub_counts(struct immure_cgroup *c, bool there);
 void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_stats *ret);
 /* v2: the calling process, which was not born in the leaf, enters it. 0 or -errno. */
 int immure_cgroup_enter_v2(const struct immure_cgroup *c);

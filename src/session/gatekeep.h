@@ -36,12 +36,15 @@ struct immure_gatekeeper {
 
 	struct immure_gate_rules rules;
 	struct immure_egress_config config; /* its rules are those of `rules` */
+	struct immure_cgroup *within; /* the worker is in it as well; NULL: nothing bounds the session so */
+	bool paused;                  /* with the session, by that */
+	uint32_t unanswered;          /* new rules that it had no time yet to take; 0 = none */
 	int wire_fd, pidfd;
 	int hostwatch_fd; /* -1 = not (yet) watched */
 	pid_t pid;
 	uint32_t last_id, answered;
 	struct immure_wire_done done;
-	uint32_t deaths, recent;
+	uint32_t starts, deaths, recent;
 	uint64_t first_death;
 	uint64_t wants_s;          /* in this second … */
 	uint32_t wants_n;          /* … so many times sockets were asked for */

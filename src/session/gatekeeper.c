@@ -50,6 +50,13 @@ static void unwatch(int epoll_fd, int fd)
 
 /* ---- life of the worker ---- */
 
+/* Its place is no command's. Not written: one more may run until there is a worker again. */
+static void left_leaf(struct immure_gatekeeper *g)
+{
+	if (g->within && g->within->with_sub)
+		(void)immure_cgroup_sub_counts(g->within, false);
+}
+
 static void close_for_good(struct immure_gatekeeper *g, const char *why)
 {
 	if (g->state == IMMURE_GATE_CLOSED)
@@ -61,6 +68,7 @@ static void close_for_good(struct immure_gatekeeper *g, const char *why)
 	immure_close(&g->wire_fd);
 	immure_close(&g->hostwatch_fd);
 	immure_gateproc_end(&g->pid, &g->pidfd);
+	left_leaf(g);
 	immure_netplumb_done(&g->plumb);
 	immure_broker_done(&g->broker);
 	for (uint32_t i = 0; i < g->config.publish_n; i++)
@@ -91,6 +99,8 @@ static void worker_ended(struct immure_gatekeeper *g)
 	immure_gateproc_end(&g->pid, &g->pidfd);
 	add_up(&g->total, &g->stats);
 	memset(&g->stats, 0, sizeof(g->stats));
+	g->unanswered = 0; /* the next one begins with them */
+	left_leaf(g);
 	g->deaths++;
 	if (now - g->first_death > DEATHS_SECONDS) {
 		g->first_death = now;
@@ -137,12 +147,13 @@ static void start_worker(struct immure_gatekeeper *g)
 	watch_host(g);
 	r = immure_egress_config_seal(&g->config, &config_fd);
 	if (r == 0)
-		r = immure_gateproc_worker(g->program_fd, &g->pid, &g->pidfd, &g->wire_fd);
+		r = immure_gateproc_worker(g->program_fd, g->within, &g->pid, &g->pidfd, &g->wire_fd);
 	if (r < 0) {
 		close_for_good(g, "immure-egress could not be started");
 		return;
 	}
 	g->state = IMMURE_GATE_RUNNING;
+	g->starts++;
 	r = immure_wire_send_start(g->wire_fd, config_fd, &g->plumb, g->listeners, g->config.publish_n,
 				   g->broker.listener_fd < 0 ? 0 : g->proxy ? 2 : 1);
 	/* A worker's spare sockets end with it; the next one gets others. */
@@ -369,6 +380,34 @@ int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure
 	return 0;
 }
 
+/* ---- within the session's limits ---- */
+
+void immure_gatekeeper_within(struct immure_gatekeeper *g, struct immure_cgroup *leaf)
+{
+	if (g)
+		g->within = leaf;
+}
+
+uint32_t immure_gatekeeper_members(const struct immure_gatekeeper *g)
+{
+	return g && g->within && g->within->with_sub ? 1 : 0;
+}
+
+void immure_gatekeeper_pause(struct immure_gatekeeper *g, bool paused)
+{
+	uint32_t id;
+
+	if (!g || !g->within || !g->within->v2) /* it has no part in the other freezer */
+		return;
+	g->paused = paused;
+	id = g->unanswered;
+	if (paused || !id || g->state != IMMURE_GATE_RUNNING)
+		return;
+	g->unanswered = 0;
+	if (!wait_answer(g, id, ANSWER_MS) || g->done.result < 0)
+		worker_ended(g); /* the next one begins with the new rules */
+}
+
 /* ---- live change ---- */
 
 static int32_t tell(struct immure_gatekeeper *g, struct immure_error **err)
@@ -379,6 +418,11 @@ static int32_t tell(struct immure_gatekeeper *g, struct immure_error **err)
 
 	if (r == 0)
 		r = immure_wire_send_policy(g->wire_fd, id, config_fd);
+	/* While it stands still nothing passes; it takes them before it is let run for long. */
+	if (r == 0 && g->paused) {
+		g->unanswered = id;
+		return 0;
+	}
 	if (r == 0 && !wait_answer(g, id, ANSWER_MS))
 		r = -ETIMEDOUT;
 	if (r == 0 && g->done.result < 0)
@@ -438,6 +482,8 @@ static void ask_numbers(struct immure_gatekeeper *g)
 {
 	struct immure_wire m = { .type = IMMURE_WIRE_ASK, .id = ++g->last_id };
 
+	if (g->paused)
+		return; /* the numbers stand still as well */
 	if (immure_wire_send(g->wire_fd, &m, NULL, 0) == 0)
 		(void)wait_answer(g, m.id, FINISH_MS); /* without: the numbers are older */
 }
@@ -468,8 +514,9 @@ void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result 
 		immure_result_notice(result, "network: %s%s%s; nothing was reached from then on",
 				     g->closed_why, g->failed_why[0] ? ": " : "", g->failed_why);
 	else if (g->deaths)
-		immure_result_notice(result, "network: immure-egress ended %u time%s and was started "
-				     "again%s%s", g->deaths, g->deaths == 1 ? "" : "s",
+		immure_result_notice(result, "network: immure-egress ended %u time%s%s%s%s", g->deaths,
+				     g->deaths == 1 ? "" : "s",
+				     g->starts > 1 ? " and was started again" : "",
 				     g->failed_why[0] ? ": " : "", g->failed_why);
 	if (g->broker.trouble)
 		immure_result_notice(result, "network: %s: %s: a process that hides its memory, or this "

@@ -19,6 +19,7 @@
 #include "plan/plan.h"
 #include "session/result.h"
 
+struct immure_cgroup;
 struct immure_gatekeeper;
 struct immure_wire_stats; /* egress/wire.h */
 
@@ -32,6 +33,12 @@ int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *progra
  * when it fails. init_pid: for finding out who was denied what. */
 int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure_init_msg *m,
 				int *fds, size_t n, int init_pid, struct immure_error **err);
+/* The session's leaf, borrowed: the worker will be in it too. */
+void immure_gatekeeper_within(struct immure_gatekeeper *g, struct immure_cgroup *leaf);
+/* How many processes of ours it has in there now. */
+uint32_t immure_gatekeeper_members(const struct immure_gatekeeper *g);
+/* Nothing in the leaf runs, the worker neither, or all of it again. */
+void immure_gatekeeper_pause(struct immure_gatekeeper *g, bool paused);
 /* Readable when step() has something to do; -1: nothing to watch. */
 int immure_gatekeeper_fd(const struct immure_gatekeeper *g);
 /* Never blocks longer than it takes to start a process. */

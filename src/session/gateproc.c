@@ -46,6 +46,22 @@ static void detach(pid_t parent)
 	}
 }
 
+/* Before it has memory of its own. When the session's memory is used up its command is to
+ * blame, whose denials are still to be told: v2 ends all of them at once, v1 who has the
+ * most, and only root may have a say in that. */
+static void await_place(const struct immure_cgroup_sub *sub, int placed[2])
+{
+	char word;
+
+	if (placed[0] < 0)
+		return;
+	immure_close(&placed[1]);
+	if (read(placed[0], &word, 1) != 1)
+		_exit(126); /* nobody is served without bounds */
+	if (sub->memory && !sub->v2)
+		(void)immure_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999");
+}
+
 __attribute__((noreturn)) static void become_worker(int program_fd, int wire_fd, pid_t parent)
 {
 	char *const argv[] = { (char[]){ "immure-egress" }, NULL }, *const env[] = { NULL };
@@ -65,25 +81,79 @@ __attribute__((noreturn)) static void become_worker(int program_fd, int wire_fd,
 	_exit(127);
 }
 
-int immure_gateproc_worker(int program_fd, pid_t *ret_pid, int *ret_pidfd, int *ret_wire_fd)
+/* Born in the sub-group where that can be said: of v2, with a place left. A filter says
+ * ENOSYS, a command that forks meanwhile has the place. */
+static pid_t born_there(const struct immure_cgroup_sub *sub)
 {
-	pid_t parent = getpid(), pid;
+	struct immure_clone_args args = { .flags = IMMURE_CLONE_INTO_CGROUP, .exit_signal = SIGCHLD };
+
+	if (!sub->v2 || !sub->n)
+		return -1;
+	args.cgroup = (uint64_t)sub->fd[0];
+	return (pid_t)immure_sys_clone3(&args);
+}
+
+/* As fork(2), but the child is in the sub-group when it goes on. */
+static int fork_into(const struct immure_cgroup_sub *sub, pid_t *ret_pid)
+{
+	int placed[2] = { -1, -1 }, r = 0;
+	pid_t pid = born_there(sub);
+
+	if (pid < 0) {
+		if (sub->n && pipe2(placed, O_CLOEXEC) < 0)
+			return -errno;
+		pid = fork();
+		if (pid == 0)
+			await_place(sub, placed);
+	}
+	if (pid > 0 && placed[1] >= 0) {
+		r = immure_cgroup_sub_put(sub, pid);
+		if (r == 0 && write(placed[1], "p", 1) != 1)
+			r = -EPIPE; /* else it ends by itself, not being told */
+	}
+	if (pid < 0)
+		r = -errno;
+	immure_close(&placed[0]);
+	immure_close(&placed[1]);
+	if (r < 0 && pid > 0)
+		(void)waitpid(pid, NULL, 0); /* it has nothing to wait for any more */
+	*ret_pid = pid;
+	return r;
+}
+
+/* 0 in the child. */
+static int start(struct immure_cgroup *within, pid_t *ret_pid)
+{
+	struct immure_cgroup_sub sub = IMMURE_CGROUP_SUB_INIT;
+	int r = within && within->n ? immure_cgroup_sub_open(within, &sub) : 0;
+
+	if (r == 0)
+		r = fork_into(&sub, ret_pid);
+	/* Not before it is there: the place would be a command's. */
+	if (r == 0 && *ret_pid > 0 && sub.n)
+		(void)immure_cgroup_sub_counts(within, true); /* else commands have one less */
+	immure_cgroup_sub_close(&sub);
+	return r;
+}
+
+int immure_gateproc_worker(int program_fd, struct immure_cgroup *within, pid_t *ret_pid,
+			   int *ret_pidfd, int *ret_wire_fd)
+{
+	pid_t parent = getpid(), pid = -1;
 	int pair[2] = { -1, -1 }, r = immure_wire_pair(pair);
 	IMMURE_CLEANUP_FD int ours = r < 0 ? -1 : pair[0], theirs = r < 0 ? -1 : pair[1];
 	int pidfd;
 
-	if (r < 0)
-		return r;
-	r = immure_fd_raise(&ours, 10);
+	if (r == 0)
+		r = immure_fd_raise(&ours, 10);
 	if (r >= 0)
 		r = immure_fd_raise(&theirs, 10);
+	if (r >= 0)
+		r = start(within, &pid);
 	if (r < 0)
 		return r;
-	pid = fork();
 	if (pid == 0)
 		become_worker(program_fd, theirs, parent);
-	if (pid < 0)
-		return -errno;
 	pidfd = (int)IMMURE_SYS(syscall(SYS_pidfd_open, pid, 0));
 	if (pidfd < 0) {
 		(void)kill(pid, SIGKILL); /* ours, and not reaped yet */

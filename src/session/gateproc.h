@@ -6,9 +6,13 @@
 
 #include <sys/types.h>
 
+#include "kernel/cgroup.h"
+
 /* program_fd: immure-egress, borrowed, >= 10. The worker dies with the calling
- * process. 0 or -errno. */
-int immure_gateproc_worker(int program_fd, pid_t *ret_pid, int *ret_pidfd, int *ret_wire_fd);
+ * process. within: the session's leaf, by which it is bounded and in which it is counted;
+ * NULL: none. 0 or -errno. */
+int immure_gateproc_worker(int program_fd, struct immure_cgroup *within, pid_t *ret_pid,
+			   int *ret_pidfd, int *ret_wire_fd);
 /* Kills it if need be, and reaps it. */
 void immure_gateproc_end(pid_t *pid, int *pidfd);
 /* Unbound TCP sockets born in the namespaces given: n4, then n6; how many there

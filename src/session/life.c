@@ -68,6 +68,7 @@ static int freeze(struct immure_server *s, bool idle)
 		r = immure_life_order(s, &o, NULL, 0);
 	if (r < 0)
 		return r;
+	immure_gatekeeper_pause(s->sealed.gate, !s->by_signals);
 	s->frozen_at_ns = mono_ns();
 	s->suspended = idle;
 	immure_server_state(s, IMMURE_STATE_FROZEN, idle ? "idle" : "asked for");
@@ -88,6 +89,7 @@ static int thaw(struct immure_server *s)
 	r = s->by_signals ? immure_life_order(s, &o, NULL, 0) : immure_cgroup_freeze(&s->sealed.cgroup, false);
 	if (r < 0)
 		return r;
+	immure_gatekeeper_pause(s->sealed.gate, false);
 	s->suspended = false;
 	immure_server_state(s, IMMURE_STATE_RUNNING, "");
 	immure_life_touch(s);
@@ -348,10 +350,13 @@ static void send_stats(struct immure_server *s, struct immure_client *c, uint64_
 	struct immure_cgroup_stats g = { 0 };
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
-	uint64_t cpu, memory, processes;
+	uint64_t cpu, memory, processes, ours = 1; /* init */
 
 	if (s->sealed.init.cgroup)
 		immure_cgroup_stats(&s->sealed.cgroup, &g);
+	/* By its cgroup, not by what init sees. */
+	if (g.pids_now || (s->state == IMMURE_STATE_FROZEN && !s->by_signals))
+		ours += immure_gatekeeper_members(s->sealed.gate);
 	cpu = g.cpu_usec ? g.cpu_usec : measured->user_us + measured->system_us;
 	memory = g.memory_now ? g.memory_now : measured->memory == UINT64_MAX ? 0 : measured->memory;
 	processes = g.pids_now ? g.pids_now : measured->pid > 0 ? (uint64_t)measured->pid : 0;
@@ -362,8 +367,8 @@ static void send_stats(struct immure_server *s, struct immure_client *c, uint64_
 	immure_jsonw_uint(&w, "memory", memory);
 	immure_jsonw_str(&w, "memory_of", g.memory_now ? "session" : "private pages");
 	immure_jsonw_uint(&w, "memory_peak", g.memory_peak);
-	immure_jsonw_uint(&w, "processes", processes ? processes - 1 : 0); /* init is ours */
-	immure_jsonw_uint(&w, "processes_peak", g.pids_peak ? g.pids_peak - 1 : 0);
+	immure_jsonw_uint(&w, "processes", processes > ours ? processes - ours : 0);
+	immure_jsonw_uint(&w, "processes_peak", g.pids_peak > ours ? g.pids_peak - ours : 0);
 	immure_jsonw_uint(&w, "oom_kills", g.oom_kills - s->attacked.oom_kills);
 	immure_jsonw_uint(&w, "forks_denied", g.pids_denied - s->attacked.pids_denied);
 	immure_jsonw_uint(&w, "execs_running", running(s));

@@ -149,6 +149,8 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 		r = immure_gatekeeper_new(s->plan, s->egress, &s->gate, err);
 	if (r == 0 && !s->init.template) /* what is made after it has leaves of its own */
 		r = immure_sealed_make_leaf(s, err);
+	if (r == 0 && s->init.cgroup)
+		immure_gatekeeper_within(s->gate, &s->cgroup);
 	return r;
 }
 
@@ -338,8 +340,12 @@ void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)
 
 int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 {
-	int r = immure_sealed_remove_leaf(s, left, len);
-	int bare = immure_bare_done(&s->bare);
+	int r, bare;
+
+	immure_gatekeeper_free(s->gate); /* its worker is in the leaf */
+	s->gate = NULL;
+	r = immure_sealed_remove_leaf(s, left, len);
+	bare = immure_bare_done(&s->bare);
 
 	if (s->journal && s->bare_seq && bare == 0)
 		(void)immure_journal_gone(s->journal, IMMURE_JK_DIR, s->bare_seq, NULL); /* or later */
@@ -351,8 +357,6 @@ int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 	immure_janitor_dismiss(&s->janitor);
 	immure_close(&s->sock_fd);
 	immure_close(&s->init.report_fd);
-	immure_gatekeeper_free(s->gate);
-	s->gate = NULL;
 	immure_close(&s->handover_fd);
 	if (s->backend && s->backend->done)
 		s->backend->done(&s->child);
