@@ -102,7 +102,8 @@ static int make_refusals(const struct immure_netplumb_config *c, struct immure_r
 			 struct immure_netplumb *p)
 {
 	int r = c->without_refusals || !p->with_nft ? IMMURE_REFUSALS_MISSING :
-		immure_refusals_setup(p->fd[IMMURE_NETPLUMB_NFT], routes, &p->fd[IMMURE_NETPLUMB_REFUSALS]);
+		immure_refusals_setup(p->fd[IMMURE_NETPLUMB_NFT], routes, c->native_queue,
+				      &p->fd[IMMURE_NETPLUMB_REFUSALS]);
 
 	routes->seen = r == 0;
 	return r == IMMURE_REFUSALS_MISSING ? 0 : r;

@@ -36,6 +36,7 @@ struct immure_netplumb_config {
 	uint16_t port;      /* of the transparent listeners; 0: any that is free */
 	bool without_nft;   /* do as if nf_tables were missing */
 	bool without_refusals; /* the same of what tells refusals */
+	bool native_queue;  /* and of the way to hold packets that is tried first */
 	unsigned int spare; /* sockets a family, up to IMMURE_NETPLUMB_SPARE */
 	bool proxy;
 	/* Destinations that rules name by address. Without nf_tables nothing is done for

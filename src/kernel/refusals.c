@@ -273,7 +273,7 @@ static void bind_log(struct immure_netlink *b)
 	immure_netlink_put(b, NFULA_CFG_MODE, &mode, sizeof(mode));
 }
 
-int immure_refusals_setup(int nft_fd, const struct immure_rtnl_setup *s, int *ret_fd)
+int immure_refusals_setup(int nft_fd, const struct immure_rtnl_setup *s, bool native, int *ret_fd)
 {
 	IMMURE_CLEANUP_FD int fd = immure_netlink_open(NETLINK_NETFILTER);
 	struct immure_netlink b;
@@ -289,9 +289,9 @@ int immure_refusals_setup(int nft_fd, const struct immure_rtnl_setup *s, int *re
 	immure_netlink_want_ack(&b);
 	r = immure_netlink_send(fd, &b, NULL);
 	/* Asked for in this order because looking for a module that is missing takes long. */
-	if (r == 0)
+	if (r == 0 && !native)
 		r = put_rules(nft_fd, s, true);
-	if (immure_nftm_missing(r))
+	if (native ? r == 0 : immure_nftm_missing(r))
 		r = put_rules(nft_fd, s, false);
 	if (r < 0)
 		return immure_nftm_missing(r) || r == -EINVAL ? IMMURE_REFUSALS_MISSING : r;

@@ -36,8 +36,9 @@ struct immure_refusal {
 };
 
 /* The rules, beside those of immure_nft_setup(), over its socket; and *ret_fd, the socket
- * from which refusals are read. Both inside the namespace. 0, MISSING, -errno. */
-int immure_refusals_setup(int nft_fd, const struct immure_rtnl_setup *s, int *ret_fd);
+ * from which refusals are read. Both inside the namespace. native: only with nf_tables' own
+ * expression for holding, not by way of xtables. 0, MISSING, -errno. */
+int immure_refusals_setup(int nft_fd, const struct immure_rtnl_setup *s, bool native, int *ret_fd);
 
 /* What waits, up to `max`: how many (0: nothing that is one), or -EAGAIN. Never blocks.
  * Packets that were lost are not known of. */

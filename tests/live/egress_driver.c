@@ -45,7 +45,7 @@
 
 struct driver {
 	const char *program;
-	bool nonft;
+	bool nonft, native;
 	pid_t sandbox, worker;
 	int pidfd, control, listeners[IMMURE_EGRESS_PUBLISH_MAX];
 	struct immure_netplumb net;
@@ -113,7 +113,8 @@ static void helper(struct driver *d, int to, unsigned int n4, unsigned int n6)
 		_exit(8);
 	if (n4 + n6 == 0) {
 		struct immure_netplumb_config c = { .spare = IMMURE_NETPLUMB_SPARE, .proxy = true,
-						    .without_nft = d->nonft };
+						    .without_nft = d->nonft,
+						    .native_queue = d->native };
 		struct immure_netplumb p;
 		int zero = 0;
 
@@ -414,11 +415,14 @@ int main(int argc, char **argv)
 	for (int i = 2; i < argc; i++) {
 		if (strcmp(argv[i], "nonft") == 0)
 			d.nonft = true;
+		else if (strcmp(argv[i], "native") == 0)
+			d.native = true;
 		else
 			publish(&d, argv[i]);
 	}
 	make_session(&d);
-	printf("sandbox %d %d %d\n", d.sandbox, d.net.with_nft, d.net.with_v6);
+	printf("sandbox %d %d %d %d\n", d.sandbox, d.net.with_nft, d.net.with_v6,
+	       d.net.fd[IMMURE_NETPLUMB_REFUSALS] >= 0);
 	for (;;) {
 		struct pollfd p[2] = { { .fd = 0, .events = POLLIN },
 				       { .fd = d.control, .events = POLLIN } };

@@ -37,7 +37,8 @@ class Gate:
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
         words = self.wait("sandbox")
-        self.pid, self.nft, self.six = int(words[1]), words[2] == "1", words[3] == "1"
+        self.pid = int(words[1])
+        self.nft, self.six, self.told = (word == "1" for word in words[2:5])
 
     def read(self):
         for line in self.process.stdout:
@@ -732,3 +733,34 @@ def test_it_is_shown(gate):
     assert "open echo.example.net:7" in text and " 1 1|" in text, text
     gate.say("kill")
     held.communicate()
+
+
+# ---- what the kernel refuses ----
+
+
+@pytest.mark.parametrize("way", ["xtables", "native"])
+def test_what_is_held_is_refused_when_it_was_told(gates, family, way):
+    """By either way that a kernel may have for holding a packet. Many at once: none is lost,
+    none waits for a second try, and what is let go leads nowhere."""
+    gate = gates(*(["native"] if way == "native" else []))
+    if not gate.told:
+        pytest.skip("this kernel cannot hold packets for nf_tables " +
+                    ("by its own expression" if way == "native" else "at all"))
+    gate.start("web.example.net:80")
+    host = {4: "45.90.1.10", 6: "2a0e:97c0:1::a"}[family]
+    out = gate.python(
+        "import errno, socket, sys, time\n"
+        "begun = time.monotonic(); seen = set()\n"
+        "for port in range(1, 65):\n"
+        "  s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)\n"
+        "  try: s.connect((sys.argv[1], port)); seen.add('open')\n"
+        "  except OSError as e: seen.add(errno.errorcode[e.errno])\n"
+        "u = socket.socket(s.family, socket.SOCK_DGRAM)\n"
+        "try: u.sendto(b'x', (sys.argv[1], 443)); seen.add('sent')\n"
+        "except OSError as e: seen.add(errno.errorcode[e.errno])\n"
+        "print(*sorted(seen), round(time.monotonic() - begun, 1))\n", host)
+    assert out.split()[:2] == ["EACCES", "ECONNREFUSED"] and len(out.split()) == 3, out
+    denied = [l.split(" ")[1:4] for l in gate.denied()]
+    name = f"[{host}]" if family == 6 else host
+    assert len([d for d in denied if d[1] == name]) == 65, denied
+    gate.lab.seen().only()
