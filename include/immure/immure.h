@@ -512,6 +512,10 @@ enum {
 	IMMURE_EVENT_OUTPUT = 1,
 	IMMURE_EVENT_EXITED = 2,
 	IMMURE_EVENT_SESSION_ENDED = 3,
+	/* What the network refused, or could not reach, for the first time: after the request
+	 * "net" with {"follow":true}. data is the event as JSON (docs/PROTOCOL.md), cursor its
+	 * number, 1 and up. */
+	IMMURE_EVENT_DENIAL = 4,
 };
 struct immure_event {
 	uint64_t size;

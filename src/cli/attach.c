@@ -32,10 +32,24 @@ static int32_t newest(immure_session *session, uint64_t *ret, struct immure_erro
 	return e;
 }
 
-static int follow(immure_session *session, const struct immure_runflags *f)
+/* From here on denials come as they happen; those before, now. */
+static bool tell_denials(immure_session *session, const struct immure_runflags *f, uint64_t *told)
+{
+	char *text = NULL;
+
+	if (f->quiet || f->json ||
+	    immure_session_request(session, "net", "{\"follow\":true}", &text, NULL) < 0)
+		return false;
+	immure_string_free(text);
+	(void)immure_cli_print_denials(session, false, told); /* the output counts */
+	return true;
+}
+
+static int follow(immure_session *session, const struct immure_runflags *f, uint64_t *told)
 {
 	struct immure_error *err = NULL;
 	immure_process *process = NULL;
+	struct immure_cli_denials denials = { .print = immure_cli_print_denial }, *with = NULL;
 	uint64_t exec = f->session.exec;
 	int status;
 
@@ -43,7 +57,13 @@ static int follow(immure_session *session, const struct immure_runflags *f)
 		return immure_cli_fail(err);
 	if (immure_session_attach(session, exec, &process, &err) < 0)
 		return immure_cli_fail(err);
-	status = immure_cli_follow(session, process, immure_process_has_terminal(process));
+	if (told && tell_denials(session, f, told)) {
+		denials.told = *told;
+		with = &denials;
+	}
+	status = immure_cli_follow(session, process, immure_process_has_terminal(process), with);
+	if (with)
+		*told = denials.told;
 	immure_process_free(process);
 	return status;
 }
@@ -56,7 +76,7 @@ int immure_cli_attach(int argc, char **argv)
 
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
-	status = follow(session, &f);
+	status = follow(session, &f, NULL);
 	immure_session_free(session);
 	immure_runflags_done(&f);
 	return status;
@@ -67,14 +87,14 @@ int immure_cli_logs(int argc, char **argv)
 	struct immure_runflags f;
 	immure_session *session = NULL;
 	struct immure_error *err = NULL;
-	uint64_t exec;
+	uint64_t exec, told = 0;
 	int next, status = immure_cli_session_open("logs", argc, argv, &f, &session, &next);
 
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
 	exec = f.session.exec;
 	if (f.session.follow)
-		status = follow(session, &f);
+		status = follow(session, &f, &told);
 	else if (f.json && !f.session.has_exec)
 		status = immure_cli_session_ask(session, "execs", NULL, true);
 	else if (!f.session.has_exec && newest(session, &exec, &err) < 0)
@@ -83,7 +103,7 @@ int immure_cli_logs(int argc, char **argv)
 		status = immure_cli_print_output(session, exec, f.json);
 	/* Of the whole session, whichever command it was; the status is the command's. */
 	if (!f.quiet && (!f.json || f.session.has_exec))
-		(void)immure_cli_print_denials(session, f.json);
+		(void)immure_cli_print_denials(session, f.json, &told);
 	immure_session_free(session);
 	immure_runflags_done(&f);
 	return status;

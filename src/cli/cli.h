@@ -124,6 +124,8 @@ int immure_cli_as_shell(const char *name, int argc, char **argv);
 
 /* say.c: one message is one line, "immure: ...", escaped, in one write. */
 void immure_cli_say(const char *fmt, ...) IMMURE_PRINTF(1, 2);
+/* raw: on a terminal that does not turn the end of a line into one. */
+void immure_cli_say_raw(bool raw, const char *fmt, ...) IMMURE_PRINTF(2, 3);
 /* Prints the error, frees it, and returns the exit status it stands for. */
 int immure_cli_fail(struct immure_error *err);
 /* Writes text to standard output; 0, or the exit status after saying why not. */

@@ -20,6 +20,7 @@ struct follow {
 	immure_process *process;
 	bool tty, raw, input_over, over;
 	int signal_fd, signals;
+	struct immure_cli_denials *denials;
 	struct termios saved;
 	struct immure_exit exit;
 	struct immure_error *err;
@@ -89,6 +90,10 @@ static void on_event(struct follow *f, const struct immure_event *e)
 		f->over = immure_process_wait(f->process, 0, &f->exit, &f->err) != 0;
 	} else if (e->type == IMMURE_EVENT_SESSION_ENDED) {
 		f->over = true;
+	} else if (e->type == IMMURE_EVENT_DENIAL && f->denials && e->cursor == f->denials->told + 1) {
+		/* After a gap they are told at the end, with those that were not sent. */
+		if (f->denials->print(e->data, f->raw) == 0)
+			f->denials->told = e->cursor;
 	}
 }
 
@@ -116,9 +121,10 @@ static void loop(struct follow *f)
 	}
 }
 
-int immure_cli_follow(immure_session *session, immure_process *process, bool tty)
+int immure_cli_follow(immure_session *session, immure_process *process, bool tty,
+		      struct immure_cli_denials *denials)
 {
-	struct follow f = { .session = session, .process = process, .tty = tty,
+	struct follow f = { .session = session, .process = process, .tty = tty, .denials = denials,
 			    .exit = { .size = sizeof(f.exit), .code = IMMURE_EXIT_FAILED } };
 	sigset_t saved;
 
@@ -185,7 +191,7 @@ int immure_cli_exec_in(immure_session *session, const struct immure_runflags *fl
 	if (immure_session_exec(session, &o, &process, &err) < 0)
 		return immure_cli_fail(err);
 	status = s->detach ? print_number(process, flags->json)
-			   : immure_cli_follow(session, process, s->tty);
+			   : immure_cli_follow(session, process, s->tty, NULL);
 	immure_process_free(process);
 	return status;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept of a command's output, printed: stdout to ours, then stderr. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,14 +92,29 @@ static long denials_page(immure_session *session, size_t from, bool json, int *r
 	return n;
 }
 
-int immure_cli_print_denials(immure_session *session, bool json)
+int immure_cli_print_denials(immure_session *session, bool json, uint64_t *told)
 {
 	int status = 0;
 	long n;
 
-	for (size_t from = 1; (n = denials_page(session, from, json, &status)) > 0 && status == 0;)
-		from += (size_t)n;
+	while ((n = denials_page(session, (size_t)*told + 1, json, &status)) > 0 && status == 0)
+		*told += (uint64_t)n;
 	return status;
+}
+
+int immure_cli_print_denial(const char *event, bool raw)
+{
+	struct immure_jsonr_value v[VALUES];
+	const struct immure_jsonr_value *line;
+	struct immure_jsonr r;
+	char *text = strdup(event);
+	int e = !text ? -ENOMEM : immure_jsonr_parse(&r, text, strlen(text), v, VALUES) < 0 ? -EPROTO : 0;
+
+	line = e == 0 ? immure_jsonr_get(&r, v, "line") : NULL;
+	if (line && line->type == IMMURE_JSON_STRING)
+		immure_cli_say_raw(raw && isatty(STDERR_FILENO), "%s", line->text);
+	free(text);
+	return e;
 }
 
 int immure_cli_print_output(immure_session *session, uint64_t exec, bool json)

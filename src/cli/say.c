@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 
-static void put_line(struct immure_buf *text)
+static void put_line(struct immure_buf *text, const char *end)
 {
 	struct immure_buf line = IMMURE_BUF_INIT;
 
@@ -18,7 +18,7 @@ static void put_line(struct immure_buf *text)
 		immure_buf_put_printable(&line, text->data, text->len);
 	else
 		immure_buf_puts(&line, "out of memory");
-	immure_buf_putc(&line, '\n');
+	immure_buf_puts(&line, end);
 	if (immure_buf_ok(&line))
 		(void)immure_write_all(STDERR_FILENO, line.data, line.len); /* nowhere else to tell */
 	immure_buf_done(&line);
@@ -32,7 +32,19 @@ void immure_cli_say(const char *fmt, ...)
 	va_start(ap, fmt);
 	immure_buf_vprintf(&text, fmt, ap);
 	va_end(ap);
-	put_line(&text);
+	put_line(&text, "\n");
+	immure_buf_done(&text);
+}
+
+void immure_cli_say_raw(bool raw, const char *fmt, ...)
+{
+	struct immure_buf text = IMMURE_BUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	immure_buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	put_line(&text, raw ? "\r\n" : "\n");
 	immure_buf_done(&text);
 }
 

@@ -18,15 +18,25 @@ int immure_cli_session_ask(immure_session *session, const char *op, const char *
 /* Runs argv in the session with our own streams, or a terminal; the exit status. */
 int immure_cli_exec_in(immure_session *session, const struct immure_runflags *flags,
 		       const char *const *argv);
-/* Follows a process until its end: output to ours, our signals and (tty) input to it. */
-int immure_cli_follow(immure_session *session, immure_process *process, bool tty);
+/* Denials that are told as they come, in their order. */
+struct immure_cli_denials {
+	uint64_t told; /* the last one's number */
+	int (*print)(const char *event, bool raw);
+};
+/* Follows a process until its end: output to ours, our signals and (tty) input to it.
+ * denials NULL: they are not told. */
+int immure_cli_follow(immure_session *session, immure_process *process, bool tty,
+		      struct immure_cli_denials *denials);
 /* Makes a session as the flags say (create.c). with_us: it ends with this process. */
 int32_t immure_cli_create_session(struct immure_runflags *flags, bool with_us, immure_session **ret,
 				  struct immure_error **err);
 /* What is kept of an exec's output. */
 int immure_cli_print_output(immure_session *session, uint64_t exec, bool json);
-/* What was denied of the session's network, a line each on stderr; with json, on stdout. */
-int immure_cli_print_denials(immure_session *session, bool json);
+/* What was denied of the session's network, a line each on stderr; with json, on stdout.
+ * After number *told, which becomes the last one's. */
+int immure_cli_print_denials(immure_session *session, bool json, uint64_t *told);
+/* One event of that kind. 0 or -errno. */
+int immure_cli_print_denial(const char *event, bool raw);
 /* Each approved downgrade is one line, before the start (run.c). */
 void immure_cli_print_downgrades(const immure_plan *plan);
 /* Runs argv in a session of a pool; the exit status (poolrun.c). */

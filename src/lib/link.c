@@ -298,6 +298,22 @@ static void took_exited(struct immure_link *l, const struct immure_jsonr_value *
 	ended(l, p);
 }
 
+static void took_denial(struct immure_link *l, const struct immure_jsonr_value *root)
+{
+	char *text = immure_link_text(l, root);
+	size_t len = text ? strlen(text) : 0;
+	struct immure_link_event *e = text ? event_new(IMMURE_EVENT_DENIAL, NULL, len) : NULL;
+
+	if (e) { /* else there is a gap in the numbers */
+		memcpy(e->data, text, len + 1);
+		e->event.cursor = immure_link_uint(l, root, "number");
+		e->event.bytes = len;
+		e->event.data = e->data;
+		enqueue(l, e);
+	}
+	free(text);
+}
+
 static void session_ended(struct immure_link *l)
 {
 	struct immure_link_event *e;
@@ -351,6 +367,8 @@ static bool take_event(struct immure_link *l, const struct immure_jsonr_value *r
 		took_frame(l, root);
 	else if (strcmp(event, "exited") == 0)
 		took_exited(l, root);
+	else if (strcmp(event, "denial") == 0)
+		took_denial(l, root);
 	return event[0] != '\0';
 }
 

@@ -51,7 +51,7 @@ static const struct {
 	[IMMURE_REQ_UNMOUNT] = { immure_attach_unmount, " target " },
 	[IMMURE_REQ_TIGHTEN] = { immure_tighten, " deny read_only " },
 	[IMMURE_REQ_PROOF] = { immure_prove_tell, " " },
-	[IMMURE_REQ_NET] = { immure_net_rules, " allow deny from replace " },
+	[IMMURE_REQ_NET] = { immure_net_rules, " allow deny follow from replace " },
 	[IMMURE_REQ_STOP] = { stop, " grace_ms remove " },
 };
 

@@ -45,15 +45,39 @@ int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, str
 	return r < 0 ? r : open_journal(s, err);
 }
 
-bool immure_book_denial(void *ctx, const struct immure_denial *d, const char *line)
+/* To those who asked for it. Who does not read has a gap in the numbers and asks for it. */
+static void tell_clients(struct immure_server *s, size_t number, const struct immure_denial *d,
+			 const char *line)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+
+	immure_jsonw_init(&w, &b, 0);
+	immure_jsonw_object(&w, NULL);
+	immure_jsonw_str(&w, "event", "denial");
+	immure_jsonw_uint(&w, "number", number);
+	immure_jsonw_bool(&w, "failed", d->failed);
+	immure_jsonw_str(&w, "line", line);
+	immure_result_denial_json("denial", d, &w);
+	immure_jsonw_end(&w, '}');
+	for (struct immure_client *c = s->clients; c && immure_buf_ok(&b); c = c->next)
+		if (c->denials && !c->stuck)
+			immure_client_send(s, c, b.data, b.len, NULL, 0);
+	immure_buf_done(&b);
+}
+
+bool immure_book_denial(void *ctx, size_t number, const struct immure_denial *d, const char *line)
 {
 	struct immure_server *s = ctx;
 	char what[300];
 
+	if (s->attacking) /* it is tried on purpose, and forgotten */
+		return false;
 	(void)snprintf(what, sizeof(what), d->port ? "%s:%u" : "%s", d->host, d->port); /* fits */
-	if (s->journal.fd >= 0 && !s->attacking) /* a full disk must not end the session */
+	if (s->journal.fd >= 0) /* a full disk must not end the session */
 		(void)immure_journal_note(&s->journal, IMMURE_JK_DENIAL, what, line);
-	return false; /* nobody has read it yet */
+	tell_clients(s, number, d, line);
+	return false; /* it may be that nobody has read it */
 }
 
 void immure_book_status(struct immure_server *s, const char *note)

@@ -48,10 +48,11 @@ void immure_gatekeeper_step(struct immure_gatekeeper *g);
  * IMMURE_ERR_POLICY nothing was changed; else the network is closed. */
 int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct immure_strv *allow,
 				    const struct immure_strv *deny, struct immure_error **err);
-/* Called for each denial and each failure when it is first heard of; line is what people
- * are told of it. true: they were, and finish() does not tell them again. */
+/* Called for each denial and each failure when it is first heard of, with its number (1 …)
+ * and what people are told of it. true: they were, and finish() does not tell them again. */
 enum { IMMURE_GATE_LINES = 10 }; /* so many are told to people; the record has the rest */
-typedef bool immure_gate_tell(void *ctx, const struct immure_denial *d, const char *line);
+typedef bool immure_gate_tell(void *ctx, size_t number, const struct immure_denial *d,
+			      const char *line);
 void immure_gatekeeper_tell(struct immure_gatekeeper *g, immure_gate_tell *tell, void *ctx);
 /* What was denied so far is nobody's business: it was tried on purpose. */
 void immure_gatekeeper_forget(struct immure_gatekeeper *g);

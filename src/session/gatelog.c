@@ -93,7 +93,7 @@ static void tell(struct immure_gatekeeper *g, size_t i)
 		return;
 	immure_result_denial_text(&g->denials[i], &line);
 	if (immure_buf_ok(&line))
-		g->told[i] = g->tell(g->tell_ctx, &g->denials[i], line.data) || g->told[i];
+		g->told[i] = g->tell(g->tell_ctx, i + 1, &g->denials[i], line.data) || g->told[i];
 	immure_buf_done(&line);
 }
 

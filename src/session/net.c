@@ -98,6 +98,8 @@ int32_t immure_net_rules(struct immure_ask *a)
 	int32_t r = immure_arg_bool(a, "replace", &replace);
 
 	if (r == 0)
+		r = immure_arg_bool(a, "follow", &a->c->denials);
+	if (r == 0)
 		r = immure_arg_uint(a, "from", UINT32_MAX, &from);
 	if (r == 0 && !change)
 		return answer(a, from);

@@ -128,6 +128,7 @@ struct immure_client {
 	uid_t uid;
 	pid_t pid;
 	bool hello, boss, dead, stuck;
+	bool denials; /* it is told of them as they happen */
 	bool spare; /* one too many: it may look, and end things, and not start any */
 	uint64_t since_ms, asked_ms;
 	struct immure_buf queue; /* u32 length, bytes; ... */
@@ -367,7 +368,7 @@ int32_t immure_net_rules(struct immure_ask *a);
 int32_t immure_book_create(struct immure_server *s, const char *runtime_dir,
 			     struct immure_error **err);
 /* As immure_gatekeeper_tell() wants it; ctx is the server. */
-bool immure_book_denial(void *ctx, const struct immure_denial *d, const char *line);
+bool immure_book_denial(void *ctx, size_t number, const struct immure_denial *d, const char *line);
 void immure_book_status(struct immure_server *s, const char *note);
 int32_t immure_book_listen(struct immure_server *s, struct immure_error **err);
 void immure_book_end(struct immure_server *s);

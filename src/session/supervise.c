@@ -370,10 +370,11 @@ static void tidy(struct immure_run *run)
 }
 
 /* A denial is told when it happens; what could not be told is, when all is over. */
-static bool tell_denial(void *ctx, const struct immure_denial *d, const char *line)
+static bool tell_denial(void *ctx, size_t number, const struct immure_denial *d, const char *line)
 {
 	struct immure_run *run = ctx;
 
+	(void)number;
 	(void)d;
 	if (run->attacking || run->notes == IMMURE_GATE_LINES)
 		return false;

@@ -20,7 +20,8 @@ SHORT = {
             " or (test_doctor and not enosys and cgroup_facts) or (test_files and mask and user)"
             " or (test_egress_denied and (unlisted_ports or sendto and quic and names) and user)"
             " or (test_egress_names and each_family_inside and user)"
-            " or (test_egress_worker and what_is_held)",
+            " or (test_egress_worker and what_is_held)"
+            " or (test_gatekeeper_limits and (frozen or granted or sessions_group))",
     # Not of profile ci: that attack fills its process limit, which takes too long here.
     "escape": "test_prove and ((everything_holds and (dev or strict)) or limits_are_tried or host_network)"
               " and (root or user) and not enosys",

@@ -5,10 +5,16 @@ kernel makes by itself; and what was allowed and failed is no denial."""
 import contextlib
 import json
 import os
+import pathlib
+import pty
+import re
+import select
 import signal
+import time
 
 import pytest
 
+import harness
 import netlab_zone as zone
 from netlab import allow
 from sessions import Session
@@ -274,3 +280,197 @@ def test_a_session_tells_and_keeps_it(net):
         journal = net.call(net.immure, "journal", s.id).text
         assert journal.count(" denial ") == 11 and f"{OUTSIDE[4]}:11" in journal, journal
         assert s.cli("rm").code == 0
+
+
+# ---- told while it happens: who follows a session ----
+
+
+STEPS = ("import socket, sys, time, os\n"
+         "for port in (21, 22, 23):\n"
+         f"  print(port, socket.socket().connect_ex(('{OUTSIDE[4]}', port)), flush=True)\n"
+         "  while not os.path.exists('go%d' % port): time.sleep(0.02)\n")
+
+
+def go(net, port):
+    (net.ws / f"go{port}").touch()
+
+
+def test_logs_that_are_followed_tell_when_it_happens(net):
+    with Session(net, *allow(WEB)) as s:
+        assert s.exec("/usr/bin/python3", "-c", STEPS, flags=["--detach"]).code == 0
+        assert harness.until(lambda: s.json("inspect")["network"]["denials"] == 1, 10)
+        process = net.spawn(net.immure, "logs", "-f", s.id)
+        try:
+            assert b":21 " in process.stderr.readline()  # from before
+            for port in (21, 22):
+                go(net, port)
+                line = process.stderr.readline()
+                assert line.startswith(f"immure: denied: {OUTSIDE[4]}:{port + 1} ".encode()), line
+                assert process.poll() is None
+            go(net, 23)
+            out, err = process.communicate(timeout=20)
+            assert out == b"21 111\n22 111\n23 111\n" and err == b"", (out, err)  # none twice
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def test_the_protocol_tells_when_it_happens(net):
+    with Session(net, *allow(WEB)) as s, s.connect() as c, s.connect() as other:
+        assert c.ask("net", follow=True)["mode"] == "limited"
+        script = f"import socket\nsocket.socket().connect_ex(('{OUTSIDE[4]}', %d))\n"
+        s.exec("/usr/bin/python3", "-c", script % 31)
+        event = c.event("denial")
+        assert event["number"] == 1 and event["failed"] is False, event
+        assert event["line"].startswith(f"denied: {OUTSIDE[4]}:31 "), event
+        assert event["denial"]["port"] == 31 and "python3" in event["denial"]["exe"], event
+        assert c.ask("net", follow=False)["ok"]
+        s.exec("/usr/bin/python3", "-c", script % 32)
+        assert c.ask("net")["network"]["denials"] == 2 and not c.events
+        assert other.ask("net")["ok"] and not other.events  # who did not ask is not told
+
+
+def test_who_does_not_read_is_not_waited_for(net):
+    """It finds a gap in the numbers, or none, and can ask for all of them."""
+    with Session(net, *allow(WEB)) as s, s.connect() as c:
+        assert c.ask("net", follow=True)["ok"]
+        script = ("import socket\n"
+                  f"for p in range(1, 200): socket.socket().connect_ex(('{OUTSIDE[4]}', p))\n")
+        assert s.exec("/usr/bin/python3", "-c", script).code == 0
+        begun = time.monotonic()
+        last = c.ask("net")["network"]["denials"]  # whatever came meanwhile is before the answer
+        assert time.monotonic() - begun < 10
+        numbers = [e["number"] for e in c.events if e["event"] == "denial"]
+        assert last >= 190 and numbers == sorted(set(numbers)) and numbers[0] == 1
+        assert s.sh("echo lives").text == "lives\n"
+
+
+PYTHON = """
+import immure, sys, threading
+s = immure.Session.open(sys.argv[1])
+told = s.denials(timeout=20)
+def act():
+    immure.Session.open(sys.argv[1]).run(["/usr/bin/python3", "-c", sys.argv[2]])
+t = threading.Thread(target=act); t.start()
+for e in told:
+    print(e["number"], e["denial"]["host"], e["denial"]["port"], flush=True)
+    if e["number"] == 2: break
+t.join()
+told.close()
+assert s.inspect()["network"]["denials"] == 2
+"""
+
+
+def test_the_python_binding_tells_when_it_happens(net):
+    top = pathlib.Path(__file__).resolve().parents[2]
+    script = ("import socket\n"
+              f"for p in (41, 42): socket.socket().connect_ex(('{OUTSIDE[4]}', p))\n")
+    with Session(net, *allow(WEB)) as s:
+        done = net.call("/usr/bin/python3", "-c", PYTHON, s.id, script,
+                        env={"PYTHONPATH": str(top / "bindings/python"), "PYTHONDONTWRITEBYTECODE": "1",
+                             "IMMURE_LIBRARY": str(harness.BUILD / "src/lib/libimmure.so"),
+                             "IMMURE_PROGRAM": str(net.immure)})
+        assert done.code == 0 and done.text == f"1 {OUTSIDE[4]} 41\n2 {OUTSIDE[4]} 42\n", done
+
+
+# ---- on a terminal ----
+
+
+class Screen:
+    """A program that leads a terminal of its own; what it showed, byte for byte."""
+
+    def __init__(self, net, *argv):
+        self.master, slave = pty.openpty()
+        os.fchown(slave, net.uid, net.gid)
+        self.process = net.spawn("/usr/bin/setsid", "-c", *argv, stdin=slave, stdout=slave,
+                                 stderr=slave, env={"TERM": "xterm"})
+        os.close(slave)
+        self.seen = b""
+
+    def until(self, pattern, seconds=20):
+        end = time.monotonic() + seconds * harness.SLOWER
+        while not re.search(pattern, self.seen):
+            assert time.monotonic() < end, self.seen
+            if select.select([self.master], [], [], 0.2)[0]:
+                with contextlib.suppress(OSError):  # nobody has the other side any more
+                    self.seen += os.read(self.master, 65536)
+                    continue
+                break
+        assert re.search(pattern, self.seen), self.seen
+
+    def end(self):
+        self.process.kill()
+        self.process.wait(10)
+        os.close(self.master)
+
+
+SPEAK = ("import socket, sys, tty\n"
+         "%s"
+         "sys.stdout.write('before'); sys.stdout.flush()\n"
+         f"socket.socket().connect_ex(('{OUTSIDE[4]}', 51))\n"
+         "sys.stdin.readline()\n"
+         "print('after')\n")
+
+
+@pytest.mark.parametrize("discipline", ["cooked", "raw"])
+def test_on_a_terminal_lines_are_lines(net, discipline):
+    """Ours is raw while the command has one: a line ends with both characters, begins where a
+    line begins, and nothing of it reaches the command's input."""
+    raw = "tty.setraw(0)\n" if discipline == "raw" else ""
+    screen = Screen(net, net.immure, "run", *allow(WEB), "--", "/usr/bin/python3", "-c", SPEAK % raw)
+    try:
+        screen.until(rb"denied: .*\n")
+        assert screen.process.poll() is None
+        line = re.search(rb"immure: denied: 45\.90\.1\.10:51 [ -~]*--allow 45\.90\.1\.10:51(\r*\n)",
+                         screen.seen)
+        assert line and line.group(1) == b"\r\n", screen.seen
+        os.write(screen.master, b"\n")
+        screen.until(rb"after")
+        assert screen.process.wait(20) == 0
+        assert screen.seen.count(b"denied") == 1, screen.seen
+        assert re.search(rb"before(\r\n)?immure: denied", screen.seen), screen.seen
+    finally:
+        screen.end()
+
+
+def test_on_a_terminal_names_cannot_draw(net):
+    """What a command makes up is shown escaped: no byte of it moves a cursor."""
+    name = "\x1b[2Jx.example.net"
+    script = ("import socket\n"
+              "s = socket.create_connection(('198.18.0.1', 3128), 5)\n"
+              f"s.sendall(b'CONNECT {name}:443 HTTP/1.1\\r\\nHost: {name}:443\\r\\n\\r\\n')\n"
+              "s.recv(100)\n"
+              "try: socket.getaddrinfo('x\\x07y.example.org', 1)\n"
+              "except OSError: pass\n"
+              "import os; os.symlink('/usr/bin/python3', 'p\\x1b[31m')\n"
+              f"os.system(\"'./p\\x1b[31m' -c 'import socket; socket.socket().connect_ex((chr(52)+chr(53)+"
+              "\\\".90.1.10\\\", 52))'\")\n"
+              "print('end')\n")
+    screen = Screen(net, net.immure, "run", *allow(WEB), "--", "/usr/bin/python3", "-c", script)
+    try:
+        screen.until(rb"end")
+        screen.process.wait(20)
+        screen.until(rb":52 .*\n")
+        assert b"\x1b" not in screen.seen and b"\x07" not in screen.seen, screen.seen
+    finally:
+        screen.end()
+
+
+def test_logs_that_are_followed_on_a_terminal(net):
+    with Session(net, *allow(WEB)) as s:
+        screen = Screen(net, net.immure, "exec", "-t", s.id, "--", "/usr/bin/python3", "-c", STEPS)
+        try:
+            screen.until(rb"21 111")
+            logs = Screen(net, net.immure, "logs", "-f", s.id)
+            try:
+                logs.until(rb":21 [ -~]*\r\n")
+                go(net, 21)
+                logs.until(rb":22 [ -~]*\r\n")
+                assert b"\r\r\n" not in logs.seen, logs.seen
+                go(net, 22)
+                go(net, 23)
+                logs.until(rb"23 111")
+            finally:
+                logs.end()
+        finally:
+            screen.end()

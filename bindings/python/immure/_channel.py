@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import json
 import os
 import threading
 import weakref
@@ -104,6 +105,7 @@ class Channel(_native.Handle):
         self.lock = threading.RLock()
         self.states: "weakref.WeakValueDictionary[int, State]" = weakref.WeakValueDictionary()
         self.ended = False
+        self.denials: Deque[Dict[str, Any]] = collections.deque()
         self.waiting = 0  # for ends: then output makes room rather than wait
         self.wakers: "set[int]" = set()  # descriptors of threads that wait for pipes as well
 
@@ -139,6 +141,8 @@ class Channel(_native.Handle):
         state = self.states.get(event.process) if event.process else None
         if event.type == 3:
             self.ended = True
+        elif event.type == 4:
+            self.denials.append(json.loads(ctypes.string_at(event.data, event.bytes)))
         elif state is not None and event.type == 1:
             state.put(Output(event.stream, ctypes.string_at(event.data, event.bytes), event.cursor,
                              event.lost, event.sha256.decode()))

@@ -319,6 +319,23 @@ class Session:
     async def inspect(self) -> Dict[str, Any]:
         return await self.request("inspect")
 
+    async def denials(self) -> "AsyncIterator[Dict[str, Any]]":
+        """As immure.Session.denials(), from when the first is asked for."""
+        channel = self._watch.channel
+        await self.request("net", follow=True)
+        try:
+            while True:
+                with contextlib.suppress(errors.StateError):
+                    yield await self._watch.until(
+                        lambda: channel.denials.popleft() if channel.denials else None)
+                    continue
+                return
+        finally:
+            if not channel.ended:
+                with contextlib.suppress(errors.Error):
+                    await self.request("net", follow=False)
+            channel.denials.clear()
+
     async def proof(self) -> Dict[str, Any]:
         return await self._watch.off(self._inner.proof)
 

@@ -347,6 +347,31 @@ class Session:
     def inspect(self) -> Dict[str, Any]:
         return self.request("inspect")
 
+    def denials(self, timeout: Optional[float] = None) -> "Iterator[Dict[str, Any]]":
+        """What the network refuses from now on, as it happens: "line" for people, "denial"
+        as in a record, "failed" when the rules allow it, "number". Until the session has
+        ended, or nothing came for timeout seconds."""
+        self.request("net", follow=True)
+        return self._denials(timeout)
+
+    def _denials(self, timeout: Optional[float]) -> "Iterator[Dict[str, Any]]":
+        channel = self._channel
+        try:
+            while True:
+                try:
+                    found = self._waiter.until(
+                        lambda: channel.denials.popleft() if channel.denials else None, timeout)
+                except errors.StateError:
+                    return
+                if found is None:
+                    return
+                yield found
+        finally:
+            if not channel.ended:
+                with contextlib.suppress(errors.Error):
+                    self.request("net", follow=False)
+            channel.denials.clear()
+
     def stats(self) -> Dict[str, Any]:
         return self.request("stats")
 
