@@ -361,12 +361,30 @@ assert s.inspect()["network"]["denials"] == 2
 """
 
 
-def test_the_python_binding_tells_when_it_happens(net):
+ASYNC = """
+import asyncio, sys
+from immure import aio
+async def main():
+    s, other = await aio.Session.open(sys.argv[1]), await aio.Session.open(sys.argv[1])
+    told = s.denials()
+    first = asyncio.ensure_future(told.__anext__())
+    while not s._watch.waiters: await asyncio.sleep(0.01)  # it is asked for
+    await other.run(["/usr/bin/python3", "-c", sys.argv[2]])
+    for e in (await first, await told.__anext__()):
+        print(e["number"], e["denial"]["host"], e["denial"]["port"], flush=True)
+    await told.aclose()
+    assert (await s.inspect())["network"]["denials"] == 2
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("program", [PYTHON, ASYNC], ids=["threads", "asyncio"])
+def test_the_python_binding_tells_when_it_happens(net, program):
     top = pathlib.Path(__file__).resolve().parents[2]
     script = ("import socket\n"
               f"for p in (41, 42): socket.socket().connect_ex(('{OUTSIDE[4]}', p))\n")
     with Session(net, *allow(WEB)) as s:
-        done = net.call("/usr/bin/python3", "-c", PYTHON, s.id, script,
+        done = net.call("/usr/bin/python3", "-c", program, s.id, script,
                         env={"PYTHONPATH": str(top / "bindings/python"), "PYTHONDONTWRITEBYTECODE": "1",
                              "IMMURE_LIBRARY": str(harness.BUILD / "src/lib/libimmure.so"),
                              "IMMURE_PROGRAM": str(net.immure)})

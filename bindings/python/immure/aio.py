@@ -325,11 +325,12 @@ class Session:
         await self.request("net", follow=True)
         try:
             while True:
-                with contextlib.suppress(errors.StateError):
-                    yield await self._watch.until(
+                try:
+                    found = await self._watch.until(
                         lambda: channel.denials.popleft() if channel.denials else None)
-                    continue
-                return
+                except errors.StateError:
+                    return
+                yield found
         finally:
             if not channel.ended:
                 with contextlib.suppress(errors.Error):
