@@ -41,7 +41,7 @@ LEAN :=
 endif
 
 L := $(B)/lean
-MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null || cc -dumpmachine)
+MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null || cc -dumpmachine 2>/dev/null)
 NINJA := ninja $(if $(JOBS),-j$(JOBS))
 # Replaces a program only when it changed, under a running one as well.
 COPY = cmp -s $(1) $(2) || { cp $(1) $(2).new && mv -f $(2).new $(2); }
@@ -76,7 +76,8 @@ lean: tools
 deps:
 	@tools/deps.sh
 
-run: deps
+run:
+	@tools/deps.sh --build
 	@$(MAKE) --no-print-directory all
 	@tools/example.sh $(B)/immure
 

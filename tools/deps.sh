@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing to build and test, after saying what and why.
 #   deps.sh          install with apt-get (NO_INSTALL=1: do not)
+#   deps.sh --build  only what the build wants
 #   CI=true deps.sh  also the large programs that tests of egress drive
 #   deps.sh --kernels  also what runs the suites under other kernels
 #   deps.sh --check  only say what the build cannot do without
@@ -47,8 +48,12 @@ need pkg-config 'finds libraries' yes pkg-config --version
 need libjansson-dev 'reads policy files (JSON)' yes pkg-config --exists jansson
 need python3 'runs build scripts and tests' yes python3 --version
 need musl-tools 'builds the launcher static and fast to start' no command -v musl-gcc
-need mypy 'checks the types of the Python binding' no command -v mypy
-if [ "${1-}" != --check ]; then
+case ${1-} in
+--check | --build) for_tests= ;;
+*) for_tests=yes ;;
+esac
+if [ "$for_tests" ]; then
+	need mypy 'checks the types of the Python binding' no command -v mypy
 	need libcmocka-dev 'unit tests' no pkg-config --exists cmocka
 	need python3-jsonschema 'tests of the published policy schema' no python_with jsonschema
 	need python3-pytest 'tests of the built program' no python_with pytest
@@ -65,7 +70,7 @@ if [ "${1-}" != --check ]; then
 	need dropbear-bin 'tests of egress: a server for ssh' no command -v dropbear
 	need redis-tools 'tests of egress: a client and a server' no command -v redis-cli
 fi
-if [ "${1-}" != --check ] && [ "${CI-}" = true ]; then
+if [ "$for_tests" ] && [ "${CI-}" = true ]; then
 	need wget 'tests of egress: a client' no command -v wget
 	need bind9-dnsutils 'tests of egress: a client' no command -v dig
 	need nodejs 'tests of egress: a client' no command -v node
@@ -75,7 +80,7 @@ if [ "${1-}" != --check ] && [ "${CI-}" = true ]; then
 	need cargo 'tests of egress: a client' no command -v cargo
 	need postgresql 'tests of egress: a client and a server' no command -v psql
 fi
-if [ "${1-}" = --kernels ] || { [ "${1-}" != --check ] && [ "${CI-}" = true ]; }; then
+if [ "${1-}" = --kernels ] || { [ "$for_tests" ] && [ "${CI-}" = true ]; }; then
 	need qemu-system-x86 'tests under other kernels' no command -v qemu-system-x86_64
 	need busybox-static 'tests under other kernels: the first program of a guest' no test -x /bin/busybox
 	need kmod 'tests under other kernels: their modules' no test -x /sbin/depmod
@@ -89,7 +94,7 @@ if [ "${1-}" = --check ]; then
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 
-echo "missing to build and test immure:"
+echo "missing to build${for_tests:+ and test} immure:"
 for i in "${!missing[@]}"; do
 	printf '  %-16s %s\n' "${missing[i]}" "${why[i]}"
 done
