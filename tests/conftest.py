@@ -66,6 +66,10 @@ def subreaper():
     os.umask(0o022)
     if os.geteuid() == 0:
         os.setgroups([])  # of what is started as root, too
+    # A shell starts what runs in its background without them, and that is inherited.
+    for number, usual in (signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, usual)
     # Some tests hand in descriptors above 1024, where select(2) ends.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -349,11 +350,14 @@ def cgroup_mounts(controllers):
 
 
 def is_session_of(base, place, name):
-    """A registered session, or a name of one, whose plan is about our sites."""
+    """A registered session, or a name of one, that was made from a site of ours. Its plan
+    may speak of the sites of others: of their sockets, for instance, which it hides."""
     if place.endswith("/names"):
         name = os.readlink(os.path.join(place, name))
     with contextlib.suppress(OSError):
-        return os.fsencode(base) in pathlib.Path("/run/immure/sessions", name, "plan").read_bytes()
+        plan = pathlib.Path("/run/immure/sessions", name, "plan").read_bytes()
+        ours = os.fsencode(base) + b"/"
+        return b"HOME=" + ours in plan or re.search(re.escape(ours) + rb"[^/\0]*/state/immure\0", plan) is not None
     return False
 
 

@@ -122,9 +122,11 @@ BESIDE = {"live": ["test_egress_*.py", "test_gatekeeper.py"], "escape": ["test_z
           "fault": ["test_plumbing.py"]}
 
 
-def run_pytest(suite, build, extra):
+def run_pytest(suite, build, extra, files=()):
     """A suite, as two processes where a part of it may run beside the rest."""
     folder = ROOT / "tests" / suite
+    if files:
+        return pytest_once(suite, build, [str(folder / name) for name in files] + extra)
     beside = sorted(str(p) for pattern in BESIDE.get(suite, []) for p in folder.glob(pattern))
     if not list(folder.rglob("test_*.py")):
         return Sum()
@@ -146,7 +148,7 @@ def pytest_once(suite, build, what):
         total.failures.append("%s: pytest is not there; 'make deps' installs it" % suite)
         return total
     env = dict(os.environ, IMMURE_BUILD=str(build), IMMURE=str(build / "immure"),
-               PYTHONDONTWRITEBYTECODE="1")
+               PYTHONDONTWRITEBYTECODE="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     with tempfile.TemporaryDirectory() as scratch:
         junit = pathlib.Path(scratch) / "junit.xml"
         status = subprocess.run(
@@ -222,9 +224,19 @@ def give_back(build):
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def plan_of(suites, build, extra, select):
+def files_of(words):
+    """"live" is a suite, "live/test_files.py" a file of one: {suite: names}."""
+    files = {}
+    for word in words:
+        suite, _, name = word.partition("/")
+        files.setdefault(suite, []).extend([name] if name else [])
+    return files
+
+
+def plan_of(files, build, extra, select):
     """(name, function) in order. The guests wait a good deal of their time, and no attack
     has a deadline that matters: so those two suites go side by side."""
+    suites = list(files)
     started, kernels = None, "kernels" in suites and concurrent.futures.ThreadPoolExecutor(1)
     for suite in suites:
         if suite == "unit":
@@ -235,17 +247,19 @@ def plan_of(suites, build, extra, select):
         else:
             if suite == "escape" and kernels:
                 started = kernels.submit(run_kernels, build, select)
-            yield suite, lambda: run_pytest(suite, build, extra)
+            yield suite, lambda: run_pytest(suite, build, extra, files.get(suite))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="the build directory")
-    parser.add_argument("suites", nargs="*", help="of %s; default: all" % ", ".join(ALL_SUITES))
+    parser.add_argument("suites", nargs="*", help="of %s, or a file of one, live/test_files.py; default: all"
+                        % ", ".join(ALL_SUITES))
     parser.add_argument("-k", dest="select", help="passed on to pytest")
     parser.add_argument("--json", help="also write what came out to this file")
     options = parser.parse_args()
-    unknown = set(options.suites) - set(ALL_SUITES)
+    files = files_of(options.suites or ALL_SUITES)
+    unknown = set(files) - set(ALL_SUITES)
     if unknown:
         parser.error("no such suite: %s" % ", ".join(sorted(unknown)))
     if not may_seal():
@@ -253,7 +267,7 @@ def main():
     build = pathlib.Path(options.build).resolve()
     extra = ["-k", options.select] if options.select else []
     total = Sum()
-    for suite, run in plan_of(options.suites or ALL_SUITES, build, extra, options.select):
+    for suite, run in plan_of(files, build, extra, options.select):
         start = time.monotonic()
         print("==== %s" % suite, flush=True)
         part = run()

@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parents[1]
@@ -70,8 +71,12 @@ def unpack(kernel):
     package = package_of(kernel)
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    subprocess.run(["apt-get", "download", "-q", package], cwd=place, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    got = subprocess.run(["apt-get", "download", "-q", "-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30",
+                          package], cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, check=False)
+    if got.returncode:
+        why = (got.stdout.strip().splitlines() or ["no reason given"])[-1]
+        raise Unavailable(f"the package registry did not give {package}: {why}")
     deb, = place.glob("*.deb")
     subprocess.run(["dpkg-deb", "-x", deb, place], check=True)
     deb.unlink()
@@ -132,7 +137,7 @@ def share(tag, path, readonly):
             "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
 
 
-def run(kernel, command, out, timeout, memory="3072", echo=None):
+def run(kernel, command, out, timeout, memory="3072", cpus=2, echo=None):
     """Runs command (text for sh) as root in the guest; returns its exit status.
     out: a directory, /mnt/out inside. The console goes to out/console."""
     tree = unpack(kernel)
@@ -143,11 +148,10 @@ def run(kernel, command, out, timeout, memory="3072", echo=None):
     (out / "job").write_text("#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n"
                              f"( cd {shlex.quote(str(TOP))}\n{command}\n) </dev/null\n"
                              "echo $? >/mnt/out/status\nsync\n/bin/busybox poweroff -f\nsleep 60\n")
-    cpus = str(min(2, os.cpu_count() or 1))
     argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory,
-            "-smp", cpus, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-smp", str(min(cpus, os.cpu_count() or 1)), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-serial", "stdio", "-kernel", str(tree / "boot" / f"vmlinuz-{release}"), "-initrd", str(image),
-            "-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off cgroup_no_v1=all "
+            "-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off no5lvl cgroup_no_v1=all "
             "systemd.unified_cgroup_hierarchy=1 rdinit=/init",
             "-device", "virtio-rng-pci"]
     disk = out / "disk"
@@ -159,11 +163,11 @@ def run(kernel, command, out, timeout, memory="3072", echo=None):
     argv += share("tree", "/", True) + share("out", out, False)
     argv += share("modules", tree / "lib/modules" / release, True)
     with open(out / "console", "wb") as console:
-        guest = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        killer = None
+        # However this process ends, the guest ends with it.
+        guest = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *argv], stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        killer = threading.Timer(timeout, guest.kill)
         try:
-            import threading
-            killer = threading.Timer(timeout, guest.kill)
             killer.start()
             for line in guest.stdout:
                 console.write(line)

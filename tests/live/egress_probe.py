@@ -19,6 +19,7 @@ of getaddrinfo), "ms", and what it got. An act that waits does so for "wait" s.
   mptcp    host port [say]
   all      acts                         these at the same time, in threads
 """
+import contextlib
 import errno
 import ipaddress
 import json
@@ -56,7 +57,8 @@ def connect(act, kind=socket.SOCK_STREAM, protocol=0):
 def tcp(act, answer, protocol=0):
     with connect(act, protocol=protocol) as sock:
         answer["connected"] = round((time.monotonic() - answer["start"]) * 1000, 1)
-        answer["peer"] = sock.getpeername()[0]
+        with contextlib.suppress(OSError):  # ended already: what is said next gets to know why
+            answer["peer"] = sock.getpeername()[0]
         if "say" in act:
             if act["say"]:
                 sock.sendall(act["say"].encode("latin-1"))

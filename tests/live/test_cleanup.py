@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """run --cleanup: what a command leaves goes always, on success only, or when told."""
 
+import json
 import re
 
 import pytest
@@ -13,6 +14,22 @@ pytestmark = pytest.mark.modes("root", "user")
 
 def kept(result):
     return re.search(r"kept for inspection: immure exec (\S+)", result.errors).group(1)
+
+
+@pytest.mark.modes("root")
+def test_what_is_left_would_be_found(site, base):
+    """The fixture that looks after each module sees a session that was made from a site,
+    and none that only speaks of one, as those do that hide a site's sockets."""
+    def registered(place):
+        return {name for name in harness.host_state(place)["files"] if made in name}
+
+    made = json.loads(site.call(site.immure, "create", "--json", "--deny", site.deny / "secret").out)["session"]
+    try:
+        assert registered(base) == {f"/run/immure/sessions/{made}"}
+        assert not registered(site.deny)
+    finally:
+        assert site.call(site.immure, "rm", "--force", made).code == 0
+    assert not registered(base)
 
 
 def test_success_leaves_nothing(site):
