@@ -57,6 +57,7 @@ struct immure_proof {
 	const char *backend;
 	const char *policy_version;
 	const char *plan_hash;
+	const char *network; /* which way of catching names there was, "" = none is limited */
 	struct immure_proof_point *points;
 	size_t n;
 	size_t held, fell_short, not_applicable;

@@ -71,6 +71,11 @@ void immure_proof_print(const struct immure_proof *p, struct immure_buf *out)
 		}
 		print_point(&p->points[i], out);
 	}
+	if (p->network && p->network[0]) {
+		immure_buf_puts(out, "network: ");
+		text(out, p->network);
+		immure_buf_putc(out, '\n');
+	}
 	immure_proof_summary(p, out);
 	immure_buf_putc(out, '\n');
 }
@@ -85,6 +90,7 @@ void immure_proof_json(const struct immure_proof *p, struct immure_jsonw *w, con
 	immure_jsonw_str(w, "backend", p->backend);
 	immure_jsonw_str(w, "policy_version", p->policy_version);
 	immure_jsonw_str(w, "plan_hash", p->plan_hash);
+	immure_jsonw_str(w, "network", p->network && p->network[0] ? p->network : NULL);
 	immure_jsonw_array(w, "points");
 	for (size_t i = 0; i < p->n; i++) {
 		const struct immure_proof_point *q = &p->points[i];

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "kernel/netplumb.h"
 
 /* Long enough for a host that is busy with other things: they are waited for only where
  * something hangs. */
@@ -101,6 +102,7 @@ static const char *yes_detail(const struct immure_facts *f, struct immure_arena 
 			      const struct immure_outcome *o)
 {
 	const char *name = probes[i].name, *dir = f->cgroup.v2;
+	char text[IMMURE_NETPLUMB_WAY_TEXT];
 
 	if (probes[i].yes)
 		return probes[i].yes;
@@ -115,13 +117,7 @@ static const char *yes_detail(const struct immure_facts *f, struct immure_arena 
 		return o->value ? "a shell started in it, binds by descriptor"
 				: "a shell started in it";
 	if (strcmp(name, "egress") == 0)
-		return immure_arena_printf(a, "names %s%s%s", o->value & IMMURE_EGRESS_NFT ?
-					   "caught by nf_tables" :
-					   "with a listener for each port: no nf_tables with tproxy",
-					   o->value & IMMURE_EGRESS_V6 ? ", IPv4 and IPv6" : ", IPv4",
-					   o->value & IMMURE_EGRESS_TOLD ? "" :
-					   "; what the kernel refuses by itself is not told of: "
-					   "no nfnetlink_queue or nfnetlink_log");
+		return immure_arena_strdup(a, immure_netplumb_way_text(o->value, text));
 	if (strcmp(name, "subids") == 0)
 		return immure_arena_printf(a, "%llu ids mapped", (unsigned long long)o->value);
 	if (!dir)

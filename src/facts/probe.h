@@ -25,7 +25,6 @@ struct immure_outcome {
 	char said[160];   /* by a program that was tried: its first line */
 };
 
-enum { IMMURE_EGRESS_NFT = 1, IMMURE_EGRESS_V6 = 2, IMMURE_EGRESS_TOLD = 4 }; /* value of "egress" */
 
 /* A probe runs in a child of its own and leaves by returning. */
 typedef void immure_probe_fn(const struct immure_facts *f, struct immure_outcome *o);

@@ -219,8 +219,7 @@ void immure_try_egress(const struct immure_facts *f, struct immure_outcome *o)
 		errno = -r;
 		return immure_probe_no(o, what);
 	}
-	o->value = (p.with_nft ? IMMURE_EGRESS_NFT : 0) | (p.with_v6 ? IMMURE_EGRESS_V6 : 0) |
-		   (p.fd[IMMURE_NETPLUMB_REFUSALS] >= 0 ? IMMURE_EGRESS_TOLD : 0);
+	o->value = immure_netplumb_ways(&p);
 	o->ok = IMMURE_YES;
 	immure_netplumb_done(&p);
 }

@@ -96,7 +96,8 @@ static int send_all(int to, const struct immure_netplumb *p, const int ns[2])
 	int fds[IMMURE_INIT_FDS_MAX];
 	size_t n = 0;
 
-	m.net_flags = (p->with_v6 ? IMMURE_INIT_NET_V6 : 0) | (p->with_nft ? IMMURE_INIT_NET_NFT : 0);
+	m.net_flags = (p->with_v6 ? IMMURE_INIT_NET_V6 : 0) | (p->with_nft ? IMMURE_INIT_NET_NFT : 0) |
+		      (p->ports_relaxed ? IMMURE_INIT_NET_PORTS : 0);
 	for (unsigned int i = 0; i < IMMURE_NETPLUMB_MAX; i++) {
 		if (p->fd[i] < 0)
 			continue;

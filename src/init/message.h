@@ -52,7 +52,7 @@ enum immure_init_msg_type {
 };
 
 enum {
-	IMMURE_INIT_NET_V6 = 1, IMMURE_INIT_NET_NFT = 2, /* net_flags */
+	IMMURE_INIT_NET_V6 = 1, IMMURE_INIT_NET_NFT = 2, IMMURE_INIT_NET_PORTS = 4, /* net_flags */
 	IMMURE_INIT_NET_NOTIFY = 29, IMMURE_INIT_NET_USERNS = 30, IMMURE_INIT_NET_NETNS = 31, /* bits of net_fds */
 	IMMURE_INIT_FDS_MAX = 32, /* beside one message */
 };

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -17,11 +18,13 @@
 /* The range is not 127/8, so the kernel would hold every ended connection's port
  * for a minute; a busy command would run out. Containers mount /proc/sys
  * read-only: then it stays slower under load, which is no reason to refuse. */
-static void relax_ports(void)
+static bool relax_ports(void)
 {
-	(void)immure_write_file_at(AT_FDCWD, "/proc/sys/net/ipv4/tcp_tw_reuse", "1");
-	(void)immure_write_file_at(AT_FDCWD, "/proc/sys/net/ipv4/ip_local_port_range",
-				   "10240 65535");
+	int reuse = immure_write_file_at(AT_FDCWD, "/proc/sys/net/ipv4/tcp_tw_reuse", "1");
+	int range = immure_write_file_at(AT_FDCWD, "/proc/sys/net/ipv4/ip_local_port_range",
+					 "10240 65535");
+
+	return reuse == 0 && range == 0;
 }
 
 static struct immure_inet gateway(const struct immure_rtnl_setup *s, uint16_t port)
@@ -240,7 +243,7 @@ int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_n
 	if (r == 0)
 		r = immure_rtnl_apply(&routes, &what);
 	if (r == 0) {
-		relax_ports();
+		p.ports_relaxed = relax_ports();
 		what = "name service sockets";
 		r = make_dns(c, &p);
 	}
@@ -270,4 +273,25 @@ void immure_netplumb_done(struct immure_netplumb *p)
 {
 	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
 		immure_close(&p->fd[i]);
+}
+
+uint64_t immure_netplumb_ways(const struct immure_netplumb *p)
+{
+	return (p->with_nft ? IMMURE_NETPLUMB_NFT_WAY : 0U) | (p->with_v6 ? IMMURE_NETPLUMB_V6_WAY : 0U) |
+	       (p->fd[IMMURE_NETPLUMB_REFUSALS] >= 0 ? IMMURE_NETPLUMB_TOLD_WAY : 0U) |
+	       (p->ports_relaxed ? IMMURE_NETPLUMB_PORTS_WAY : 0U);
+}
+
+const char *immure_netplumb_way_text(uint64_t ways, char ret[IMMURE_NETPLUMB_WAY_TEXT])
+{
+	(void)snprintf(ret, IMMURE_NETPLUMB_WAY_TEXT, "names %s, %s%s%s",
+		       ways & IMMURE_NETPLUMB_NFT_WAY ? "caught by nf_tables" :
+		       "with a listener for each port: no nf_tables with tproxy",
+		       ways & IMMURE_NETPLUMB_V6_WAY ? "IPv4 and IPv6" : "IPv4",
+		       ways & IMMURE_NETPLUMB_TOLD_WAY ? "" :
+		       "; what the kernel refuses by itself is not told of: no nfnetlink_queue or "
+		       "nfnetlink_log",
+		       ways & IMMURE_NETPLUMB_PORTS_WAY ? "" :
+		       "; a connection's port is not used again for a minute: /proc/sys is read-only");
+	return ret;
 }

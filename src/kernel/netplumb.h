@@ -48,6 +48,7 @@ struct immure_netplumb_config {
 struct immure_netplumb {
 	bool with_v6;
 	bool with_nft; /* false: a listener for each pair is needed */
+	bool ports_relaxed; /* false: an ended connection's port is not used again for a minute */
 	int fd[IMMURE_NETPLUMB_MAX]; /* -1 = none */
 };
 
@@ -68,5 +69,11 @@ int immure_netplumb_set_nets(const struct immure_netplumb *p,
 int immure_netplumb_drop_nets(const struct immure_netplumb *p, const struct immure_rtnl_net *old,
 			      size_t old_n, const struct immure_rtnl_net *nets, size_t n);
 void immure_netplumb_done(struct immure_netplumb *p);
+
+/* What of all that there is, and in words which way is taken. */
+enum { IMMURE_NETPLUMB_NFT_WAY = 1, IMMURE_NETPLUMB_V6_WAY = 2, IMMURE_NETPLUMB_TOLD_WAY = 4,
+       IMMURE_NETPLUMB_PORTS_WAY = 8, IMMURE_NETPLUMB_WAY_TEXT = 320 };
+uint64_t immure_netplumb_ways(const struct immure_netplumb *p);
+const char *immure_netplumb_way_text(uint64_t ways, char ret[IMMURE_NETPLUMB_WAY_TEXT]);
 
 #endif

@@ -18,12 +18,13 @@
 #define MFD_EXEC 0x0010U
 #endif
 
-static int32_t proof_text(struct immure_result *result, const struct immure_proof *proof,
+static int32_t proof_text(struct immure_result *result, struct immure_proof *proof,
 			  struct immure_error **err)
 {
 	struct immure_buf text = IMMURE_BUF_INIT, json = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
+	proof->network = result->network.way;
 	immure_proof_print(proof, &text);
 	immure_jsonw_init(&w, &json, 2);
 	immure_proof_json(proof, &w, NULL);

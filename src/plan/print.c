@@ -316,7 +316,7 @@ static bool describe_network(struct immure_buf *o, const struct immure_op *op)
 		put(o, op->src);
 		immure_buf_puts(o, ", ");
 		put(o, op->dst);
-		immure_buf_puts(o, "), judged outside");
+		immure_buf_puts(o, "), judged outside, by nf_tables or listeners");
 		break;
 	case IMMURE_OP_EGRESS_LIMITS:
 		put_net_limits(o, op);

@@ -50,6 +50,7 @@ struct immure_gatekeeper {
 	uint32_t wants_n;          /* … so many times sockets were asked for */
 	uint32_t whose_ms;         /* spent in looking for culprits, less what time gives back */
 	uint64_t whose_at_ms;
+	char way[IMMURE_NETPLUMB_WAY_TEXT]; /* how names are caught here, "" = they are not, or not yet known */
 	char closed_why[128], failed_why[IMMURE_WIRE_TEXT];
 
 	struct immure_wire_stats stats, total; /* of this worker, of those before */

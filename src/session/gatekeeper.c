@@ -322,6 +322,8 @@ static int32_t adopt_broker(struct immure_gatekeeper *g, struct immure_error **e
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, -r, "network", "",
 				   "sockets that cannot send cannot be made: %s", strerror(-r));
+	(void)snprintf(g->way, sizeof(g->way), "connections by name are made by the supervisor: no network "
+		       "namespace");
 	if (!watch(g->epoll_fd, g->broker.listener_fd, TAG_BROKER))
 		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
 				   "the session's network cannot be watched");
@@ -345,6 +347,7 @@ int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure
 	g->init_pid = init_pid;
 	g->plumb.with_v6 = m->net_flags & IMMURE_INIT_NET_V6;
 	g->plumb.with_nft = m->net_flags & IMMURE_INIT_NET_NFT;
+	g->plumb.ports_relaxed = m->net_flags & IMMURE_INIT_NET_PORTS;
 	for (uint32_t bit = 0; bit < 32; bit++) {
 		int fd = m->net_fds >> bit & 1 ? immure_take_fd(&fds[at++]) : -1;
 
@@ -371,6 +374,8 @@ int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure
 			ok = ok && watch(g->activate_fd, g->plumb.fd[active[i]], 0);
 	for (uint32_t i = 0; i < g->config.publish_n; i++)
 		ok = ok && watch(g->activate_fd, g->listeners[i], 0);
+	if (g->plumb.fd[IMMURE_NETPLUMB_DNS_UDP] >= 0) /* not where there are published ports alone */
+		(void)immure_netplumb_way_text(immure_netplumb_ways(&g->plumb), g->way);
 	if (!ok || !watch(g->epoll_fd, g->activate_fd, TAG_ACTIVATE))
 		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
 				   "the session's network cannot be watched");
@@ -474,6 +479,11 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 				   strerror(-e));
 	}
 	return 0;
+}
+
+const char *immure_gatekeeper_way(const struct immure_gatekeeper *g)
+{
+	return g ? g->way : "";
 }
 
 /* ---- beginning and end ---- */

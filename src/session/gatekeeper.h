@@ -48,6 +48,8 @@ void immure_gatekeeper_step(struct immure_gatekeeper *g);
  * IMMURE_ERR_POLICY nothing was changed; else the network is closed. */
 int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct immure_strv *allow,
 				    const struct immure_strv *deny, struct immure_error **err);
+/* Which way of catching names this kernel had, "" for none. */
+const char *immure_gatekeeper_way(const struct immure_gatekeeper *g);
 /* Called for each denial and each failure when it is first heard of, with its number (1 …)
  * and what people are told of it. true: they were, and finish() does not tell them again. */
 enum { IMMURE_GATE_LINES = 10 }; /* so many are told to people; the record has the rest */

@@ -198,6 +198,7 @@ char *immure_gatekeeper_show(struct immure_gatekeeper *g, size_t from)
 	immure_jsonw_init(&w, &out, 0);
 	immure_jsonw_object(&w, NULL);
 	immure_jsonw_str(&w, "state", states[g->state]);
+	immure_jsonw_str(&w, "way", g->way[0] ? g->way : NULL);
 	show_rules(&g->config.allow, "allow", &w);
 	show_rules(&g->config.deny, "deny", &w);
 	show_denials(g, from, &w);
@@ -211,6 +212,7 @@ void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *resul
 	uint64_t lines = 0, more;
 
 	n->there = true;
+	n->way = immure_arena_strdup(&result->arena, g->way);
 	n->connections = g->total.connections_all;
 	n->bytes_out = g->total.bytes_out;
 	n->bytes_in = g->total.bytes_in;

@@ -79,6 +79,8 @@ static int32_t after_attack(struct immure_run *run)
 	immure_gatekeeper_forget(run->sealed.gate);
 	if (run->sealed.init.cgroup)
 		immure_cgroup_stats(&run->sealed.cgroup, &run->before);
+	run->result->network.way = immure_arena_strdup(&run->result->arena,
+							immure_gatekeeper_way(run->sealed.gate));
 	r = run->o->before->judge(run->o->before->ctx, run->attack_status, run->result, run->err);
 	if (r != 0) {
 		immure_run_kill(run);

@@ -47,6 +47,7 @@ int32_t immure_prove_ended(struct immure_server *s, int status, struct immure_er
 		immure_cgroup_stats(&s->sealed.cgroup, &s->attacked);
 	if (!result)
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "proof", "", "out of memory");
+	result->network.way = immure_arena_strdup(&result->arena, immure_gatekeeper_way(s->sealed.gate));
 	r = s->before->judge(s->before->ctx, status, result, err);
 	if (r > 0)
 		r = immure_fail(err, IMMURE_ERR_LAUNCH, 0, "proof", "", "%.*s",

@@ -245,6 +245,7 @@ static void json_network(const struct immure_result *r, struct immure_jsonw *w)
 		return;
 	}
 	immure_jsonw_object(w, "network");
+	immure_jsonw_str(w, "way", n->way && n->way[0] ? n->way : NULL);
 	immure_jsonw_uint(w, "connections", n->connections);
 	immure_jsonw_uint(w, "bytes_out", n->bytes_out);
 	immure_jsonw_uint(w, "bytes_in", n->bytes_in);
@@ -359,6 +360,7 @@ static void put_network(const struct immure_network *n, struct immure_buf *out)
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		immure_buf_put_u64(out, numbers[i]);
+	put_text(out, n->way ? n->way : "");
 	for (size_t i = 0; i < n->denied_n; i++) {
 		const struct immure_denial *d = &n->denied[i];
 
@@ -471,6 +473,7 @@ static void get_network(struct reader *in, struct immure_result *r)
 	n->restarts = get(in, 8);
 	n->denied_more = get(in, 8);
 	count = get(in, 8);
+	n->way = get_name(in, &r->arena);
 	for (uint64_t i = 0; i < count && !in->bad; i++) {
 		struct immure_denial d = { 0 };
 

@@ -41,6 +41,7 @@ struct immure_denial {
 
 struct immure_network {
 	bool there; /* the session had a gatekeeper */
+	const char *way; /* how names are caught, NULL or "" = they are not */
 	uint64_t connections, bytes_out, bytes_in, lookups;
 	uint64_t restarts;
 	struct immure_denial *denied; /* and what failed */

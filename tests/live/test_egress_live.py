@@ -13,6 +13,7 @@ import harness
 import netlab_zone as zone
 from netlab import allow
 from sessions import Session
+from test_gatekeeper import network
 
 ECHO = f"echo.example.net:{zone.ECHO}"
 OPEN_WEB = "web.example.net 80"
@@ -320,5 +321,6 @@ def test_a_host_whose_settings_are_read_only(net):
     assert read_only.code != 0 and "Read-only" in read_only.errors
     answer, = net.probe({"do": "tcp", "host": "web.example.net", "port": 80,
                          "say": "GET / HTTP/1.0\r\nHost: x\r\n\r\n"},
-                        flags=allow("web.example.net:80"), without="proc_sys")
+                        flags=allow("web.example.net:80"), without="proc_sys", record=True)
     assert answer["ok"], answer
+    assert network(net.last)["way"].endswith("/proc/sys is read-only"), network(net.last)
