@@ -148,16 +148,17 @@ class Things:
             p.read_text() for p in (ROOT / "src/facts").glob("*.c"))))
 
         self.corpus = corpus()
+        self.words = set(re.findall(r"\w+", self.corpus[1]))
 
     def is_used(self, span):
         """Some test, example or the command line (which the tests drive) has it. What is
         named as a file, and what is no name of ours, needs no more than to be there."""
         tests, callers = self.corpus
         if span.startswith("immure_") and "." in span:
-            return re.search(r"\b%s\b" % span.split(".")[1], callers)
+            return span.split(".")[1] in self.words
         if span.startswith(("immure_", "IMMURE_")):
             name = span.removesuffix("()").rstrip("*")
-            return re.search(r"\b%s%s" % (name, r"\b" if span[-1] != "*" else ""), callers)
+            return name in self.words if span[-1] != "*" else re.search(r"\b" + name, callers)
         if span.startswith("request "):
             span = span.split()[1]
         elif span.startswith("immure "):
