@@ -507,6 +507,8 @@ struct immure_exit {
 	uint64_t wall_us, cpu_user_us, cpu_system_us;
 	uint64_t peak_memory; /* bytes, of its largest process */
 	uint64_t stdout_bytes, stderr_bytes; /* that the supervisor read */
+	uint32_t output_cut;  /* there was more than limits.output */
+	uint32_t reserved;
 };
 enum {
 	IMMURE_EVENT_OUTPUT = 1,

@@ -28,6 +28,8 @@ struct follow {
 
 static int exit_status(const struct immure_exit *x)
 {
+	if (x->output_cut)
+		immure_cli_say("limits.output: the limit was reached; the rest was discarded");
 	if (x->timed_out)
 		return IMMURE_EXIT_TIMEOUT;
 	if (x->over_memory)
@@ -174,6 +176,7 @@ int immure_cli_exec_in(immure_session *session, const struct immure_runflags *fl
 	struct immure_error *err = NULL;
 	immure_process *process = NULL;
 	struct winsize size;
+	int32_t r;
 	int status;
 
 	if (s->tty) {
@@ -188,7 +191,15 @@ int immure_cli_exec_in(immure_session *session, const struct immure_runflags *fl
 		o.stdin_fd = IMMURE_STREAM_NULL;
 		o.stdout_fd = o.stderr_fd = IMMURE_STREAM_EVENTS;
 	}
-	if (immure_session_exec(session, &o, &process, &err) < 0)
+	r = immure_session_exec(session, &o, &process, &err);
+	if (r == -IMMURE_ERR_UNSUPPORTED && strcmp(immure_error_subject(err), "limits.output") == 0) {
+		/* Then it comes by way of the server, which counts. */
+		immure_error_free(err);
+		err = NULL;
+		o.stdout_fd = o.stderr_fd = IMMURE_STREAM_EVENTS;
+		r = immure_session_exec(session, &o, &process, &err);
+	}
+	if (r < 0)
 		return immure_cli_fail(err);
 	status = s->detach ? print_number(process, flags->json)
 			   : immure_cli_follow(session, process, s->tty, NULL);

@@ -23,6 +23,7 @@
 #include "kernel/privs.h"
 #include "kernel/pty.h"
 #include "kernel/sys.h"
+#include "policy/policy.h"
 
 uint64_t immure_init_now(void)
 {
@@ -399,6 +400,26 @@ static int install_beneath(const struct immure_init *in)
 	return r < 0 ? r : 0;
 }
 
+/* Filters of the policy's own words, each for itself: one denial is enough. */
+static int install_asked(const struct immure_op *op)
+{
+	const char *names[1 + IMMURE_CALL_GROUPS];
+	size_t n = 0;
+	int r = 0;
+
+	if (op->num[2])
+		names[n++] = "listed";
+	for (unsigned int i = 0; i < IMMURE_CALL_GROUPS; i++)
+		if (op->num[3] & 1U << i)
+			names[n++] = immure_call_groups[i].filter;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		const struct immure_filter *f = immure_filter_builtin(names[i], IMMURE_FAMILIES_NET);
+
+		r = f ? immure_filter_install(f, 0) : -EINVAL;
+	}
+	return r;
+}
+
 static int stage_seccomp(const struct immure_init *in, struct immure_init_step *step)
 {
 	int r = 0;
@@ -407,11 +428,7 @@ static int stage_seccomp(const struct immure_init *in, struct immure_init_step *
 		return in->filter ? -EINVAL : 0;
 	if (!in->filter)
 		return -EINVAL;
-	if (in->plan->ops[step->op].num[2]) {
-		const struct immure_filter *listed = immure_filter_builtin("listed", IMMURE_FAMILIES_NET);
-
-		r = listed ? immure_filter_install(listed, 0) : -EINVAL;
-	}
+	r = install_asked(&in->plan->ops[step->op]);
 	if (r < 0)
 		return r;
 	if (in->beneath)

@@ -76,8 +76,6 @@ static int32_t start(const struct immure_plan *plan, const struct immure_pool_op
 	int pair[2];
 	int32_t r = immure_plan_startable(plan, err);
 
-	if (r == 0 && o->mode != IMMURE_POOL_ZYGOTE) /* which says itself what it cannot do */
-		r = immure_may_hold_many(plan, err);
 	if (r == 0)
 		r = immure_plan_seal_bytes(plan, &sealed, &len, err);
 	if (r < 0)

@@ -143,22 +143,6 @@ static int32_t connect_server(const struct immure_session_options *o, int plan_f
 	return r;
 }
 
-/* What is enforced for one command only is not half enforced for many. */
-int32_t immure_may_hold_many(const immure_plan *plan, struct immure_error **err)
-{
-	int32_t r;
-
-	if (immure_plan_find(plan, IMMURE_OP_OUTPUT_CAP)) {
-		r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "limits", "limits.output",
-				"limits.output: bounds what one run prints, and nothing in a session, whose "
-				"commands write to their callers' own descriptors");
-		if (err && *err)
-			immure_error_set_hint(*err, "build on a profile without it (dev, strict), or use `immure run`");
-		return r;
-	}
-	return 0;
-}
-
 /* A server whose start was refused ends by itself. Its name is free again after that:
  * whoever tries another plan would find it taken before. */
 static void await_end(struct immure_link *l)
@@ -179,8 +163,6 @@ static int32_t begin(const immure_plan *plan, const struct immure_session_option
 	size_t len = 0;
 	int32_t r = immure_plan_startable(plan, err);
 
-	if (r == 0)
-		r = immure_may_hold_many(plan, err);
 	if (r < 0)
 		return r;
 	*ret_runtime = o->runtime_dir ? o->runtime_dir : immure_runtime_dir_of(arena, o->env);

@@ -289,6 +289,7 @@ static void took_exited(struct immure_link *l, const struct immure_jsonr_value *
 	x->signo = (int32_t)immure_link_uint(l, root, "signal");
 	x->timed_out = (int32_t)immure_link_uint(l, root, "timed_out");
 	x->over_memory = (int32_t)immure_link_uint(l, root, "over_memory");
+	x->output_cut = (uint32_t)immure_link_uint(l, root, "output_cut");
 	x->wall_us = immure_link_uint(l, root, "wall_us");
 	x->cpu_user_us = immure_link_uint(l, root, "cpu_user_us");
 	x->cpu_system_us = immure_link_uint(l, root, "cpu_system_us");

@@ -15,9 +15,6 @@
 #include "base/jsonw.h"
 #include "init/message.h"
 
-/* A plan that sessions of many commands can be made of. */
-int32_t immure_may_hold_many(const immure_plan *plan, struct immure_error **err);
-
 enum immure_session_kind { IMMURE_SESSION_ONE_SHOT, IMMURE_SESSION_SERVED };
 
 struct immure_session {

@@ -174,7 +174,7 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_BWRAP:
 		return op->num[0] <= 1;
 	case IMMURE_OP_SECCOMP:
-		return op->num[1] <= IMMURE_BENEATH_NAMES_OLD && op->num[2] <= 1 &&
+		return op->num[1] <= IMMURE_BENEATH_NAMES_OLD && op->num[2] <= 1 && op->num[3] < 1U << IMMURE_CALL_GROUPS &&
 		       (strcmp(op->src, "default") == 0 || strcmp(op->src, "strict") == 0 ||
 			immure_path_is_normal(op->src));
 	case IMMURE_OP_WATCH:

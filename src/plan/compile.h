@@ -218,6 +218,7 @@ uint64_t immure_compile_disk(const struct immure_compile *b);
 int32_t immure_compile_supervision(struct immure_compile *b);
 int32_t immure_compile_mediator(struct immure_compile *b);  /* mediator.c */
 /* execute.c: what may be executed, named by real paths; with rights, a rule for each. */
+uint64_t immure_compile_denied_groups(const struct immure_compile *b);
 bool immure_compile_listed(const struct immure_compile *b);
 int32_t immure_compile_execute(struct immure_compile *b, uint64_t fs);
 void immure_compile_ask_execute(const struct immure_policy *p, const struct immure_facts *f,

@@ -29,6 +29,16 @@ bool immure_compile_listed(const struct immure_compile *b)
 	return b->p->executables == IMMURE_EXECUTABLES_LISTED;
 }
 
+uint64_t immure_compile_denied_groups(const struct immure_compile *b)
+{
+	uint64_t r = 0;
+
+	for (size_t i = 0; i < IMMURE_CALL_GROUPS; i++)
+		if (immure_strv_has(&b->p->deny_calls, immure_call_groups[i].name))
+			r |= UINT64_C(1) << i;
+	return r;
+}
+
 void immure_compile_ask_execute(const struct immure_policy *p, const struct immure_facts *f,
 				struct immure_arena *a, struct immure_strv *to)
 {

@@ -126,6 +126,7 @@ static int32_t seccomp(struct immure_compile *b)
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
 	op->num[2] = immure_compile_listed(b);
+	op->num[3] = immure_compile_denied_groups(b);
 	if (b->p->network == IMMURE_NETWORK_LIMITED) {
 		op->num[0] = 1u << AF_INET | 1u << AF_INET6;
 		op->num[1] = abi_of(b) < 3 ? IMMURE_BENEATH_NAMES_OLD : IMMURE_BENEATH_NAMES;

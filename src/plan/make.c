@@ -51,6 +51,7 @@ static int32_t seccomp(struct immure_compile *b)
 		return -IMMURE_ERR_NOMEM;
 	op->num[0] = 1u << AF_UNIX | 1u << AF_INET | 1u << AF_INET6 | 1u << AF_NETLINK;
 	op->num[2] = immure_compile_listed(b);
+	op->num[3] = immure_compile_denied_groups(b);
 	return 0;
 }
 

@@ -72,7 +72,7 @@ const struct immure_op_info immure_op_table[] = {
 	   .num = { "rights" }),
 	OP(WITHHELD, LANDLOCK, "withheld", .dst = PATH, .flags = RO | OPT | FIL),
 	OP(SELF_CHECK, CHECK, "self_check"),
-	OP(SECCOMP, SECCOMP, "seccomp", .src = TEXT, .num = { "families", "beneath", "listed" }),
+	OP(SECCOMP, SECCOMP, "seccomp", .src = TEXT, .num = { "families", "beneath", "listed", "denied_groups" }),
 	OP(EXEC, EXEC, "exec"),
 	OP(WALL_TIME, SUPERVISE, "wall_time", .num = { "ms", "grace_ms" }),
 	OP(OUTPUT_CAP, SUPERVISE, "output_cap", .num = { "bytes", "kill" }),

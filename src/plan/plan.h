@@ -109,7 +109,8 @@ enum immure_op_kind {
 	IMMURE_OP_SELF_CHECK,
 	IMMURE_OP_SECCOMP,         /* src: "default", "strict" or artifact path; num0 socket families;
 	                            * num1: enum immure_beneath, the filter beneath it; num2: 1 = files in
-	                            * memory cannot be executed */
+	                            * memory cannot be executed; num3: groups of calls that fail, a bit
+	                            * for each of immure_call_groups */
 	IMMURE_OP_EXEC,            /* argv, env, cwd: see struct immure_plan */
 	IMMURE_OP_WALL_TIME,       /* num0 ms, num1 grace ms before SIGKILL */
 	IMMURE_OP_OUTPUT_CAP,      /* num0 bytes; num1: 1 = beyond them everything is killed */

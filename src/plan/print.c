@@ -11,6 +11,7 @@
 #include "kernel/landlock.h"
 #include "plan/plan.h"
 #include "policy/netrule.h"
+#include "policy/policy.h"
 
 enum { KEY_COLUMN = 68, WRAP_COLUMN = 92 };
 
@@ -385,6 +386,9 @@ static void describe(struct immure_buf *o, const struct immure_op *op)
 			immure_buf_puts(o, ", and what namespaces would keep apart");
 		if (op->num[2])
 			immure_buf_puts(o, ", no program in memory");
+		for (unsigned int i = 0; i < IMMURE_CALL_GROUPS; i++)
+			if (op->num[3] & 1U << i)
+				immure_buf_printf(o, ", not %s", immure_call_groups[i].name);
 		break;
 	case IMMURE_OP_OWN_DIR:
 		put_path(o, "made if it is missing: ", op);

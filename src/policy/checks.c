@@ -343,6 +343,30 @@ int immure_check_image(struct immure_arena *a, const char *value, const char **r
 	return *ret ? 0 : -ENOMEM;
 }
 
+const struct immure_call_group immure_call_groups[IMMURE_CALL_GROUPS] = {
+	{ "filesystem.delete", "no_delete" },
+	{ "credential.write", "no_credentials" },
+};
+
+int immure_check_call_group(struct immure_arena *a, const char *value, const char **ret,
+			    struct immure_complaint *c)
+{
+	(void)a;
+	for (size_t i = 0; i < IMMURE_CALL_GROUPS; i++) {
+		if (strcmp(immure_call_groups[i].name, value) == 0) {
+			*ret = immure_call_groups[i].name;
+			return 0;
+		}
+	}
+	immure_complain(c, "\"%.60s\" is no group of system calls", value);
+	if (strcmp(value, "system.execute") == 0)
+		immure_complain_hint(c, "the command itself has to be executed; files.executables: listed says "
+				     "what else may be");
+	else
+		immure_complain_hint(c, "filesystem.delete, credential.write");
+	return -EINVAL;
+}
+
 int immure_check_agent(struct immure_arena *a, const char *value, const char **ret,
 		       struct immure_complaint *c)
 {

@@ -18,6 +18,7 @@ immure_key_check immure_check_prefix;     /* CIDR */
 immure_key_check immure_check_pass;       /* NAME or PREFIX* */
 immure_key_check immure_check_artifact;   /* an absolute path */
 immure_key_check immure_check_image;
+immure_key_check immure_check_call_group; /* a name of immure_call_groups */
 immure_key_check immure_check_agent;      /* a short name */
 immure_key_check immure_check_mediator;   /* unix:PATH or program:PATH */
 immure_key_check immure_check_capability;

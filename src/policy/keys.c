@@ -479,8 +479,8 @@ const struct immure_key immure_keys[] = {
 		.flag = "output", .argument = "SIZE", .help = "bytes of output before it is cut",
 		.doc = "How many bytes of standard output and standard error together are handed on. "
 		       "After that comes a marker, and the rest is read and dropped, so that the "
-		       "command does not block. Of a run: no session of many commands is made of a policy "
-		       "with it.",
+		       "command does not block. In a session it is for each command, whose output then comes "
+		       "by way of the session: descriptors of callers are refused for it.",
 		.enforced_by = "resources", .example = "\"64M\"",
 	},
 	{
@@ -491,8 +491,7 @@ const struct immure_key immure_keys[] = {
 		.help = "what becomes of a command that prints more than limits.output",
 		.doc = "cut: the rest of its output is dropped, and it goes on. fail: it is killed, with "
 		       "all that it started; the exit status is 137 and the verdict output_cap, also when "
-		       "it had just ended by itself. Of a run; commands in a session have rings of output "
-		       "instead.",
+		       "it had just ended by itself.",
 		.enforced_by = "resources", .example = "\"fail\"",
 	},
 	{
@@ -507,6 +506,17 @@ const struct immure_key immure_keys[] = {
 		       "a checked artifact. All of them close other call ABIs and what could reach "
 		       "out of the sandbox (seccomp(2)).",
 		.enforced_by = "syscalls", .example = "\"default\"",
+	},
+	{
+		KEY("deny_syscalls"), .type = IMMURE_KEY_STRINGS, .offset = AT(deny_calls),
+		.check = immure_check_call_group, .tighten = IMMURE_TIGHTEN_MORE,
+		.flag = "deny-syscalls", .argument = "GROUP",
+		.help = "a group of system calls that fail: filesystem.delete, credential.write",
+		.doc = "Groups of system calls that answer EPERM, whatever the filter of syscalls says. "
+		       "filesystem.delete: unlink, rmdir, rename and their like; what is written can still "
+		       "be overwritten. credential.write: setuid, setgid and their like. Many programs write a "
+		       "file by renaming a new one and cannot do without the first.",
+		.enforced_by = "syscalls", .example = "[\"credential.write\"]",
 	},
 	{
 		KEY("identity"), .type = IMMURE_KEY_ENUM, .offset = AT(identity),

@@ -104,6 +104,7 @@ struct immure_policy {
 
 	struct immure_limits limits;
 	const char *syscalls;      /* "default", "strict", or an absolute artifact path */
+	struct immure_strv deny_calls; /* names of immure_call_groups */
 	enum immure_identity identity;
 	enum immure_id_range id_range;
 	const char *image;         /* NULL = none */
@@ -146,6 +147,13 @@ struct immure_sensitive_path {
 };
 extern const struct immure_sensitive_path immure_sensitive_paths[];
 extern const size_t immure_sensitive_paths_n;
+
+/* What deny_syscalls can name, and the built-in filter of each. */
+struct immure_call_group {
+	const char *name, *filter;
+};
+enum { IMMURE_CALL_GROUPS = 2 };
+extern const struct immure_call_group immure_call_groups[IMMURE_CALL_GROUPS];
 
 /* Paths that a name of files.presets stands for. */
 struct immure_preset {

@@ -258,6 +258,9 @@ int32_t immure_life_lane(struct immure_ask *a)
 	struct immure_jsonw w;
 	int pair[2], n = 0, r;
 
+	if (immure_plan_find(s->plan, IMMURE_OP_OUTPUT_CAP))
+		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "limits.output", "the output of this "
+				       "session's commands is counted: there is no way past the server");
 	if (immure_plan_find(s->plan, IMMURE_OP_MEDIATOR))
 		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "mediator.ask", "each command of this "
 				       "session is asked about first: there is no way past the server");

@@ -219,6 +219,8 @@ static void json_usage(const struct immure_result *r, struct immure_jsonw *w)
 		immure_jsonw_uint(w, "processes", r->processes);
 	else
 		immure_jsonw_null(w, "processes");
+	immure_jsonw_uint(w, "io_read_bytes", r->io_read);
+	immure_jsonw_uint(w, "io_write_bytes", r->io_written);
 	if (r->bytes_out_known)
 		immure_jsonw_uint(w, "bytes_out", r->bytes_out);
 	else
@@ -389,6 +391,8 @@ int32_t immure_result_encode(const struct immure_result *r, struct immure_buf *o
 	immure_buf_put_u64(out, r->cpu_system_us);
 	immure_buf_put_u64(out, r->peak_memory);
 	immure_buf_put_u64(out, r->processes);
+	immure_buf_put_u64(out, r->io_read);
+	immure_buf_put_u64(out, r->io_written);
 	immure_buf_put_u64(out, r->bytes_out);
 	immure_buf_put_u64(out, r->bytes_out_known);
 	immure_buf_put_u64(out, r->proof_points);
@@ -510,6 +514,8 @@ int32_t immure_result_decode(const void *data, size_t len, struct immure_result 
 	r->cpu_system_us = get(&in, 8);
 	r->peak_memory = get(&in, 8);
 	r->processes = get(&in, 8);
+	r->io_read = get(&in, 8);
+	r->io_written = get(&in, 8);
 	r->bytes_out = get(&in, 8);
 	r->bytes_out_known = get(&in, 8) != 0;
 	r->proof_points = get(&in, 8);

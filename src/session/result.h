@@ -57,6 +57,7 @@ struct immure_result {
 	uint64_t peak_memory;        /* bytes */
 	const char *peak_memory_of;  /* "session" (cgroup) or "largest process" */
 	uint64_t processes;          /* made in the session, threads included; 0 = not counted */
+	uint64_t io_read, io_written; /* bytes from and to disks, by what was waited for */
 	uint64_t bytes_out;
 	bool bytes_out_known;        /* false: the streams were passed through */
 	const char *backend, *profile, *policy_version, *plan_hash;

@@ -106,6 +106,9 @@ struct immure_task {
 	uint64_t revision;        /* of the policy, when it was started */
 	uint64_t started_ms;      /* since 1970 */
 	struct immure_init_reply end;
+	uint64_t output;          /* bytes kept or passed on, of both streams */
+	bool cut;                 /* there was more than limits.output */
+	bool doomed;              /* it is to be killed as soon as it runs */
 	struct immure_stream out[2];
 	struct immure_watch in;   /* the writing end of its stdin */
 	struct immure_buf input;  /* not written yet */
@@ -288,6 +291,8 @@ int32_t immure_task_forget(struct immure_ask *a);
 void immure_task_reply(struct immure_server *s, const struct immure_init_reply *r, int *fd);
 /* Whether it is complete now; tells its followers then. */
 void immure_task_settle(struct immure_server *s, struct immure_task *t);
+/* It, and all that it started. */
+void immure_task_kill(struct immure_server *s, struct immure_task *t);
 void immure_task_client_gone(struct immure_server *s, struct immure_client *c);
 struct immure_task *immure_task_find(struct immure_ask *a);
 void immure_task_done_all(struct immure_server *s);

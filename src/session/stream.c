@@ -17,13 +17,14 @@
 #include "session/serve.h"
 
 static const char *const names[2] = { "stdout", "stderr" };
+static const char cut_marker[] = "\n[immure: output limit reached, the rest was discarded]\n";
 
 /* ---- reading ---- */
 
 /* How many bytes may be read without a blocking follower losing any. */
 static size_t room(const struct immure_server *s, const struct immure_stream *st)
 {
-	size_t least = IMMURE_SERVE_READ;
+	size_t least = IMMURE_SERVE_READ, max = st->ring.max - sizeof(cut_marker); /* room for that as well */
 
 	for (const struct immure_client *c = s->clients; c; c = c->next)
 		for (size_t i = 0; i < c->follows_n && !c->dead; i++) {
@@ -34,10 +35,39 @@ static size_t room(const struct immure_server *s, const struct immure_stream *st
 			    &f->task->out[f->stream] != st)
 				continue;
 			behind = st->ring.to - (f->cursor > st->ring.from ? f->cursor : st->ring.from);
-			if (behind + least > st->ring.max)
-				least = behind < st->ring.max ? (size_t)(st->ring.max - behind) : 0;
+			if (behind + least > max)
+				least = behind < max ? (size_t)(max - behind) : 0;
 		}
 	return least;
+}
+
+static void keep(struct immure_stream *st, const char *data, size_t n)
+{
+	if (st->task->capture >= IMMURE_CAPTURE_METADATA && !st->task->complete)
+		immure_sha256_add(&st->sha, data, n);
+	(void)immure_ring_put(&st->ring, data, n); /* no memory: it is counted */
+}
+
+/* limits.output: of both streams together. What is more is read and dropped, so that the
+ * command does not wait; the stream says once that it was cut. */
+static void keep_allowed(struct immure_server *s, struct immure_stream *st, size_t n)
+{
+	const struct immure_op *cap = immure_plan_find(s->plan, IMMURE_OP_OUTPUT_CAP);
+	struct immure_task *t = st->task;
+	uint64_t left = cap ? (cap->num[0] > t->output ? cap->num[0] - t->output : 0) : n;
+	bool first = n > left && !t->cut;
+
+	if (n > left)
+		n = (size_t)left;
+	t->output += n;
+	if (n)
+		keep(st, s->scratch, n);
+	if (!first)
+		return;
+	t->cut = true;
+	keep(st, cut_marker, sizeof(cut_marker) - 1);
+	if (cap->num[1])
+		immure_task_kill(s, t);
 }
 
 /* Bytes read, 0 when there is nothing now, negative at the end. */
@@ -53,9 +83,7 @@ static ssize_t take(struct immure_server *s, struct immure_stream *st, size_t mo
 		return -1;
 	}
 	s->bytes_out += (uint64_t)n;
-	if (st->task->capture >= IMMURE_CAPTURE_METADATA && !st->task->complete)
-		immure_sha256_add(&st->sha, s->scratch, (size_t)n);
-	(void)immure_ring_put(&st->ring, s->scratch, (size_t)n); /* no memory: it is counted */
+	keep_allowed(s, st, (size_t)n);
 	if (st->task->ended)
 		st->since_end += (uint64_t)n;
 	return n;

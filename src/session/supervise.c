@@ -255,6 +255,8 @@ static void end_init(struct immure_run *run)
 				   (uint64_t)usage.ru_utime.tv_usec;
 	run->result->cpu_system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000U +
 				     (uint64_t)usage.ru_stime.tv_usec;
+	run->result->io_read = (uint64_t)usage.ru_inblock * 512; /* the kernel's unit, whatever a disk's is */
+	run->result->io_written = (uint64_t)usage.ru_oublock * 512;
 	run->result->peak_memory = (uint64_t)usage.ru_maxrss * 1024;
 	run->result->peak_memory_of = "largest process";
 }

@@ -95,6 +95,12 @@ static void kill_task(struct immure_server *s, const struct immure_task *t, int 
 		(void)immure_life_order(s, &o, NULL, 0); /* gone: that is what was wanted */
 }
 
+void immure_task_kill(struct immure_server *s, struct immure_task *t)
+{
+	t->doomed = true; /* what it wrote may be here before init's word that it runs */
+	kill_task(s, t, SIGKILL, IMMURE_TARGET_TREE);
+}
+
 /* ---- starting ---- */
 
 /* Under which policy it runs. */
@@ -352,7 +358,7 @@ static void started(struct immure_server *s, struct immure_task *t, const struct
 	t->owner_request = 0;
 	immure_stream_pump_all(s, t);
 	/* Whoever asked for it went away meanwhile. */
-	if (!t->owner && !t->detached)
+	if (t->doomed || (!t->owner && !t->detached))
 		kill_task(s, t, SIGKILL, IMMURE_TARGET_TREE);
 }
 
@@ -607,6 +613,7 @@ void immure_task_json(struct immure_jsonw *w, const struct immure_server *s, con
 		immure_jsonw_int(w, "signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 		immure_jsonw_bool(w, "timed_out", t->end.flags & IMMURE_ENDED_TIMED_OUT);
 		immure_jsonw_bool(w, "over_memory", t->end.flags & IMMURE_ENDED_OVER_MEMORY);
+		immure_jsonw_bool(w, "output_cut", t->cut);
 		immure_jsonw_uint(w, "wall_us", t->end.wall_ns / 1000);
 		immure_jsonw_uint(w, "cpu_user_us", t->end.user_us);
 		immure_jsonw_uint(w, "cpu_system_us", t->end.system_us);

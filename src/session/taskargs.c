@@ -105,6 +105,9 @@ static int32_t take_stream(struct immure_ask *a, int which, struct immure_task_a
 		t->spec.stdio[0] = t->data_fd;
 		return t->data_fd < 0 ? oom(a) : 0;
 	}
+	if (which > 0 && immure_plan_find(a->s->plan, IMMURE_OP_OUTPUT_CAP))
+		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "limits.output", "%s: what is written to "
+				       "a descriptor of the caller's is not counted; take it as a stream", keys[which]);
 	return immure_arg_fd(a, v, &t->spec.stdio[which]);
 }
 

@@ -781,9 +781,61 @@ def test_kill_of_init_ends_the_session(site):
     assert harness.until(lambda: not s.directory.exists(), 5)
 
 
-def test_what_is_enforced_for_one_command_only_makes_no_session(site):
-    """Never stored and ignored: limits.output bounds what a run prints."""
-    for words in (["create", "--name", "capped"], ["pool", "start", "--name", "capped", "--size", "1"]):
-        result = site.call(site.immure, *words, "--output", "1M")
-        assert result.code == 125 and "limits.output" in result.errors, result
-    assert "capped" not in site.call(site.immure, "ps").text
+MARKER = b"\n[immure: output limit reached, the rest was discarded]\n"
+
+
+def test_output_limit(site):
+    """Of each command, both streams together; the command is not blocked, and goes on."""
+    with Session(site, "--output", "1000") as session:
+        for _ in range(2):
+            done = session.sh("head -c 600 /dev/zero; head -c 600 /dev/zero >&2; sleep 0.1; head -c 9M /dev/zero;"
+                              " echo done > mark")
+            assert done.code == 0 and "limits.output" in done.errors, done
+            assert len(done.out.replace(MARKER, b"")) + done.err.count(b"\0") == 1000, done
+            assert done.out.count(MARKER) + done.err.count(MARKER) == 1, done
+            assert (site.ws / "mark").read_text() == "done\n"
+        done = session.sh("echo small")
+        assert (done.out, done.err) == (b"small\n", b""), done
+
+
+def test_output_limit_that_kills(site):
+    with Session(site, "--output", "1000", "--output-over", "fail") as session:
+        done = session.sh("head -c 2000 /dev/zero; sleep 1000")
+        assert done.code == 137, done
+        assert session.sh("echo on").out == b"on\n"
+
+
+def test_nothing_passes_the_output_limit(site):
+    """No descriptor of the caller's, and no lane: nobody would count there."""
+    with Session(site, "--output", "1000") as session, session.connect() as client, \
+            open(site.path / "file", "wb") as file:
+        for stream in ("stdout", "stderr"):
+            answer = client.ask("exec", [file.fileno()], argv=["/bin/true"], **{stream: {"fd": 0}})
+            assert answer["error"]["subject"] == "limits.output", answer
+        assert client.ask("lane")["error"]["subject"] == "limits.output"
+        exited, out, _ = client.run("/usr/bin/head", "-c", "1M", "/dev/zero")
+        assert exited["output_cut"] and out.count(b"\0") == 1000, exited
+
+
+def test_output_limit_of_a_terminal(site):
+    with Session(site, "--output", "1000") as session:
+        done = session.sh("head -c 5000 /dev/zero | tr '\\0' x", flags=["--tty"])
+        assert done.out.count(b"x") == 1000 - 0 and MARKER.strip() in done.out.replace(b"\r", b""), done
+
+
+def test_profile_ci_makes_sessions(site):
+    with Session(site, "--profile", "ci") as session:
+        assert session.sh("echo ci").out == b"ci\n"
+        lots = session.sh("head -c 100M /dev/zero | tail -c 1")
+        assert lots.code == 0
+
+
+def test_output_limit_in_a_pool(site):
+    name = f"out{os.getpid()}"
+    start = site.call(site.immure, "pool", "start", "--name", name, "--size", "1", "--output", "1000")
+    assert start.code == 0, start
+    try:
+        done = site.call(site.immure, "run", "--pool", name, "--output", "1000", "--", "/usr/bin/head", "-c", "5000", "/dev/zero")
+        assert done.code == 0 and done.out.count(b"\0") == 1000, done
+    finally:
+        site.call(site.immure, "pool", "stop", name)

@@ -286,6 +286,8 @@ static const struct {
 	{ "limits.output_over", "", "\"limits\":{\"output_over\":\"fail\"}", true },
 	{ "limits.output_over", "\"limits\":{\"output_over\":\"fail\"}",
 	  "\"limits\":{\"output_over\":\"cut\"}", false },
+	{ "deny_syscalls", "", "\"deny_syscalls\":[\"credential.write\"]", true },
+	{ "deny_syscalls", "\"deny_syscalls\":[\"credential.write\"]", "\"deny_syscalls\":[]", false },
 	{ "files.executables", "", "\"files\":{\"executables\":\"listed\"}", true },
 	{ "files.executables", "\"files\":{\"executables\":\"listed\"}",
 	  "\"files\":{\"executables\":\"any\"}", false },

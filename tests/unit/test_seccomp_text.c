@@ -99,7 +99,8 @@ static void check_random(const struct oracle *o, int m, const struct immure_filt
 		if (o->calls[i].nr[m] >= 0 && oracle_has_rules(o, o->calls[i].name))
 			ruled[ruled_n++] = &o->calls[i];
 	}
-	assert_true(ruled_n >= 1); /* `listed` is about one call */
+	if (ruled_n == 0)
+		return; /* lists of calls alone: check_numbers() has compared them */
 	for (int i = 0; i < SAMPLES; i++) {
 		uint64_t args[6];
 

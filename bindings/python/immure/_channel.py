@@ -46,6 +46,7 @@ class Exit:
     peak_memory: int
     stdout_bytes: int
     stderr_bytes: int
+    output_cut: bool = False  # there was more than limits.output
 
     @property
     def returncode(self) -> int:
@@ -159,7 +160,8 @@ class Channel(_native.Handle):
                 subject=state.what)
         state.exit = Exit(x.code, x.signo, bool(x.timed_out), bool(x.over_memory),
                           x.wall_us / 1e6, x.cpu_user_us / 1e6, x.cpu_system_us / 1e6,
-                          x.peak_memory, x.stdout_bytes, x.stderr_bytes)
+                          x.peak_memory, x.stdout_bytes, x.stderr_bytes,
+                          bool(x.output_cut))
         for fd in self.wakers:
             os.write(fd, b"x")
 

@@ -91,7 +91,8 @@ class immure_exit(Sized):
     _fields_ = [("size", c_uint64), ("code", c_int32), ("signo", c_int32), ("timed_out", c_int32),
                 ("over_memory", c_int32), ("failed", c_int32), ("errnum", c_int32),
                 ("wall_us", c_uint64), ("cpu_user_us", c_uint64), ("cpu_system_us", c_uint64),
-                ("peak_memory", c_uint64), ("stdout_bytes", c_uint64), ("stderr_bytes", c_uint64)]
+                ("peak_memory", c_uint64), ("stdout_bytes", c_uint64), ("stderr_bytes", c_uint64),
+                ("output_cut", c_uint32), ("reserved", c_uint32)]
 
 
 class immure_event(Sized):
