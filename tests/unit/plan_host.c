@@ -312,3 +312,35 @@ int host_position(const struct host *h, uint32_t kind, const char *dst)
 			return (int)i;
 	return -1;
 }
+
+void host_shows(const struct host *h, const char *dst, uint32_t kind)
+{
+	const struct immure_op *op = host_at(h, dst, IMMURE_OP_MAX);
+
+	if (!op || op->kind != kind)
+		fail_msg("%s is %s, not %s", dst, op ? immure_op_name(op->kind) : "nothing",
+			 immure_op_name(kind));
+}
+
+void host_lacks(const struct host *h, const char *dst)
+{
+	const struct immure_op *op = host_at(h, dst, IMMURE_OP_MAX);
+
+	if (op)
+		fail_msg("%s is %s, not nothing", dst, immure_op_name(op->kind));
+}
+
+int host_setup(void **state)
+{
+	static struct host h;
+
+	host_init(&h);
+	*state = &h;
+	return 0;
+}
+
+int host_teardown(void **state)
+{
+	host_done(*state);
+	return 0;
+}

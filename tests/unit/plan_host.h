@@ -35,6 +35,9 @@ struct host {
  * in /home/u/ws, which exist as /, /usr, /run, /sys, /tmp, /var/tmp do. */
 void host_init(struct host *h);
 void host_done(struct host *h);
+/* For cmocka: a host of the test's own, and its end. */
+int host_setup(void **state);
+int host_teardown(void **state);
 
 /* type as in struct immure_fact_path. */
 struct immure_fact_path *host_has(struct host *h, const char *path, char type);
@@ -70,6 +73,9 @@ void host_said(struct host *h, const char *word);
 
 /* What stands at dst: the op, or NULL. kind IMMURE_OP_MAX: any of the mounts. */
 const struct immure_op *host_at(const struct host *h, const char *dst, uint32_t kind);
+/* dst is exactly that, or nothing is there: else the test fails and says what is. */
+void host_shows(const struct host *h, const char *dst, uint32_t kind);
+void host_lacks(const struct host *h, const char *dst);
 size_t host_count(const struct host *h, uint32_t kind);
 /* The WATCH for pattern below dir, NULL = none. */
 const struct immure_op *host_watch(const struct host *h, const char *dir, const char *pattern);

@@ -5,21 +5,6 @@
 #include "init/fresh.h"
 #include "plan_host.h"
 
-static int setup(void **state)
-{
-	static struct host h;
-
-	host_init(&h);
-	*state = &h;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	host_done(*state);
-	return 0;
-}
-
 static bool is_at(const char *path, const char *top)
 {
 	size_t n = strlen(top);
@@ -93,8 +78,8 @@ static void places_within_places(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(nothing_writable_is_shared, setup, teardown),
-		cmocka_unit_test_setup_teardown(places_within_places, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_writable_is_shared, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(places_within_places, host_setup, host_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

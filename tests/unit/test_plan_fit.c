@@ -5,21 +5,6 @@
 #include "plan/fit.h"
 #include "plan_host.h"
 
-static int setup(void **state)
-{
-	static struct host h;
-
-	host_init(&h);
-	*state = &h;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	host_done(*state);
-	return 0;
-}
-
 /* The plan that was made, and no other knows of it any more. */
 static struct immure_plan *mine(struct host *h)
 {
@@ -210,12 +195,12 @@ static void no_workspace_gives_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_workspace_is_added, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_is_covered_is_done_again, setup, teardown),
-		cmocka_unit_test_setup_teardown(hidden_things_come_and_go, setup, teardown),
-		cmocka_unit_test_setup_teardown(more_is_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(hosts_may_only_become_fewer, setup, teardown),
-		cmocka_unit_test_setup_teardown(no_workspace_gives_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_workspace_is_added, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(what_is_covered_is_done_again, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(hidden_things_come_and_go, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(more_is_refused, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(hosts_may_only_become_fewer, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(no_workspace_gives_nothing, host_setup, host_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,21 +8,6 @@
 #include "kernel/landlock.h"
 #include "plan_host.h"
 
-static int setup(void **state)
-{
-	static struct host h;
-
-	host_init(&h);
-	*state = &h;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	host_done(*state);
-	return 0;
-}
-
 /* UINT64_MAX: no such limit. */
 static uint64_t rlimit(const struct host *h, const char *name)
 {
@@ -360,17 +345,17 @@ static void seccomp(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(cgroup_v2, setup, teardown),
-		cmocka_unit_test_setup_teardown(cgroup_v1, setup, teardown),
-		cmocka_unit_test_setup_teardown(no_cgroup, setup, teardown),
-		cmocka_unit_test_setup_teardown(other_limits, setup, teardown),
-		cmocka_unit_test_setup_teardown(identities, setup, teardown),
-		cmocka_unit_test_setup_teardown(landlock, setup, teardown),
-		cmocka_unit_test_setup_teardown(gaps, setup, teardown),
-		cmocka_unit_test_setup_teardown(more_gaps, setup, teardown),
-		cmocka_unit_test_setup_teardown(facts_that_say_no, setup, teardown),
-		cmocka_unit_test_setup_teardown(downgrades, setup, teardown),
-		cmocka_unit_test_setup_teardown(seccomp, setup, teardown),
+		cmocka_unit_test_setup_teardown(cgroup_v2, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(cgroup_v1, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(no_cgroup, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(other_limits, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(identities, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(landlock, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(gaps, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(more_gaps, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(facts_that_say_no, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(downgrades, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(seccomp, host_setup, host_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,29 +21,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	host_done(*state);
-	return 0;
-}
-
-static void assert_op(const struct host *h, const char *dst, uint32_t kind)
-{
-	const struct immure_op *op = host_at(h, dst, ANY);
-
-	if (!op || op->kind != kind)
-		fail_msg("%s is %s, not %s", dst, op ? immure_op_name(op->kind) : "nothing",
-			 immure_op_name(kind));
-}
-
-static void assert_none(const struct host *h, const char *dst)
-{
-	const struct immure_op *op = host_at(h, dst, ANY);
-
-	if (op)
-		fail_msg("%s is %s, not nothing", dst, immure_op_name(op->kind));
-}
-
 static void shown_there(void **state)
 {
 	struct host *h = *state;
@@ -54,7 +31,7 @@ static void shown_there(void **state)
 	assert_non_null(op);
 	assert_string_equal(op->src, "/data");
 	assert_true(op->flags & IMMURE_OPF_RO);
-	assert_none(h, "/data");
+	host_lacks(h, "/data");
 	assert_null(host_at(h, "/in", IMMURE_OP_LANDLOCK_RULE));
 	host_must(h, "dev", "+files.mounts=/data:/in:rw", NULL);
 	assert_false(host_at(h, "/in", IMMURE_OP_BIND)->flags & IMMURE_OPF_RO);
@@ -62,13 +39,13 @@ static void shown_there(void **state)
 	assert_null(host_at(h, "/data", IMMURE_OP_LANDLOCK_RULE)); /* not at its own path */
 	/* a view without it */
 	host_must(h, "strict", "+files.mounts=/data:/x/y", NULL);
-	assert_op(h, "/x/y", IMMURE_OP_BIND);
+	host_shows(h, "/x/y", IMMURE_OP_BIND);
 	/* the workspace elsewhere */
 	host_must(h, "dev", "workspace.target=/in", NULL);
-	assert_op(h, "/in", IMMURE_OP_BIND);
+	host_shows(h, "/in", IMMURE_OP_BIND);
 	assert_string_equal(h->plan->cwd, "/in");
 	assert_string_equal(h->plan->workspace, "/home/u/ws");
-	assert_none(h, "/home/u/ws");
+	host_lacks(h, "/home/u/ws");
 }
 
 /* A denial names files, not a path: it holds under both names, whichever it used. */
@@ -77,30 +54,30 @@ static void masks_hold_at_both(void **state)
 	struct host *h = *state;
 
 	host_must(h, "dev", "+files.mounts=/data:/in:rw", "+files.deny=/data/a", NULL);
-	assert_op(h, "/data/a", IMMURE_OP_MASK);
-	assert_op(h, "/in/a", IMMURE_OP_MASK);
+	host_shows(h, "/data/a", IMMURE_OP_MASK);
+	host_shows(h, "/in/a", IMMURE_OP_MASK);
 	assert_true(host_position(h, IMMURE_OP_BIND, "/in") < host_position(h, IMMURE_OP_MASK, "/in/a"));
 	host_must(h, "dev", "+files.mounts=/data:/in:rw", "+files.deny=/in/a", NULL);
-	assert_op(h, "/data/a", IMMURE_OP_MASK);
-	assert_op(h, "/in/a", IMMURE_OP_MASK);
+	host_shows(h, "/data/a", IMMURE_OP_MASK);
+	host_shows(h, "/in/a", IMMURE_OP_MASK);
 	/* what is allowed again below it */
 	host_must(h, "dev", "+files.mounts=/data:/in", "+files.deny=/data/a", "+files.read=/data/a/b",
 		  NULL);
-	assert_op(h, "/in/a", IMMURE_OP_MASK_KEEP);
-	assert_op(h, "/in/a/b", IMMURE_OP_BIND);
+	host_shows(h, "/in/a", IMMURE_OP_MASK_KEEP);
+	host_shows(h, "/in/a/b", IMMURE_OP_BIND);
 	assert_true(host_at(h, "/in/a/b", IMMURE_OP_BIND)->flags & IMMURE_OPF_RO);
 	/* the source itself, or the target */
 	host_must(h, "dev", "+files.mounts=/data:/in", "+files.deny=/data", NULL);
-	assert_op(h, "/in", IMMURE_OP_MASK);
+	host_shows(h, "/in", IMMURE_OP_MASK);
 	host_must(h, "dev", "+files.mounts=/data:/in", "+files.deny=/in", NULL);
-	assert_op(h, "/in", IMMURE_OP_MASK);
+	host_shows(h, "/in", IMMURE_OP_MASK);
 	/* places of secrets, also where the view does not show them at their own path */
 	host_has(h, "/home/u/.ssh", 'd');
 	host_must(h, "strict", "+files.mounts=/home/u:/x", NULL);
-	assert_op(h, "/x/.ssh", IMMURE_OP_MASK);
+	host_shows(h, "/x/.ssh", IMMURE_OP_MASK);
 	/* private areas */
 	host_must(h, "dev", "files.home=empty", "+files.mounts=/home:/in", NULL);
-	assert_op(h, "/in/u", IMMURE_OP_TMPFS);
+	host_shows(h, "/in/u", IMMURE_OP_TMPFS);
 }
 
 static void nothing_becomes_writable(void **state)
@@ -109,22 +86,22 @@ static void nothing_becomes_writable(void **state)
 
 	/* read-only below a writable source */
 	host_must(h, "dev", "+files.mounts=/data:/in:rw", "+files.read=/data/a", NULL);
-	assert_op(h, "/in/a", IMMURE_OP_READONLY);
+	host_shows(h, "/in/a", IMMURE_OP_READONLY);
 	/* writable below a read-only mount: not through the mount */
 	host_must(h, "dev", "+files.mounts=/data:/in:ro", "+files.write=/data/a", NULL);
-	assert_op(h, "/data/a", IMMURE_OP_BIND);
-	assert_none(h, "/in/a");
+	host_shows(h, "/data/a", IMMURE_OP_BIND);
+	host_lacks(h, "/in/a");
 	/* protected files, named by either path, with the way to them */
 	host_must(h, "dev", "+files.mounts=/data:/in:rw", "+files.protect=/data/a/b", NULL);
-	assert_op(h, "/in/a", IMMURE_OP_PIN);
-	assert_op(h, "/in/a/b", IMMURE_OP_READONLY);
-	assert_none(h, "/data/a/b"); /* cannot be changed there anyway */
+	host_shows(h, "/in/a", IMMURE_OP_PIN);
+	host_shows(h, "/in/a/b", IMMURE_OP_READONLY);
+	host_lacks(h, "/data/a/b"); /* cannot be changed there anyway */
 	host_must(h, "dev", "+files.mounts=/data:/in:rw", "+files.protect=/in/a/b", NULL);
-	assert_op(h, "/in/a/b", IMMURE_OP_READONLY);
+	host_shows(h, "/in/a/b", IMMURE_OP_READONLY);
 	/* the built-in table, existing and not */
 	host_has(h, "/data/.envrc", 'f');
 	host_must(h, "dev", "+files.mounts=/data:/in:rw", NULL);
-	assert_op(h, "/in/.envrc", IMMURE_OP_READONLY);
+	host_shows(h, "/in/.envrc", IMMURE_OP_READONLY);
 	assert_non_null(host_watch(h, "/data", ".vscode/tasks.json"));
 	host_must(h, "dev", "workspace.target=/in", NULL);
 	assert_non_null(host_watch(h, "/home/u/ws", ".envrc"));
@@ -147,8 +124,8 @@ static void missing_targets(void **state)
 	op = host_at(h, "/mnt/disk", IMMURE_OP_BIND);
 	assert_non_null(op);
 	assert_true(op->flags & IMMURE_OPF_RO);
-	assert_op(h, "/mnt/new/x", IMMURE_OP_BIND);
-	assert_none(h, "/mnt/device");
+	host_shows(h, "/mnt/new/x", IMMURE_OP_BIND);
+	host_lacks(h, "/mnt/device");
 	/* denied, not absent */
 	assert_true(host_position(h, IMMURE_OP_BIND, "/mnt/secret") >= 0);
 	assert_true(host_position(h, IMMURE_OP_BIND, "/mnt/secret") <
@@ -158,18 +135,18 @@ static void missing_targets(void **state)
 	host_must(h, "dev", "workspace.target=/workspace", NULL);
 	assert_int_equal(host_count(h, IMMURE_OP_ROOT_HOST), 0);
 	assert_int_equal(host_count(h, IMMURE_OP_ROOT_EMPTY), 1);
-	assert_op(h, "/data", IMMURE_OP_BIND);
-	assert_op(h, "/workspace", IMMURE_OP_BIND);
+	host_shows(h, "/data", IMMURE_OP_BIND);
+	host_shows(h, "/workspace", IMMURE_OP_BIND);
 	/* one of them in another */
 	host_must(h, "dev", "workspace.target=/workspace", "+files.mounts=/data:/mnt/new/x", NULL);
-	assert_op(h, "/mnt", IMMURE_OP_TMPFS);
-	assert_op(h, "/mnt/disk", IMMURE_OP_BIND);
-	assert_op(h, "/mnt/new/x", IMMURE_OP_BIND);
+	host_shows(h, "/mnt", IMMURE_OP_TMPFS);
+	host_shows(h, "/mnt/disk", IMMURE_OP_BIND);
+	host_shows(h, "/mnt/new/x", IMMURE_OP_BIND);
 	/* in a private area, and below a mask, there is room already */
 	host_must(h, "dev", "+files.mounts=/data:/tmp/x", NULL);
 	assert_int_equal(host_count(h, IMMURE_OP_ROOT_HOST), 1);
 	host_must(h, "dev", "+files.mounts=/data:/mnt/secret/x", "+files.deny=/mnt/secret", NULL);
-	assert_op(h, "/mnt/secret", IMMURE_OP_MASK_KEEP);
+	host_shows(h, "/mnt/secret", IMMURE_OP_MASK_KEEP);
 	assert_null(host_at(h, "/mnt", IMMURE_OP_TMPFS));
 	/* never in the user's own tree */
 	host_refuses(h, IMMURE_ERR_POLICY, "cannot be made in /home/u/ws", "dev",
@@ -220,16 +197,16 @@ static void workspaces(void **state)
 	struct host *h = *state;
 
 	host_must(h, "dev", "workspace.mode=none", NULL);
-	assert_none(h, "/home/u/ws");
+	host_lacks(h, "/home/u/ws");
 	assert_string_equal(h->plan->cwd, "/");
 	assert_int_equal(host_count(h, IMMURE_OP_WATCH), 0);
 	host_must(h, "dev", "workspace.mode=scratch", NULL);
-	assert_op(h, "/home/u/ws", IMMURE_OP_TMPFS);
+	host_shows(h, "/home/u/ws", IMMURE_OP_TMPFS);
 	assert_string_equal(h->plan->cwd, "/home/u/ws");
 	assert_int_equal(host_count(h, IMMURE_OP_WATCH), 0);
 	host_must(h, "dev", "workspace.mode=scratch", "workspace.target=/in", NULL);
-	assert_op(h, "/in", IMMURE_OP_TMPFS);
-	assert_none(h, "/home/u/ws");
+	host_shows(h, "/in", IMMURE_OP_TMPFS);
+	host_lacks(h, "/home/u/ws");
 	host_must(h, "dev", "workspace.mode=ro", "workspace.target=/in", NULL);
 	assert_true(host_at(h, "/in", IMMURE_OP_BIND)->flags & IMMURE_OPF_RO);
 }
@@ -237,13 +214,13 @@ static void workspaces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(shown_there, setup, teardown),
-		cmocka_unit_test_setup_teardown(masks_hold_at_both, setup, teardown),
-		cmocka_unit_test_setup_teardown(nothing_becomes_writable, setup, teardown),
-		cmocka_unit_test_setup_teardown(missing_targets, setup, teardown),
-		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
-		cmocka_unit_test_setup_teardown(links_that_lead_out, setup, teardown),
-		cmocka_unit_test_setup_teardown(workspaces, setup, teardown),
+		cmocka_unit_test_setup_teardown(shown_there, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(masks_hold_at_both, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(nothing_becomes_writable, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(missing_targets, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(refusals, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(links_that_lead_out, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(workspaces, setup, host_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,21 +6,6 @@
 
 #include "plan_host.h"
 
-static int setup(void **state)
-{
-	static struct host h;
-
-	host_init(&h);
-	*state = &h;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	host_done(*state);
-	return 0;
-}
-
 static size_t count(const struct host *h, enum immure_op_kind kind)
 {
 	size_t n = 0;
@@ -285,16 +270,16 @@ static void too_many_networks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(one_network, setup, teardown),
-		cmocka_unit_test_setup_teardown(rules, setup, teardown),
-		cmocka_unit_test_setup_teardown(names_are_looked_up_at_ours, setup, teardown),
-		cmocka_unit_test_setup_teardown(links, setup, teardown),
-		cmocka_unit_test_setup_teardown(dangling_link, setup, teardown),
-		cmocka_unit_test_setup_teardown(stray_link, setup, teardown),
-		cmocka_unit_test_setup_teardown(proxy_variables, setup, teardown),
-		cmocka_unit_test_setup_teardown(published, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_nobody_can_judge, setup, teardown),
-		cmocka_unit_test_setup_teardown(too_many_networks, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_network, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(rules, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(names_are_looked_up_at_ours, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(links, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(dangling_link, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(stray_link, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(proxy_variables, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(published, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(what_nobody_can_judge, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(too_many_networks, host_setup, host_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,21 +6,6 @@
 
 #define WS "/home/u/ws"
 
-static int setup(void **state)
-{
-	static struct host h;
-
-	host_init(&h);
-	*state = &h;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	host_done(*state);
-	return 0;
-}
-
 static void existing(void **state)
 {
 	struct host *h = *state;
@@ -247,17 +232,17 @@ static void unexaminable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(existing, setup, teardown),
-		cmocka_unit_test_setup_teardown(absent, setup, teardown),
-		cmocka_unit_test_setup_teardown(own_policy, setup, teardown),
-		cmocka_unit_test_setup_teardown(policy_from_anywhere, setup, teardown),
-		cmocka_unit_test_setup_teardown(links, setup, teardown),
-		cmocka_unit_test_setup_teardown(pointer_file, setup, teardown),
-		cmocka_unit_test_setup_teardown(hard_links, setup, teardown),
-		cmocka_unit_test_setup_teardown(named, setup, teardown),
-		cmocka_unit_test_setup_teardown(other_roots, setup, teardown),
-		cmocka_unit_test_setup_teardown(nested_roots, setup, teardown),
-		cmocka_unit_test_setup_teardown(unexaminable, setup, teardown),
+		cmocka_unit_test_setup_teardown(existing, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(absent, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(own_policy, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(policy_from_anywhere, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(links, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(pointer_file, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(hard_links, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(named, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(other_roots, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(nested_roots, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(unexaminable, host_setup, host_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

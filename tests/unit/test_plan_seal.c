@@ -22,12 +22,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	host_done(*state);
-	return 0;
-}
-
 static void same_bytes(void **state)
 {
 	struct host *h = *state;
@@ -447,16 +441,16 @@ static void hostile_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(same_bytes, setup, teardown),
-		cmocka_unit_test_setup_teardown(order, setup, teardown),
-		cmocka_unit_test_setup_teardown(round_trip, setup, teardown),
-		cmocka_unit_test_setup_teardown(every_byte, setup, teardown),
-		cmocka_unit_test_setup_teardown(every_byte_resealed, setup, teardown),
-		cmocka_unit_test_setup_teardown(overlays, setup, teardown),
-		cmocka_unit_test_setup_teardown(weakened, setup, teardown),
-		cmocka_unit_test_setup_teardown(command, setup, teardown),
-		cmocka_unit_test_setup_teardown(golden, setup, teardown),
-		cmocka_unit_test_setup_teardown(hostile_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(same_bytes, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(order, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(round_trip, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(every_byte, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(every_byte_resealed, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(overlays, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(weakened, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(command, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(golden, setup, host_teardown),
+		cmocka_unit_test_setup_teardown(hostile_text, setup, host_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
