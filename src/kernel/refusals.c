@@ -21,6 +21,7 @@
 #define CHAIN_REFUSED "refused" /* SYNs that nobody is handed */
 #define CHAIN_RESET "reset"
 #define CHAIN_DATAGRAMS "datagrams"
+#define CHAIN_BOUND "bound" /* what was prohibited and went on */
 #define UNTOLD "untold"
 
 /* Marks of packets: routed again as prohibited (rtnl.c has a rule for it), and to be reset. */
@@ -220,6 +221,13 @@ static void put_datagrams(struct immure_netlink *b, const struct immure_rtnl_set
 	immure_netlink_nest_end(b, list);
 	list = immure_nftm_rule(b, CHAIN_DATAGRAMS);
 	count(b);
+	immure_netlink_nest_end(b, list);
+	/* Of IPv4 a socket that is bound to a device takes "prohibited" for "no route known, so on
+	 * that link": it would be sent to nobody, and whoever waits for an answer waited. */
+	immure_nftm_chain(b, CHAIN_BOUND, "filter", NF_INET_LOCAL_OUT, 0);
+	list = immure_nftm_rule(b, CHAIN_BOUND);
+	mark_is(b, MARK_PROHIBIT);
+	immure_nftm_verdict(b, NF_DROP, NULL);
 	immure_netlink_nest_end(b, list);
 }
 

@@ -22,17 +22,22 @@
 
 /* A worker that a command can make end is a fault; that it ends over and over
  * is an attack, and no more connections are the answer. */
-enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300,
+enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300, HEAR_MS = 20,
        WANTS_A_SECOND = 64 };
 
 enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD, TAG_HOST, TAG_BROKER };
 
-static uint64_t now_s(void)
+static uint64_t now_ms(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-	return (uint64_t)ts.tv_sec;
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static uint64_t now_s(void)
+{
+	return now_ms() / 1000;
 }
 
 static bool watch(int epoll_fd, int fd, uint64_t tag)
@@ -242,12 +247,14 @@ static void hear(struct immure_gatekeeper *g, const struct immure_wire *m)
 static bool hear_all(struct immure_gatekeeper *g)
 {
 	int fds[IMMURE_WIRE_FDS_MAX];
+	uint64_t start = now_ms();
 	struct immure_wire m;
 	size_t n = 0;
 	int r;
 
-	/* A flood of denials must not keep the supervisor from its other work. */
-	for (int i = 0; i < 64; i++) {
+	/* A flood of denials, each of which somebody is looked for, must not keep the supervisor
+	 * from its other work. What is left is heard the next time. */
+	for (int i = 0; i < 64 && (i == 0 || now_ms() - start < HEAR_MS); i++) {
 		r = immure_wire_recv(g->wire_fd, false, &m, fds, &n);
 		if (r == -EAGAIN)
 			return true;
