@@ -35,6 +35,7 @@ static int let_go(const struct immure_serving *s, const struct immure_build *b)
 	return immure_init_keep(keep, OTHERS + b->seal_n);
 }
 
+/* TAKE with its descriptor, or TAKEN. */
 static int receive(const struct immure_init *in, int *ret_fd)
 {
 	struct immure_init_msg m;
@@ -46,7 +47,10 @@ static int receive(const struct immure_init *in, int *ret_fd)
 	while (len == -EINTR);
 	if (len == 0)
 		_exit(1); /* nobody is there any more */
-	return len == sizeof(m) && m.type == IMMURE_INIT_TAKE && n == 1 ? 0 : -EPROTO;
+	if (len != sizeof(m) || n != (m.type == IMMURE_INIT_TAKE) ||
+	    (m.type != IMMURE_INIT_TAKE && m.type != IMMURE_INIT_TAKEN))
+		return -EPROTO;
+	return (int)m.type;
 }
 
 /* We may have waited for long: what the host replaced meanwhile is not hidden or
@@ -59,12 +63,35 @@ static void again(const struct immure_build *b, const struct immure_plan *plan, 
 	immure_plan_cover(plan, now);
 }
 
+struct offer {
+	struct immure_plan *plan;
+	struct immure_arena a;
+	bool *now;
+	int errnum; /* why it cannot be taken, 0 = it can */
+};
+
+static void look_at(const struct immure_serving *s, const struct immure_build *b, int fd, struct offer *o)
+{
+	o->errnum = 0;
+	if (immure_plan_unseal_fd(fd, NULL, NULL, &o->plan, NULL) < 0)
+		o->errnum = -EPROTO;
+	else if (immure_plan_fit(s->in->plan, o->plan, &o->a, &o->now, NULL) < 0)
+		o->errnum = -EPERM;
+	else
+		again(b, o->plan, o->now);
+}
+
+static void refuse(struct offer *o)
+{
+	immure_plan_destroy(o->plan);
+	immure_arena_done(&o->a);
+	*o = (struct offer){ .a = IMMURE_ARENA_INIT, .errnum = -EPROTO };
+}
+
 int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b, struct immure_init_step *step)
 {
 	struct immure_init_msg waits = { .type = IMMURE_INIT_WAITS };
-	struct immure_arena a = IMMURE_ARENA_INIT;
-	struct immure_plan *plan = NULL;
-	bool *now = NULL;
+	struct offer o = { .a = IMMURE_ARENA_INIT, .errnum = -EPROTO };
 	int fd = -1, r;
 
 	step->stage = IMMURE_STAGE_MOUNT;
@@ -72,19 +99,19 @@ int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b
 	r = let_go(s, b);
 	if (r == 0)
 		r = immure_init_send(s->in->report_fd, &waits, sizeof(waits), NULL, 0, 0);
+	/* While the server looks at it too. One that it refuses, another may follow. */
+	while (r == 0 && (r = receive(s->in, &fd)) == IMMURE_INIT_TAKE) {
+		refuse(&o);
+		look_at(s, b, fd, &o);
+		immure_close(&fd);
+		r = 0;
+	}
+	if (r == IMMURE_INIT_TAKEN)
+		r = o.errnum;
 	if (r == 0)
-		r = receive(s->in, &fd);
-	if (r == 0 && immure_plan_unseal_fd(fd, NULL, NULL, &plan, NULL) < 0)
-		r = -EPROTO;
-	immure_close(&fd);
-	if (r == 0 && immure_plan_fit(s->in->plan, plan, &a, &now, NULL) < 0)
-		r = -EPERM;
+		r = immure_root_some(b, o.plan, o.now, step);
+	immure_arena_done(&o.a);
 	if (r == 0)
-		again(b, plan, now);
-	if (r == 0)
-		r = immure_root_some(b, plan, now, step);
-	immure_arena_done(&a);
-	if (r == 0)
-		s->in->plan = plan; /* for as long as this process lives */
+		s->in->plan = o.plan; /* for as long as this process lives */
 	return r;
 }

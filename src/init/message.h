@@ -34,7 +34,9 @@ enum immure_init_msg_type {
 	IMMURE_INIT_SIGNAL,     /* status: signal number, to the command's process group */
 	IMMURE_INIT_PLACE,      /* the plan's directory for temporary files is there */
 	IMMURE_INIT_STREAMS,    /* the answer to ARRIVED: three descriptors, to be 0..2 */
-	IMMURE_INIT_TAKE,       /* the answer to WAITS: one descriptor, the caller's sealed plan */
+	IMMURE_INIT_TAKE,       /* the answer to WAITS: one descriptor, the caller's sealed plan,
+				 * to be looked at; the last one counts */
+	IMMURE_INIT_TAKEN,      /* the server has looked as well: become that */
 	/* supervisor or a lane -> init, struct immure_init_run (run.h) */
 	IMMURE_INIT_RUN = 150,
 	/* the same senders, struct immure_init_order */

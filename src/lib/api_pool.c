@@ -242,21 +242,26 @@ static int32_t ask_policy(immure_pool *pool, struct immure_error **err)
 						     &pool->policy, err);
 }
 
-/* The session becomes what the plan says, and only then is the caller's. */
-static int32_t become(struct immure_link *l, const struct immure_plan *plan, const char *const *labels,
-		      struct immure_error **err)
+/* What is sent to the session; while the holder looks for one. */
+static int32_t seal(const struct immure_plan *plan, int *ret_fd, struct immure_error **err)
 {
 	IMMURE_CLEANUP_FREE void *data = NULL;
-	IMMURE_CLEANUP_FD int fd = -1;
-	struct immure_link_ask ask;
 	size_t len = 0;
 	int32_t r = immure_plan_seal_bytes(plan, &data, &len, err);
 
 	if (r < 0)
 		return r;
-	fd = immure_memfd_of("immure-plan", data, len);
-	if (fd < 0)
-		return immure_fail(err, IMMURE_ERR_IO, -fd, "pool", "", "no descriptor for the plan");
+	*ret_fd = immure_memfd_of("immure-plan", data, len);
+	return *ret_fd >= 0 ? 0 : immure_fail(err, IMMURE_ERR_IO, -*ret_fd, "pool", "", "no descriptor for the plan");
+}
+
+/* The session becomes what the plan says, and only then is the caller's. */
+static int32_t become(struct immure_link *l, int plan_fd, const char *const *labels, struct immure_error **err)
+{
+	const struct immure_jsonr_value *root;
+	struct immure_link_ask ask;
+	int32_t r;
+
 	immure_link_begin(l, &ask, "take");
 	immure_jsonw_object(&ask.w, "plan");
 	immure_jsonw_uint(&ask.w, "fd", 0);
@@ -266,8 +271,15 @@ static int32_t become(struct immure_link *l, const struct immure_plan *plan, con
 		immure_buf_done(&ask.text);
 		return r;
 	}
-	r = immure_link_send(l, &ask, &fd, 1, err);
-	return r < 0 ? r : immure_link_answer(l, &ask, NULL, NULL, err);
+	immure_jsonw_bool(&ask.w, "lane", true);
+	r = immure_link_send(l, &ask, &plan_fd, 1, err);
+	if (r == 0)
+		r = immure_link_answer(l, &ask, &root, &l->lane_fd, err);
+	if (r == 0 && l->lane_fd >= 0) {
+		l->lane_tried = true;
+		l->wall_ms = immure_link_uint(l, root, "timeout_ms");
+	}
+	return r;
 }
 
 /* For sessions that wait for a workspace: the caller's plan, own or made here. */
@@ -314,8 +326,8 @@ int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_optio
 	immure_session *s = calloc(1, sizeof(*s));
 	struct immure_link_ask ask;
 	immure_plan *made = NULL;
-	int fds[2] = { -1, -1 };
-	int32_t r = s ? usable(pool, err) : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "",
+	int fds[2] = { -1, -1 }, plan_fd = -1;
+	int32_t sealed = 0, r = s ? usable(pool, err) : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "",
 							"out of memory");
 
 	if (r == 0 && pool->template)
@@ -327,11 +339,17 @@ int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_optio
 		r = plan_for(pool, &o, &made, err);
 	if (r == 0)
 		r = ask_acquire(pool, &o, &ask, err);
-	if (r == 0)
-		r = take(pool, &ask, fds, s, err);
+	if (r == 0) {
+		if (pool->open)
+			sealed = seal(o.plan, &plan_fd, err);
+		/* In any case: the answer brings something that is to be given back. */
+		r = take(pool, &ask, fds, s, sealed < 0 ? NULL : err);
+		r = sealed < 0 ? sealed : r;
+	}
 	if (r == 0 && pool->open)
-		r = become(s->link, o.plan, o.labels, err);
+		r = become(s->link, plan_fd, o.labels, err);
 	immure_plan_free(made);
+	immure_close(&plan_fd);
 	immure_close(&fds[0]);
 	immure_close(&fds[1]);
 	if (r < 0) {

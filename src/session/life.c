@@ -250,50 +250,76 @@ int32_t immure_life_lease(struct immure_ask *a)
 
 /* ---- lanes ---- */
 
-int32_t immure_life_lane(struct immure_ask *a)
+int immure_life_lane_make(struct immure_server *s, struct immure_client *c, int *ret_fd)
 {
-	struct immure_server *s = a->s;
 	struct immure_init_order o = { .type = IMMURE_INIT_LANE };
-	struct immure_buf b = IMMURE_BUF_INIT;
-	struct immure_jsonw w;
+	struct immure_lane *lane;
 	int pair[2], n = 0, r;
 
-	if (immure_plan_find(s->plan, IMMURE_OP_OUTPUT_CAP))
-		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "limits.output", "the output of this "
-				       "session's commands is counted: there is no way past the server");
-	if (immure_plan_find(s->plan, IMMURE_OP_MEDIATOR))
-		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "mediator.ask", "each command of this "
-				       "session is asked about first: there is no way past the server");
-	if (a->c->lane >= 0)
-		return immure_ask_fail(a, IMMURE_ERR_STATE, EALREADY, "", "this connection has a lane");
+	if (immure_plan_find(s->plan, IMMURE_OP_OUTPUT_CAP) || immure_plan_find(s->plan, IMMURE_OP_MEDIATOR))
+		return -EOPNOTSUPP;
+	if (c->lane >= 0)
+		return -EALREADY;
 	while (n < IMMURE_INIT_LANES && s->lanes[s->next_lane].watch.fd >= 0) {
 		s->next_lane = (s->next_lane + 1) % IMMURE_INIT_LANES;
 		n++;
 	}
 	if (n == IMMURE_INIT_LANES)
-		return immure_ask_fail(a, IMMURE_ERR_STATE, EAGAIN, "", "all %d lanes are taken", n);
+		return -EAGAIN;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return immure_ask_fail(a, IMMURE_ERR_IO, errno, "", "socketpair: %s", strerror(errno));
+		return -errno;
 	o.id = (uint64_t)s->next_lane;
 	r = immure_life_order(s, &o, &pair[1], 1);
-	if (r == 0) {
-		struct immure_lane *lane = &s->lanes[s->next_lane];
-
-		lane->watch = (struct immure_watch){ .fd = immure_take_fd(&pair[1]), .ready = on_lane };
-		lane->client = a->c;
-		a->c->lane = s->next_lane;
-		s->next_lane = (s->next_lane + 1) % IMMURE_INIT_LANES;
-		if (s->suspended)
-			(void)immure_server_watch(s, &lane->watch, EPOLLIN); /* or it waits */
-		immure_answer_begin(&w, &b, a->id);
-		immure_jsonw_uint(&w, "timeout_ms", immure_plan_find(s->plan, IMMURE_OP_WALL_TIME)
-							   ? immure_plan_find(s->plan, IMMURE_OP_WALL_TIME)->num[0]
-							   : 0);
-		immure_answer_send(s, a->c, &w, &pair[0], 1);
+	if (r < 0) {
+		immure_close(&pair[0]);
+		immure_close(&pair[1]);
+		return r;
 	}
-	immure_close(&pair[0]);
-	immure_close(&pair[1]);
-	return r == 0 ? 0 : immure_ask_fail(a, IMMURE_ERR_IO, -r, "", "init: %s", strerror(-r));
+	lane = &s->lanes[s->next_lane];
+	lane->watch = (struct immure_watch){ .fd = pair[1], .ready = on_lane };
+	lane->client = c;
+	c->lane = s->next_lane;
+	s->next_lane = (s->next_lane + 1) % IMMURE_INIT_LANES;
+	if (s->suspended)
+		(void)immure_server_watch(s, &lane->watch, EPOLLIN); /* or it waits */
+	*ret_fd = pair[0];
+	return 0;
+}
+
+void immure_life_lane_tell(const struct immure_server *s, struct immure_jsonw *w)
+{
+	const struct immure_op *wall = immure_plan_find(s->plan, IMMURE_OP_WALL_TIME);
+
+	immure_jsonw_uint(w, "timeout_ms", wall ? wall->num[0] : 0);
+}
+
+int32_t immure_life_lane(struct immure_ask *a)
+{
+	IMMURE_CLEANUP_FD int fd = -1;
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+	int r = immure_life_lane_make(a->s, a->c, &fd);
+
+	switch (r) {
+	case 0:
+		immure_answer_begin(&w, &b, a->id);
+		immure_life_lane_tell(a->s, &w);
+		immure_answer_send(a->s, a->c, &w, &fd, 1);
+		return 0;
+	case -EOPNOTSUPP:
+		if (immure_plan_find(a->s->plan, IMMURE_OP_OUTPUT_CAP))
+			return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "limits.output", "the output of this "
+					       "session's commands is counted: there is no way past the server");
+		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "mediator.ask", "each command of this "
+				       "session is asked about first: there is no way past the server");
+	case -EALREADY:
+		return immure_ask_fail(a, IMMURE_ERR_STATE, EALREADY, "", "this connection has a lane");
+	case -EAGAIN:
+		return immure_ask_fail(a, IMMURE_ERR_STATE, EAGAIN, "", "all %d lanes are taken",
+				       IMMURE_INIT_LANES);
+	default:
+		return immure_ask_fail(a, IMMURE_ERR_IO, -r, "", "init: %s", strerror(-r));
+	}
 }
 
 void immure_life_lane_gone(struct immure_server *s, struct immure_client *c)

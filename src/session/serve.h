@@ -196,6 +196,7 @@ struct immure_server {
 
 	struct immure_client *creator; /* waits for the answer to create */
 	uint64_t creator_request;
+	int creator_lane; /* goes with that answer; -1 = none */
 	struct immure_client *measurer;
 	uint64_t measurer_request;
 
@@ -331,6 +332,10 @@ int32_t immure_life_stats(struct immure_ask *a);
 int32_t immure_life_inspect(struct immure_ask *a);
 int32_t immure_life_limits(struct immure_ask *a);
 int32_t immure_life_lane(struct immure_ask *a);
+/* Its other end is init's, or will be when init has time. 0, or -errno: -EOPNOTSUPP when
+ * there is no way past the server, -EALREADY, -EAGAIN. */
+int immure_life_lane_make(struct immure_server *s, struct immure_client *c, int *ret_fd);
+void immure_life_lane_tell(const struct immure_server *s, struct immure_jsonw *w);
 void immure_life_touch(struct immure_server *s);
 /* Wakes what is suspended; an error when it is frozen by request. */
 int32_t immure_life_wake(struct immure_ask *a);

@@ -99,6 +99,7 @@ static void took_handles(struct immure_server *s, const struct immure_init_msg *
 /* Answers create, and take. */
 static void answer_creator(struct immure_server *s)
 {
+	const int *fd = s->give_root ? &s->handle[IMMURE_HANDLE_ROOT] : &s->creator_lane;
 	struct immure_jsonw w;
 	struct immure_buf b = IMMURE_BUF_INIT;
 
@@ -107,8 +108,10 @@ static void answer_creator(struct immure_server *s)
 	immure_answer_begin(&w, &b, s->creator_request);
 	immure_jsonw_str(&w, "session", s->entry.id);
 	immure_jsonw_str(&w, "state", immure_state_name(s->state));
-	immure_answer_send(s, s->creator, &w, &s->handle[IMMURE_HANDLE_ROOT],
-			   s->give_root && s->handle[IMMURE_HANDLE_ROOT] >= 0);
+	if (s->creator_lane >= 0)
+		immure_life_lane_tell(s, &w);
+	immure_answer_send(s, s->creator, &w, fd, *fd >= 0);
+	immure_close(&s->creator_lane);
 	s->creator = NULL;
 }
 
@@ -528,6 +531,7 @@ static void tear_down(struct immure_server *s)
 	immure_server_unwatch(s, &s->listener);
 	immure_server_unwatch(s, &s->signals);
 	immure_server_unwatch(s, &s->timer);
+	immure_close(&s->creator_lane);
 	immure_close(&s->epoll_fd);
 }
 
@@ -546,7 +550,7 @@ int immure_session_serve(const struct immure_serve_options *o)
 	s->waits = o->waits;
 	s->settled = o->settled;
 	s->next_task = 1;
-	s->epoll_fd = -1;
+	s->epoll_fd = s->creator_lane = -1;
 	s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
 	s->registry = (struct immure_registry)IMMURE_REGISTRY_INIT;
 	s->entry = (struct immure_entry)IMMURE_ENTRY_INIT;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,21 +17,25 @@
 #include "session/control.h"
 #include "session/serve.h"
 
-static int32_t open_plan(struct immure_ask *a, char **ret_data, size_t *ret_len, struct immure_plan **ret)
+/* Reading one of those never waits. *ret_fixed: nobody can change it any more. */
+static int32_t open_plan(struct immure_ask *a, int *ret_fd, bool *ret_fixed, char **ret_data, size_t *ret_len)
 {
 	const struct immure_jsonr_value *v = immure_jsonr_get(&a->json, a->root, "plan");
-	int fd = -1, r;
+	const int all = 0xe; /* F_SEAL_SHRINK, GROW, WRITE */
+	int fd = -1, seals, r;
 
 	if (immure_arg_fd(a, v, &fd) < 0)
 		return -IMMURE_ERR_INVALID;
-	/* Reading one of those never waits. */
-	if (fcntl(fd, 1034 /* F_GET_SEALS */) < 0)
+	seals = fcntl(fd, 1034 /* F_GET_SEALS */);
+	if (seals < 0)
 		return immure_ask_fail(a, IMMURE_ERR_INVALID, errno, "plan", "plan is a memfd");
 	r = lseek(fd, 0, SEEK_SET) < 0 ? -errno
 				       : immure_read_all(fd, IMMURE_SERVE_PARAMS, ret_data, ret_len);
 	if (r < 0)
 		return immure_ask_fail(a, IMMURE_ERR_INVALID, -r, "plan", "plan: %s", strerror(-r));
-	return immure_plan_unseal(*ret_data, *ret_len, ret, &a->err);
+	*ret_fd = fd;
+	*ret_fixed = (seals & all) == all;
+	return 0;
 }
 
 static bool collect(const struct immure_plan *p, enum immure_op_kind kind, struct immure_arena *a,
@@ -85,13 +90,16 @@ static int32_t record(struct immure_ask *a, const struct immure_plan *plan, cons
 	return e == 0 ? 0 : immure_ask_fail(a, IMMURE_ERR_IO, -e, "", "it cannot be recorded: %s", strerror(-e));
 }
 
-/* A copy of what was looked at: the caller still has the other one open. */
-static int32_t tell_init(struct immure_ask *a, const char *data, size_t len)
+/* What init looks at while we do. What somebody could still change, the caller having it
+ * open, goes as a copy. */
+static int32_t offer(struct immure_ask *a, int fd, bool fixed, const char *data, size_t len)
 {
-	IMMURE_CLEANUP_FD int fd = immure_memfd_of("immure-plan", data, len);
+	IMMURE_CLEANUP_FD int copy = fixed ? -1 : immure_memfd_of("immure-plan", data, len);
 	struct immure_init_msg m = { .type = IMMURE_INIT_TAKE };
 	struct iovec iov = { &m, sizeof(m) };
-	ssize_t n = fd < 0 ? fd : immure_fdmsg_send(a->s->sealed.sock_fd, &iov, 1, &fd, 1, 0);
+	ssize_t n = fixed || copy >= 0
+			    ? immure_fdmsg_send(a->s->sealed.sock_fd, &iov, 1, fixed ? &fd : &copy, 1, MSG_DONTWAIT)
+			    : copy;
 
 	return n < 0 ? immure_ask_fail(a, IMMURE_ERR_IO, (int)-n, "", "init: %s", strerror((int)-n)) : 0;
 }
@@ -100,8 +108,13 @@ static int32_t tell_init(struct immure_ask *a, const char *data, size_t len)
 static int32_t become(struct immure_ask *a, struct immure_plan *plan, const char *data, size_t len)
 {
 	struct immure_server *s = a->s;
-	int32_t r;
+	bool lane = false;
+	int32_t r = immure_arg_bool(a, "lane", &lane);
 
+	if (r < 0) {
+		immure_plan_destroy(plan);
+		return r;
+	}
 	s->awaiting = false;
 	s->taken = plan;
 	r = set_network(a, plan);
@@ -112,7 +125,7 @@ static int32_t become(struct immure_ask *a, struct immure_plan *plan, const char
 	if (r == 0)
 		r = immure_server_labels(a);
 	if (r == 0)
-		r = tell_init(a, data, len);
+		r = immure_sealed_send(&s->sealed, IMMURE_INIT_TAKEN, 0, NULL);
 	if (r == 0) /* while init is at work; nobody is answered before it is on record */
 		r = record(a, plan, data, len);
 	if (r < 0) {
@@ -121,6 +134,8 @@ static int32_t become(struct immure_ask *a, struct immure_plan *plan, const char
 	}
 	s->creator = a->c;
 	s->creator_request = a->id;
+	if (lane) /* as above. None to be had: the caller asks for one, or does without */
+		(void)immure_life_lane_make(s, a->c, &s->creator_lane);
 	return 0;
 }
 
@@ -128,15 +143,20 @@ int32_t immure_take(struct immure_ask *a)
 {
 	IMMURE_CLEANUP_FREE char *data = NULL;
 	struct immure_plan *plan = NULL;
-	bool *now;
+	bool *now, fixed = false;
 	size_t len = 0;
+	int fd = -1;
 	int32_t r;
 
 	if (!a->c->boss)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, 0, "", "only whom a pool gave it to may take it");
 	if (!a->s->awaiting)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, 0, "", "this session waits for nobody");
-	r = open_plan(a, &data, &len, &plan);
+	r = open_plan(a, &fd, &fixed, &data, &len);
+	if (r == 0)
+		r = offer(a, fd, fixed, data, len);
+	if (r == 0)
+		r = immure_plan_unseal(data, len, &plan, &a->err);
 	if (r == 0)
 		r = immure_plan_startable(plan, &a->err);
 	if (r == 0)

@@ -284,6 +284,52 @@ def test_plans_that_are_none_or_do_not_fit(site):
         session.socket.close()
 
 
+@pytest.mark.modes("root")
+def test_a_plan_that_is_changed_after_it_was_looked_at(site):
+    """The server and init look at the same bytes, whoever still has them open."""
+    with Open(site, "--no-policy", size=1) as pool, pool.connect() as client, \
+            projects(site, "one", "two") as (one, two):
+        good, other = (sealed_plan(site, ws, "--no-policy") for ws in (one, two))
+        answer, session = acquire(client)
+        directory = runtime(site) / "sessions" / answer["session"]
+        server = json.loads(site.call(site.immure, "inspect", "--json", answer["session"]).out)["supervisor_pid"]
+        (init,) = map(int, pathlib_children(server))
+        fd = os.memfd_create("plan", os.MFD_ALLOW_SEALING)
+        os.write(fd, good)
+        os.kill(init, signal.SIGSTOP)
+        session.number += 1
+        socket.send_fds(session.socket, [json.dumps({"id": session.number, "op": "take",
+                                                     "plan": {"fd": 0}}).encode()], [fd])
+        assert harness.until(lambda: (directory / "plan").read_bytes() == good, 10)
+        os.pwrite(fd, other, 0)
+        os.ftruncate(fd, len(other))
+        os.close(fd)
+        os.kill(init, signal.SIGCONT)
+        assert json.loads(session.socket.recv(1 << 16))["ok"]
+        assert session.run("/bin/cat", "mine", stdin="null", stdout="stream")[1] == b"one"
+        session.socket.close()
+
+
+@everybody
+def test_a_lane_comes_with_the_answer(site):
+    import fcntl
+    with Open(site, "--no-policy", size=1) as pool, pool.connect() as client, projects(site, "one") as (ws,):
+        _, session = acquire(client)
+        fd = os.memfd_create("plan", os.MFD_ALLOW_SEALING)
+        os.write(fd, sealed_plan(site, ws, "--no-policy"))
+        fcntl.fcntl(fd, 1033, 0xf)  # F_ADD_SEALS: as the library does
+        session.number += 1
+        socket.send_fds(session.socket, [json.dumps({"id": session.number, "op": "take", "plan": {"fd": 0},
+                                                     "lane": True}).encode()], [fd])
+        os.close(fd)
+        answer, fds, _, _ = socket.recv_fds(session.socket, 1 << 16, 4)
+        assert json.loads(answer)["ok"] and len(fds) == 1 and "timeout_ms" in json.loads(answer)
+        assert "has a lane" in session.ask("lane")["error"]["text"]
+        assert session.run("/bin/cat", "mine", stdin="null", stdout="stream")[1] == b"one"
+        os.close(fds[0])
+        session.socket.close()
+
+
 # ---- ends --------------------------------------------------------------------------
 
 
