@@ -59,6 +59,7 @@ else
 	@$(call COPY,$(B)/src/cli/immure-full,$(B)/immure)
 	@$(call COPY,$(B)/src/lib/immure-egress,$(B)/immure-egress)
 endif
+	@$(call COPY,$(B)/src/lib/immure-image,$(B)/immure-image)
 	@ln -sfn immure $(B)/immure-sh
 
 tools:

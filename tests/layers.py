@@ -11,10 +11,13 @@ import pathlib
 import re
 import sys
 
-LAYERS = ["base", "kernel", "facts", "policy", "plan", "backend", "init", "egress",
+LAYERS = ["base", "kernel", "image", "facts", "policy", "plan", "backend", "init", "egress",
           "session", "evidence", "lib"]
 # A dependency is wrapped by one file; its header appears nowhere else.
-WRAPPED = {"jansson.h": {"base/json.c"}}
+WRAPPED = {"jansson.h": {"base/json.c"},
+           "archive.h": {"image/archive.c", "image/blob.c", "image/unpack.c"},
+           "archive_entry.h": {"image/archive.c", "image/blob.c", "image/unpack.c"},
+           "openssl/evp.h": {"image/digest.c"}, "openssl/crypto.h": {"image/digest.c"}}
 PUBLIC_MAY = {"stddef.h", "stdint.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
 

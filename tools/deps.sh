@@ -40,6 +40,8 @@ python_with()
 }
 
 need gcc 'compiles the C' yes compiler
+need libarchive-dev 'reads the archives of images' yes header archive.h
+need libssl-dev 'digests of images' yes header openssl/evp.h
 need libc6-dev 'the C library to build against' yes header stdio.h
 need linux-libc-dev 'the headers of the kernel' yes header linux/landlock.h
 need meson 'describes the build' yes meson --version
@@ -70,6 +72,10 @@ if [ "$for_tests" ]; then
 	need openssh-client 'tests of egress: a client' no command -v ssh
 	need dropbear-bin 'tests of egress: a server for ssh' no command -v dropbear
 	need redis-tools 'tests of egress: a client and a server' no command -v redis-cli
+	need busybox-static 'tests of images: what is in them' no test -x /bin/busybox
+	need zstd 'tests of images: a compression' no command -v zstd
+	need umoci 'tests of images: what other tools make' no command -v umoci
+	need skopeo 'tests of images: what other tools make' no command -v skopeo
 fi
 if [ "$for_tests" ] && [ "${CI-}" = true ]; then
 	need g++ 'the public header is one for C++ too' no command -v c++

@@ -63,6 +63,7 @@ enum {
 	IMMURE_ERR_NO_SESSION = 13, /* no session of that name or id, or no such ticket */
 	IMMURE_ERR_DENIED = 14,     /* the mediator did not allow the command; nothing ran */
 	IMMURE_ERR_PENDING = 15,    /* it waits for an approval; nothing ran */
+	IMMURE_ERR_NO_IMAGE = 16,   /* no such image, or nothing there to import */
 };
 
 /* ---- errors ---- */
@@ -808,6 +809,48 @@ IMMURE_API void immure_report_free(immure_report *report);
  * records up to there in *ret. */
 IMMURE_API int32_t immure_journal_print(const char *session, const char *const *env, int32_t json,
 					char **ret, immure_error **err);
+
+/* ---- images ---- */
+
+enum {
+	IMMURE_IMAGE_JSON = 1 << 0, /* the answer is JSON; lines for people otherwise */
+};
+
+struct immure_image_options {
+	uint64_t size;
+	uint32_t flags;          /* IMMURE_IMAGE_* */
+	uint32_t reserved;
+	const char *const *env;  /* NAME=value block for HOME, XDG_*; may be NULL */
+	const char *worker;      /* path of immure-image; NULL: where it was installed */
+	const char *name;        /* import: what to call it; NULL: as the source does */
+	const char *platform;    /* import: "linux/arm64"; NULL: this machine's */
+	const char *which;       /* import: the name in the source, where there are several */
+	uint64_t max_bytes;      /* import: refused when larger unpacked; 0: 64 GiB */
+};
+
+/* An image into the caller's store, from an OCI layout (a directory), an archive of one, or
+ * what docker save writes; path "-" is standard input. Every digest and size is verified, each
+ * layer is unpacked once. The work is done by a program of its own that is closed in before it
+ * reads a byte, and waited for. The answer has its digest. ref, in the calls below: a name,
+ * "sha256:HEX", or the first 12 digits of that or more. IMMURE_ERR_NO_IMAGE: there is none;
+ * IMMURE_ERR_STATE: a session or an import uses it; IMMURE_ERR_TRUST: it is not what its
+ * digests say. Answers are freed with immure_string_free(). options may be NULL. */
+IMMURE_API int32_t immure_image_import(const char *path, const struct immure_image_options *options,
+				       char **ret, immure_error **err);
+IMMURE_API int32_t immure_image_list(const struct immure_image_options *options, char **ret,
+				     immure_error **err);
+/* What the image says of itself, as JSON. */
+IMMURE_API int32_t immure_image_inspect(const char *ref, const struct immure_image_options *options,
+					char **ret, immure_error **err);
+/* Reads all of it again: whether it is still what was imported. */
+IMMURE_API int32_t immure_image_verify(const char *ref, const struct immure_image_options *options,
+				       char **ret, immure_error **err);
+/* Removes a name; with the last one the image, and the layers that no other needs. */
+IMMURE_API int32_t immure_image_remove(const char *ref, const struct immure_image_options *options,
+				       char **ret, immure_error **err);
+/* Removes what imports left that were killed, and layers that no image needs. */
+IMMURE_API int32_t immure_image_gc(const struct immure_image_options *options, char **ret,
+				   immure_error **err);
 
 struct immure_reclaim_options {
 	uint64_t size;

@@ -55,6 +55,7 @@ enum {
 	IMMURE_CLI_MCP = 1 << 28,
 	IMMURE_CLI_BENCH = 1 << 29,
 	IMMURE_CLI_EXPLAIN = 1 << 30,
+	IMMURE_CLI_IMAGE = 1 << 27,
 	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
 				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP |
 				 IMMURE_CLI_CREATE | IMMURE_CLI_SERVE | IMMURE_CLI_POOL |
@@ -85,6 +86,7 @@ int immure_cli_policy(int argc, char **argv);
 int immure_cli_policy_import(int argc, char **argv); /* import.c */
 int immure_cli_help(int argc, char **argv);
 int immure_cli_gc(int argc, char **argv);
+int immure_cli_image(int argc, char **argv);
 int immure_cli_journal(int argc, char **argv);
 int immure_cli_reclaim(int argc, char **argv);
 int immure_cli_detach(int argc, char **argv);

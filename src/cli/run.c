@@ -320,7 +320,7 @@ int immure_cli_run(int argc, char **argv)
 		status = immure_cli_in_pool(&run.flags, (const char *const *)argv + run.flags.first);
 	} else if (run.flags.session.session) {
 		status = in_session(&run.flags, argc, argv);
-	} else if (run.flags.first >= argc) {
+	} else if (run.flags.first >= argc && !run.flags.image.is_named) {
 		immure_cli_say("run: no command given; try 'immure run -- COMMAND'");
 		status = IMMURE_EXIT_FAILED;
 	} else {

@@ -64,6 +64,9 @@ enum {
 	OPT_COUNT,
 	OPT_MODE,
 	OPT_APPROVAL,
+	OPT_PLATFORM,
+	OPT_REF,
+	OPT_MAX_SIZE,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -152,6 +155,14 @@ static const struct {
 	    OPT_IDLE } },
 	{ IMMURE_CLI_POOL,
 	  { "force", 'f', NULL, "stop: end those in use as well", NULL, OPT_FORCE } },
+	{ IMMURE_CLI_IMAGE,
+	  { "name", 0, "NAME", "import: what to call it (default: as the source does)", NULL, OPT_NAME } },
+	{ IMMURE_CLI_IMAGE,
+	  { "ref", 0, "NAME", "import: which of the source's images", NULL, OPT_REF } },
+	{ IMMURE_CLI_IMAGE,
+	  { "platform", 0, "OS/ARCH", "import: for which machine (default: this one)", NULL, OPT_PLATFORM } },
+	{ IMMURE_CLI_IMAGE,
+	  { "max-size", 0, "SIZE", "import: refuse what is larger unpacked (default: 64G)", NULL, OPT_MAX_SIZE } },
 	{ IMMURE_CLI_CREATE | IMMURE_CLI_POOL,
 	  { "name", 0, "NAME", "a name for the session or pool", NULL, OPT_NAME } },
 	{ IMMURE_CLI_CREATE | IMMURE_CLI_RUN,
@@ -202,7 +213,7 @@ static const struct {
 		  IMMURE_CLI_CREATE | IMMURE_CLI_EXEC | IMMURE_CLI_PS | IMMURE_CLI_ASK |
 		  IMMURE_CLI_STATS | IMMURE_CLI_LOGS | IMMURE_CLI_STOP | IMMURE_CLI_SIGNAL |
 		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT | IMMURE_CLI_POOL |
-		  IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN,
+		  IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN | IMMURE_CLI_IMAGE,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
 	{ IMMURE_CLI_GC,
 	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
@@ -224,7 +235,7 @@ static const struct {
 };
 #define OWN_N (sizeof(own) / sizeof(own[0]))
 
-enum { SELF_MAX = 4 }; /* programs of ours */
+enum { SELF_MAX = 5 }; /* programs of ours */
 
 /* Of this command: another one may have an option of the same name. */
 static bool is_own(uint32_t bit, const char *name)
@@ -279,6 +290,7 @@ static int add_setting(struct immure_runflags *f, uint32_t index, const char *va
 
 	if (immure_policy_flag(index, &flag) < 0)
 		return -EINVAL;
+	f->image.is_named = f->image.is_named || strcmp(flag.key, "image") == 0;
 	s = &f->settings[f->policy.settings_n++];
 	s->key = flag.key;
 	s->value = value ? value : "true";
@@ -381,6 +393,11 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_POOL_SIZE: return take_count(f, value, &s->pool_size);
 	case OPT_POOL_MAX: return take_count(f, value, &s->pool_max);
 	case OPT_SIGNAL: s->user_signal = value; return 0;
+	case OPT_PLATFORM: f->image.platform = value; return 0;
+	case OPT_REF: f->image.which = value; return 0;
+	case OPT_MAX_SIZE:
+		f->wrong = "--max-size: expected a size above 0, such as 2G";
+		return immure_parse_size(value, &f->image.max_bytes) == 0 && f->image.max_bytes ? 0 : -EINVAL;
 	default: return 1;
 	}
 }
@@ -497,7 +514,7 @@ static bool is_below(const char *path, const char *top)
 static int protect_self(struct immure_runflags *f)
 {
 	static const char *const names[] = { "immure", "immure-full", "immure-attack",
-					     "immure-egress" };
+					     "immure-egress", "immure-image" };
 	const char *given = f->policy.workspace;
 	char top[PATH_MAX], path[IMMURE_CLI_PATH_MAX], real[PATH_MAX];
 
@@ -549,6 +566,8 @@ int immure_runflags_parse(const char *command, int argc, char **argv, struct imm
 	}
 	f.first = r;
 	f.policy.settings = f.settings;
+	if (f.image.is_named && !f.policy.profile)
+		f.policy.profile = "image";
 	/* What is wrapped is started by this program, which then does it anew. */
 	if (status == IMMURE_CLI_GO_ON && c && c->bit & IMMURE_CLI_WITH_POLICY &&
 	    c->bit != IMMURE_CLI_WRAP && protect_self(&f) < 0) {

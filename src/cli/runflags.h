@@ -28,6 +28,11 @@ struct immure_sessionflags {
 
 struct immure_runflags {
 	struct immure_sessionflags session;
+	struct {
+		bool is_named;                /* --image: a command of its own will do */
+		const char *platform, *which;
+		uint64_t max_bytes;
+	} image;
 	struct immure_policy_options policy; /* ready for immure_policy_load() */
 	struct immure_setting *settings;     /* what policy.settings points to */
 	struct immure_arena arena;           /* their sources: "--memory" */

@@ -105,6 +105,8 @@ static void places(const struct immure_plan *plan, struct immure_buf *out)
 	line(out, writable(plan, immure_plan_inside(plan)) ? "workspace-rw" : "workspace-ro",
 	     immure_plan_inside(plan));
 	line(out, "cwd", plan->cwd);
+	if (!writable(plan, "/")) /* an image's may be: what is changed there is nobody's */
+		line(out, "root-ro", "/");
 	for (size_t i = 0; i < sizeof(tmp) / sizeof(tmp[0]); i++) {
 		const struct immure_op *op = covering(plan, tmp[i]);
 

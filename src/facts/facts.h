@@ -65,6 +65,20 @@ struct immure_fact_listing {
 	int errnum;     /* why it could not be listed, 0 = it was */
 };
 
+/* An image of the store; errnum: why it cannot be had, ENOENT = there is none. */
+struct immure_fact_image {
+	const char *ref;     /* as the policy names it */
+	int errnum;
+	const char *store;   /* the directory of images, real */
+	const char *digest, *platform;
+	struct immure_strv layers;  /* directories, the topmost first */
+	struct immure_strv env;
+	struct immure_strv command; /* entrypoint and cmd */
+	const char *workdir, *user; /* "" = none is named */
+	uint32_t uid, gid;   /* that user's; valid when user_errnum is 0 */
+	int user_errnum;
+};
+
 struct immure_fact_program {
 	const char *name;
 	const char *path;    /* NULL = not found */
@@ -123,6 +137,7 @@ struct immure_facts {
 	struct immure_dirset names;
 	struct immure_strv sockets; /* pathname unix sockets bound on this host now */
 	const char *agent;          /* SSH_AUTH_SOCK; NULL = none */
+	struct immure_fact_image *image; /* that was looked for; NULL = none was */
 };
 
 /* With QUICK: leaves facts.cgroup empty, for a policy that asks nothing of it. */
@@ -162,6 +177,9 @@ int32_t immure_facts_examine(struct immure_facts *f, const struct immure_strv *p
 int32_t immure_facts_examine_own(struct immure_facts *f, const struct immure_strv *paths,
 				 struct immure_error **err);
 const struct immure_fact_path *immure_facts_path(const struct immure_facts *f, const char *path);
+
+/* Looks for an image in the store. What it is, or why there is none, is in f->image. */
+int32_t immure_facts_image(struct immure_facts *f, const char *ref, struct immure_error **err);
 
 /* Finds out which of the paths examined so far neither reading nor passing through is
  * permitted to us: what is denied there is denied already. Never for root. */

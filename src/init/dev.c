@@ -154,6 +154,26 @@ int immure_build_masks_again(struct immure_build *b)
 	return shm < 0 ? shm : make_masks(b, shm, "/dev/shm");
 }
 
+/* In an image's root, where changes go to an area of ours, what stands there may be a link to
+ * what the image's own services would make, or be missing. */
+static int cover_target(struct immure_build *b, const struct immure_op *op)
+{
+	int fd = immure_mount_open_in(b->root_fd, op->dst);
+	const char *name;
+
+	if (fd != -ELOOP && (fd != -ENOENT || op->flags & IMMURE_OPF_OPTIONAL))
+		return fd;
+	if (fd == -ELOOP) {
+		int dir = immure_build_parent(b, op->dst, &name); /* kept by b */
+
+		if (dir < 0 || !immure_build_is_own(b, dir))
+			return fd;
+		if (unlinkat(dir, name, 0) < 0)
+			return -errno;
+	}
+	return immure_build_target(b, op->dst, true); /* elsewhere: ENOENT as before */
+}
+
 /* Made where masks are, and like them without a name in the end. */
 int immure_build_cover(struct immure_build *b, const struct immure_op *op)
 {
@@ -161,7 +181,7 @@ int immure_build_cover(struct immure_build *b, const struct immure_op *op)
 	mode_t mode = op->num[1] ? (mode_t)op->num[1] : 0444;
 	int r;
 
-	IMMURE_CLEANUP_FD int target = immure_mount_open_in(b->root_fd, op->dst);
+	IMMURE_CLEANUP_FD int target = cover_target(b, op);
 	if (target < 0)
 		return target == -ENOENT && (op->flags & IMMURE_OPF_OPTIONAL) ? 0 : target;
 	IMMURE_CLEANUP_FD int dev = immure_mount_open_in(b->root_fd, "/dev");

@@ -79,6 +79,8 @@ static int open_parts(struct immure_build *b, struct parts *p, const struct immu
 {
 	int r = open_layers(p, op);
 
+	if (!op->dst[1]) /* until the root is there: on something that nobody asks for meanwhile */
+		target = p->layer[0];
 	if (r == 0 && op->flags & IMMURE_OPF_SHARED) {
 		struct stat st; /* what is made at the top of it looks like what it covers */
 
@@ -181,6 +183,15 @@ static int mount_overlay(const struct parts *p, const struct immure_op *op)
 	return tree;
 }
 
+/* Not under the root: what is stacked there would be between it and the host's when they change
+ * places, and the host's would stay. Below /dev, on which the next operation mounts. */
+static int settle_areas(struct immure_build *b)
+{
+	IMMURE_CLEANUP_FD int dev = immure_build_target(b, "/dev", false);
+
+	return dev < 0 ? dev : immure_mount_attach(b->areas_fd, dev);
+}
+
 static int place(struct immure_build *b, const struct immure_op *op, int target, int *tree)
 {
 	int r;
@@ -195,6 +206,8 @@ static int place(struct immure_build *b, const struct immure_op *op, int target,
 	if (r < 0 || !(op->flags & IMMURE_OPF_SHARED))
 		return r;
 	r = immure_build_own(b, *tree);
+	if (r == 0 && !op->dst[1])
+		r = settle_areas(b);
 	return r == 0 && op->flags & IMMURE_OPF_RO ? immure_build_seal_later(b, *tree) : r;
 }
 

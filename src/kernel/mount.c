@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "kernel/sys.h"
@@ -157,6 +158,7 @@ int immure_mount_make_private(void)
 
 int immure_mount_pivot(int root_fd)
 {
+	struct stat new_root, above;
 	int r;
 
 	if (fchdir(root_fd) < 0)
@@ -168,5 +170,9 @@ int immure_mount_pivot(int root_fd)
 		return r;
 	if (umount2(".", MNT_DETACH) < 0)
 		return -errno;
-	return chdir("/") < 0 ? -errno : 0;
+	if (chdir("/") < 0 || fstat(root_fd, &new_root) < 0 || stat("..", &above) < 0)
+		return -errno;
+	/* Had something lain between the two, that would be gone and the old root would be
+	 * above the new one, one step up from it. */
+	return above.st_dev == new_root.st_dev && above.st_ino == new_root.st_ino ? 0 : -EBUSY;
 }

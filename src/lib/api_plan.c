@@ -51,6 +51,8 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 		return r;
 	*ahead = begin(p, o);
 	r = immure_facts_complete(f, flags, o->env, err);
+	if (r == 0 && p->image)
+		r = immure_facts_image(f, p->image, err);
 	names = r == 0 ? immure_plan_names(p, f, &f->arena) : NULL;
 	if (names)
 		immure_facts_find_names(f, names);

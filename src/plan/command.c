@@ -8,7 +8,9 @@
 
 static int32_t arguments(struct immure_compile *b)
 {
-	const char *const *argv = b->cmd->argv;
+	const struct immure_strv *own = b->cmd->argv && b->cmd->argv[0] ? NULL :
+					immure_compile_image_command(b);
+	const char *const *argv = own ? own->v : b->cmd->argv;
 
 	if (!argv || !argv[0] || !argv[0][0])
 		return immure_fail(b->err, IMMURE_ERR_INVALID, 0, "plan", "command",
@@ -63,6 +65,8 @@ static int32_t environment(struct immure_compile *b)
 		return -IMMURE_ERR_NOMEM;
 	for (size_t i = 0; i < env.n; i++) /* the caller's block may go away */
 		(void)immure_strv_add(b->a, &b->plan->env, immure_arena_strdup(b->a, env.v[i]));
+	immure_compile_image_env(b, &b->plan->env);
+	env = b->plan->env;
 	/* Programs that find no HOME or PATH make one up; these are the true ones. */
 	if (!has(&env, "HOME"))
 		(void)immure_strv_add(b->a, &b->plan->env,
@@ -114,6 +118,11 @@ static int32_t directory(struct immure_compile *b)
 					   "cwd: %s: not visible inside", path);
 		b->plan->cwd = path;
 		return 0;
+	}
+	if (!b->cmd->argv || !b->cmd->argv[0] || b->p->workspace_mode == IMMURE_WORKSPACE_NONE) {
+		b->plan->cwd = immure_compile_image_cwd(b);
+		if (b->plan->cwd)
+			return 0;
 	}
 	b->plan->cwd = b->inside;
 	cwd = b->f->cwd;

@@ -246,6 +246,15 @@ struct immure_planner {
 extern const struct immure_planner immure_planners[];
 extern const size_t immure_planners_n;
 
+/* image.c. NULL: the root is none, or there is no such image. */
+const struct immure_fact_image *immure_compile_image(const struct immure_compile *b);
+int32_t immure_compile_image_root(struct immure_compile *b);
+void immure_compile_image_gaps(struct immure_compile *b);
+void immure_compile_image_ids(struct immure_compile *b, struct immure_op *map);
+void immure_compile_image_env(struct immure_compile *b, struct immure_strv *env);
+const struct immure_strv *immure_compile_image_command(const struct immure_compile *b);
+const char *immure_compile_image_cwd(struct immure_compile *b);
+
 /* gaps.c. final: no policy can approve it. */
 void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
 		      const char *dimension, const char *what, const char *remedy);

@@ -49,13 +49,7 @@ static void gap_files(struct immure_compile *b)
 				   p->workspace_target ? "workspace.target" : "workspace.mode", "file_write",
 				   "nothing can be mounted at another path without a mount namespace",
 				   "take it out of the policy, or backend native or bwrap");
-	if (p->view == IMMURE_VIEW_IMAGE)
-		immure_compile_gap(b, true, "files.view", "file_read",
-				 "no backend here takes its root from an image",
-				 "files.view: host or system");
-	if (p->image)
-		immure_compile_gap(b, true, "image", "file_read",
-				 "no backend here uses images", "take image out of the policy");
+	immure_compile_image_gaps(b);
 }
 
 static void gap_calls(struct immure_compile *b)

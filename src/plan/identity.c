@@ -47,6 +47,9 @@ int32_t immure_compile_identity(struct immure_compile *b)
 	case IMMURE_IDENTITY_ROOT:
 		op->num[0] = op->num[2] = 0;
 		break;
+	case IMMURE_IDENTITY_IMAGE:
+		immure_compile_image_ids(b, op);
+		break;
 	case IMMURE_IDENTITY_NOBODY:
 		op->num[0] = op->num[2] = NOBODY;
 		/* Real root can give its own identity up; others keep theirs outside. */

@@ -176,6 +176,9 @@ static int32_t denied(struct immure_compile *b)
 		r = outside ? deny(b, IMMURE_RANK_DENY, outside, "files.deny") : 0;
 		if (r == 0)
 			r = deny(b, IMMURE_RANK_DENY, path, "files.deny");
+		/* What an image has there, whatever the host has. */
+		if (r == 0 && b->p->view == IMMURE_VIEW_IMAGE)
+			r = mask(b, IMMURE_RANK_DENY, path, false, true, "files.deny");
 		if (r < 0)
 			return r;
 		/* The workspace itself denied leaves nothing to run in. */

@@ -27,7 +27,8 @@
 #include "base/sort.h"
 #include "plan/bare.h"
 
-enum state { EMPTY, SHOWN, WRITABLE, MASKED };
+/* IMAGE: there is something, and nothing of it is the host's. */
+enum state { EMPTY, SHOWN, WRITABLE, MASKED, IMAGE };
 
 struct place {
 	const char *path;
@@ -305,13 +306,14 @@ static int32_t put_mask(struct walk *w, struct place *in, const struct immure_po
 		if (!op)
 			return -IMMURE_ERR_NOMEM;
 		op->flags = IMMURE_OPF_RO | IMMURE_OPF_OPTIONAL | (pt->file ? IMMURE_OPF_FILE : 0u);
-	} else if (in->state == EMPTY || in->state == MASKED) {
-		return 0; /* not there to be seen */
+	} else if (in->state == EMPTY || in->state == MASKED ||
+		   (in->state == IMAGE && pt->rank != IMMURE_RANK_DENY)) {
+		return 0; /* not there to be seen; what tables name is the host's */
 	}
 	op = immure_compile_op(w->b, IMMURE_OP_MASK, NULL, pt->path, pt->key);
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
-	op->flags = op_flags(pt);
+	op->flags = op_flags(pt) | (in->state == IMAGE ? IMMURE_OPF_OPTIONAL : 0u);
 	return push(w, pt->path, MASKED, w->b->plan->ops_n);
 }
 
@@ -385,7 +387,7 @@ static bool link_leads_there(const struct walk *w, const struct place *in,
 {
 	const struct immure_fact_path *s;
 
-	if (!pt->through || in->state == EMPTY || in->state == MASKED ||
+	if (!pt->through || in->state == EMPTY || in->state == MASKED || in->state == IMAGE ||
 	    in->len >= strlen(pt->through))
 		return false;
 	s = immure_facts_path(w->b->f, pt->through);
@@ -444,12 +446,14 @@ int32_t immure_compile_tree(struct immure_compile *b)
 {
 	struct walk w = { .b = b, .n = 1 };
 	bool host = b->p->view == IMMURE_VIEW_HOST && !b->own_root;
+	bool image = b->p->view == IMMURE_VIEW_IMAGE;
 	struct immure_op *dev;
 
 	if (!immure_compile_sort(b))
 		return -IMMURE_ERR_NOMEM;
-	if (!immure_compile_op(b, host ? IMMURE_OP_ROOT_HOST : IMMURE_OP_ROOT_EMPTY, NULL, NULL,
-			     "files.view"))
+	if (image ? immure_compile_image_root(b) < 0 :
+		    !immure_compile_op(b, host ? IMMURE_OP_ROOT_HOST : IMMURE_OP_ROOT_EMPTY, NULL, NULL,
+				       "files.view"))
 		return -IMMURE_ERR_NOMEM;
 	dev = immure_compile_op(b, IMMURE_OP_DEV, NULL, "/dev", "(always)");
 	if (!dev)
@@ -457,7 +461,7 @@ int32_t immure_compile_tree(struct immure_compile *b)
 	/* limits.disk is one sum over areas of ours, so they are one file system. */
 	dev->num[0] = immure_compile_disk(b);
 	dev->flags = IMMURE_OPF_SHARED;
-	w.stack[0] = (struct place){ "/", 0, host ? SHOWN : EMPTY, 0 };
+	w.stack[0] = (struct place){ "/", 0, host ? SHOWN : image ? IMAGE : EMPTY, 0 };
 	for (size_t i = 0; i < b->points_n; i++) {
 		int32_t r = put(&w, &b->points[i]);
 

@@ -149,6 +149,15 @@ static void host_view(struct immure_compile *b)
 					 IMMURE_RANK_STRUCTURE, "/sys", KEY_ALWAYS);
 }
 
+/* What the image has is there already. */
+static void image_view(struct immure_compile *b)
+{
+	if (b->netns)
+		(void)immure_compile_point(b, IMMURE_POINT_SYSFS, IMMURE_RANK_STRUCTURE, "/sys", KEY_ALWAYS);
+	(void)tmpfs(b, IMMURE_RANK_STRUCTURE, "/tmp", 01777, "files.view");
+	(void)tmpfs(b, IMMURE_RANK_STRUCTURE, "/run", 0755, KEY_ALWAYS);
+}
+
 static int32_t tmp_areas(struct immure_compile *b)
 {
 	for (size_t i = 0; i < b->p->tmp.n; i++) {
@@ -198,6 +207,8 @@ int32_t immure_compile_view(struct immure_compile *b)
 	}
 	if (host)
 		host_view(b);
+	else if (b->p->view == IMMURE_VIEW_IMAGE)
+		image_view(b);
 	else
 		system_view(b);
 	(void)immure_compile_point(b, IMMURE_POINT_DEV, IMMURE_RANK_STRUCTURE, "/dev", KEY_ALWAYS);

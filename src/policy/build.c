@@ -639,6 +639,9 @@ static int32_t check_whole(struct immure_policy_build *b, struct immure_error **
 		r = check_mounts(p, err);
 	if (r < 0)
 		return r;
+	if (p->identity == IMMURE_IDENTITY_IMAGE && p->view != IMMURE_VIEW_IMAGE)
+		return immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", "identity",
+				   "identity: image names nobody, since files.view is not image");
 	if (p->image && p->view != IMMURE_VIEW_IMAGE) {
 		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "policy", "image",
 				"image: \"%s\" would not be used, since files.view is not image",

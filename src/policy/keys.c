@@ -73,6 +73,19 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "file_read", .example = "\"host\"",
 	},
 	{
+		KEY("files.root"), .type = IMMURE_KEY_ENUM, .offset = AT(root),
+		.names = NAMES("ro", "layer"),
+		.choices = "ro|layer",
+		.rank = RANK(1, 0), .fallback = "ro",
+		.tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "root", .argument = "MODE",
+		.help = "what can be changed of an image's files",
+		.doc = "ro: an image's files cannot be changed. layer: changes go to a layer in memory "
+		       "that only this session sees and that is gone with it (limits.disk); the "
+		       "image itself is never changed. Means nothing with another files.view.",
+		.enforced_by = "writable_layer", .example = "\"layer\"",
+	},
+	{
 		KEY("files.home"), .type = IMMURE_KEY_ENUM, .offset = AT(home),
 		.names = NAMES("host", "empty"),
 		.choices = "host|empty",
@@ -520,14 +533,16 @@ const struct immure_key immure_keys[] = {
 	},
 	{
 		KEY("identity"), .type = IMMURE_KEY_ENUM, .offset = AT(identity),
-		.names = NAMES("caller", "root", "nobody"),
-		.choices = "caller|root|nobody",
-		.rank = RANK(1, 0, 2),
+		.names = NAMES("caller", "root", "nobody", "image"),
+		.choices = "caller|root|nobody|image",
+		.rank = RANK(1, 0, 2, 0),
 		.fallback = "caller", .tighten = IMMURE_TIGHTEN_RANK,
 		.flag = "identity", .argument = "WHO",
 		.help = "who the command is inside",
 		.doc = "caller: the caller's user and group. root: user 0 inside, the caller outside, with "
-		       "no rights beyond the sandbox. nobody: user 65534 (user_namespaces(7)).",
+		       "no rights beyond the sandbox. nobody: user 65534. image: the user that the image "
+		       "names, root where it names none; outside it is the caller too (files.view "
+		       "image; user_namespaces(7)).",
 		.enforced_by = "privileges", .example = "\"caller\"",
 	},
 	{
@@ -548,8 +563,10 @@ const struct immure_key immure_keys[] = {
 		.check = immure_check_image, .tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "image", .argument = "IMAGE",
 		.help = "the image the root comes from (files.view image)",
-		.doc = "An image reference or the path of an image layout. Needs files.view image. Until "
-		       "a backend can provide it, it is a gap and the run refuses.",
+		.doc = "A name in the store of images, a digest, or the first 12 digits of one; 'immure "
+		       "image import' puts images there. Its layers are the root (files.view image, "
+		       "files.root), its variables come after environment.set, and a run without a "
+		       "command runs what the image says, where the image says.",
 		.enforced_by = "read_only_root", .example = "\"debian:12\"",
 	},
 	{

@@ -27,9 +27,12 @@ enum immure_view {
 };
 enum immure_executables { IMMURE_EXECUTABLES_ANY, IMMURE_EXECUTABLES_LISTED };
 enum immure_mediator_mode { IMMURE_MEDIATOR_SYNC_WAIT, IMMURE_MEDIATOR_ASYNC_TOKEN };
+/* What of an image can be changed. */
+enum immure_root_mode { IMMURE_ROOT_RO, IMMURE_ROOT_LAYER };
 enum immure_home { IMMURE_HOME_HOST, IMMURE_HOME_EMPTY };
 enum immure_network_mode { IMMURE_NETWORK_NONE, IMMURE_NETWORK_LIMITED, IMMURE_NETWORK_HOST };
-enum immure_identity { IMMURE_IDENTITY_CALLER, IMMURE_IDENTITY_ROOT, IMMURE_IDENTITY_NOBODY };
+enum immure_identity { IMMURE_IDENTITY_CALLER, IMMURE_IDENTITY_ROOT, IMMURE_IDENTITY_NOBODY,
+		       IMMURE_IDENTITY_IMAGE };
 enum immure_id_range { IMMURE_ID_RANGE_SINGLE, IMMURE_ID_RANGE_SUBID };
 enum immure_origin { IMMURE_ORIGIN_LOCAL, IMMURE_ORIGIN_REMOTE };
 enum immure_downgrade { IMMURE_DOWNGRADE_DENY, IMMURE_DOWNGRADE_ALLOW };
@@ -72,6 +75,7 @@ struct immure_policy {
 	const char *workspace_target; /* its path inside; NULL = its own */
 
 	enum immure_view view;
+	enum immure_root_mode root;
 	enum immure_home home;
 	/* Paths as written: absolute, "~/..." or relative to the workspace. */
 	struct immure_strv read, write, deny, tmp, protect;

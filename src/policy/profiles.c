@@ -142,7 +142,9 @@ static const struct immure_profile_value vscode[] = {
 
 static const struct immure_profile_value image[] = {
 	{ .key = "files.view", .value = "image" },
+	{ .key = "files.root", .value = "layer" },
 	{ .key = "files.home", .value = "empty" },
+	{ .key = "identity", .value = "image" },
 };
 
 #define PROFILE(n, base, values_, text)                                                   \
@@ -161,7 +163,7 @@ const struct immure_profile immure_profiles[] = {
 	PROFILE("agent-codex", "dev", agent_codex, "dev, and what Codex needs"),
 	PROFILE("agent-copilot", "dev", agent_copilot, "dev, and what Copilot CLI needs"),
 	PROFILE("vscode", "dev", vscode, "dev, and what VS Code and its server need"),
-	PROFILE("image", "dev", image, "root from an image (key image), empty home"),
+	PROFILE("image", "dev", image, "root from an image (key image), its user, changes in a layer of the session's; empty home"),
 };
 const size_t immure_profiles_n = sizeof(immure_profiles) / sizeof(immure_profiles[0]);
 

@@ -140,6 +140,8 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 				   "this build cannot start the backend %s", s->plan->backend);
 	r = prepare_filter(s, err);
 	if (r == 0)
+		r = immure_layers_hold(&s->layers, s->plan, err);
+	if (r == 0)
 		r = immure_sealed_own_dirs(s, err);
 	if (r == 0)
 		r = immure_bare_name(&s->bare, s->plan, &s->init, err);
@@ -361,5 +363,6 @@ int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 	if (s->backend && s->backend->done)
 		s->backend->done(&s->child);
 	immure_filter_free(&s->user_filter);
+	immure_layers_done(&s->layers);
 	return r;
 }

@@ -17,6 +17,7 @@
 #include "backend/backend.h"
 #include "init/init.h"
 #include "session/bare.h"
+#include "session/layers.h"
 #include "session/gatekeeper.h"
 #include "session/janitor.h"
 #include "session/journal.h"
@@ -28,6 +29,7 @@ struct immure_sealed {
 	bool freezable;        /* set before prepare: a leaf to be frozen by, where there can be one */
 	struct immure_janitor janitor;
 	struct immure_bare bare;
+	struct immure_layers layers;
 	struct immure_filter user_filter; /* loaded, freed at the end */
 	/* The owner sets one_shot, count_forks, trace and tty before start. */
 	struct immure_init init;

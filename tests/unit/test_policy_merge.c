@@ -269,6 +269,8 @@ static const struct {
 	{ "files.view", "", "\"files\":{\"view\":\"system\"}", true },
 	{ "files.view", "\"files\":{\"view\":\"system\"}", "\"files\":{\"view\":\"host\"}", false },
 	{ "files.view", "", "\"files\":{\"view\":\"image\"}", false },
+	{ "files.root", "", "\"files\":{\"root\":\"layer\"}", false },
+	{ "files.root", "\"files\":{\"root\":\"layer\"}", "\"files\":{\"root\":\"ro\"}", true },
 	{ "files.home", "", "\"files\":{\"home\":\"empty\"}", true },
 	{ "files.home", "\"files\":{\"home\":\"empty\"}", "\"files\":{\"home\":\"host\"}", false },
 	{ "files.read", "", "\"files\":{\"read\":[\"/x\"]}", false },

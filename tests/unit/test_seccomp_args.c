@@ -554,6 +554,61 @@ static void the_gatekeeper_can_do_little(void **unused)
 	expect_int("egress", NULL, "prctl", 4, 1, 0, EPERM);
 }
 
+/* What unpacks strangers' archives: files by descriptors, and none of the rest. */
+static void image_worker(void **unused)
+{
+	static const char *const open[] = { "openat2", "mkdirat", "unlinkat", "renameat", "linkat", "symlinkat",
+		"getdents64", "fsetxattr", "flock", "syncfs", "fchmod", "utimensat", "newfstatat" };
+	static const char *const closed[] = { "socket", "socketpair", "connect", "bind", "sendto", "sendmsg", "chmod",
+		"fchown", "fchownat", "chown", "lchown", "setxattr", "lsetxattr", "chdir", "chroot", "mount", "kill",
+		"ioctl", "prlimit64", "setuid", "capset", "memfd_create", "bpf", "keyctl", "open_by_handle_at",
+		"pidfd_open", "seccomp", "truncate", "link", "symlink", "mknod" };
+	static const char *const killed[] = { "execve", "execveat", "fork", "vfork", "clone", "clone3", "ptrace",
+		"process_vm_readv", "process_vm_writev", "io_uring_setup", "unshare", "setns" };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
+		expect("image", NULL, open[i], 0, 0, 0, OK);
+	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+		expect("image", NULL, closed[i], 0, 0, 0, EPERM);
+	for (size_t i = 0; i < sizeof(killed) / sizeof(killed[0]); i++) {
+		static const uint64_t zero[6];
+
+		for (int m = 0; m < 2; m++) {
+			int nr = oracle_by_name(table, killed[i])->nr[m];
+
+			for (size_t k = 0; nr >= 0 && k < *machines[m].filters_n; k++)
+				if (strcmp(machines[m].filters[k].profile, "image") == 0)
+					assert_int_equal(ask(&machines[m].filters[k], machines[m].arch,
+							     (uint32_t)nr, zero).action,
+							 SECCOMP_RET_KILL_PROCESS);
+		}
+	}
+	/* mknodat is asked with arguments below, for it has four */
+	for (int m = 0; m < 2; m++) {
+		int nr = oracle_by_name(table, "mknodat")->nr[m];
+		static const struct { uint64_t args[6]; uint32_t action; } nodes[] = {
+			{ { 5, 0, 0020000, 0 }, SECCOMP_RET_ALLOW },   /* what stands for a deleted name */
+			{ { 5, 0, 0020644, 0 }, SECCOMP_RET_ALLOW },
+			{ { 5, 0, 0020000, 0x103 }, SECCOMP_RET_ERRNO }, /* /dev/null */
+			{ { 5, 0, 0060000, 0 }, SECCOMP_RET_ERRNO },
+			{ { 5, 0, 0010000, 0 }, SECCOMP_RET_ERRNO },
+			{ { 5, 0, 0140000, 0 }, SECCOMP_RET_ERRNO },
+			{ { 5, 0, 0, 0 }, SECCOMP_RET_ERRNO },
+		};
+
+		for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+			for (size_t k = 0; k < *machines[m].filters_n; k++)
+				if (strcmp(machines[m].filters[k].profile, "image") == 0)
+					assert_int_equal(ask(&machines[m].filters[k], machines[m].arch, (uint32_t)nr,
+							     nodes[i].args).action & SECCOMP_RET_ACTION_FULL,
+							 nodes[i].action);
+	}
+	expect("image", NULL, "mmap", 0, 4096, 3, OK);
+	expect("image", NULL, "mmap", 0, 4096, 7, EPERM);
+	expect("image", NULL, "mprotect", 0, 4096, 4, EPERM);
+}
+
 static void closed_in_every_profile(void **unused)
 {
 	static const char *const calls[] = {
@@ -606,7 +661,7 @@ int main(void)
 		cmocka_unit_test(names_without_namespaces),
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(closed_in_every_profile),
-		cmocka_unit_test(the_gatekeeper_can_do_little),
+		cmocka_unit_test(the_gatekeeper_can_do_little), cmocka_unit_test(image_worker),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

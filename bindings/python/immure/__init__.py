@@ -18,9 +18,10 @@ from ._channel import Exit, Limits, Output
 from ._native import library as _library
 from ._streams import DEVNULL, EVENTS, INHERIT, PIPE, STDOUT
 from .errors import (Denied, Error, ErrorCode, GapError, InputOutputError, InvalidArgument, LaunchError,
-                     NoSession, NotExecutable, NotFound, OutOfMemory, Pending, PolicyError,
+                     NoImage, NoSession, NotExecutable, NotFound, OutOfMemory, Pending, PolicyError,
                      ProofError,
                      StateError, TimeoutExpired, TrustError, UnsupportedError)
+from .images import Image, Images
 from .ledger import Report, acknowledge, gc, journal, reclaim
 from .policy import (Facts, Flag, Gap, Imported, ImportNote, NoteKind, Plan, Policy, Setting,
                      Wrapped, check, flags, import_policy, profiles, reference, schema, trust, wrap)
@@ -41,8 +42,8 @@ def api_version() -> "tuple[int, int, int]":
 __all__ = [
     "CommandFailed", "Completed", "DEVNULL", "Denied", "EVENTS", "Error", "ErrorCode", "Exit", "Facts", "FileInfo",
     "FileType", "Flag",
-    "Gap", "GapError", "INHERIT", "ImportNote", "Imported", "InputOutputError", "InvalidArgument",
-    "Launch", "LaunchError", "Lifetime", "Limits", "NoSession", "NotExecutable", "NotFound", "NoteKind",
+    "Gap", "GapError", "INHERIT", "Image", "Images", "ImportNote", "Imported", "InputOutputError", "InvalidArgument",
+    "Launch", "LaunchError", "Lifetime", "Limits", "NoImage", "NoSession", "NotExecutable", "NotFound", "NoteKind",
     "OutOfMemory", "Outcome", "Output", "PIPE", "Pending", "Plan", "Policy", "PolicyError", "Pool", "PoolMode", "Process",
     "Programs", "Proof", "ProofError", "Report", "Result", "Run", "STDOUT", "Session", "Setting",
     "StateError", "Target", "TimeoutExpired", "TrustError", "UnsupportedError", "Verdict",

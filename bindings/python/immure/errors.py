@@ -22,6 +22,7 @@ class ErrorCode(enum.IntEnum):
     NO_SESSION = 13
     DENIED = 14
     PENDING = 15
+    NO_IMAGE = 16
 
 
 class Error(Exception):
@@ -96,6 +97,10 @@ class NoSession(Error, LookupError):
     """No session of that name or id, or no such ticket."""
 
 
+class NoImage(Error, LookupError):
+    """No such image, or nothing there to import."""
+
+
 class Denied(Error):
     """The mediator did not allow the command; nothing ran."""
 
@@ -114,7 +119,7 @@ CLASSES: Dict[int, Type[Error]] = {
     ErrorCode.LAUNCH: LaunchError, ErrorCode.IO: InputOutputError, ErrorCode.STATE: StateError,
     ErrorCode.UNSUPPORTED: UnsupportedError, ErrorCode.NOT_EXECUTABLE: NotExecutable,
     ErrorCode.NOT_FOUND: NotFound, ErrorCode.PROOF: ProofError, ErrorCode.NO_SESSION: NoSession,
-    ErrorCode.DENIED: Denied, ErrorCode.PENDING: Pending,
+    ErrorCode.DENIED: Denied, ErrorCode.PENDING: Pending, ErrorCode.NO_IMAGE: NoImage,
 }
 
 

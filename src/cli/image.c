@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images: imported, listed, looked at, removed. */
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/runflags.h"
+
+typedef int32_t act(const char *ref, const struct immure_image_options *o, char **ret, immure_error **err);
+
+static int32_t list(const char *ref, const struct immure_image_options *o, char **ret, immure_error **err)
+{
+	(void)ref;
+	return immure_image_list(o, ret, err);
+}
+
+static int32_t gc(const char *ref, const struct immure_image_options *o, char **ret, immure_error **err)
+{
+	(void)ref;
+	return immure_image_gc(o, ret, err);
+}
+
+static const struct {
+	const char *name;
+	act *fn;
+	const char *operand; /* NULL: takes none */
+} acts[] = {
+	{ "import", immure_image_import, "PATH" },
+	{ "ls", list, NULL },
+	{ "inspect", immure_image_inspect, "IMAGE" },
+	{ "verify", immure_image_verify, "IMAGE" },
+	{ "rm", immure_image_remove, "IMAGE" },
+	{ "gc", gc, NULL },
+};
+#define ACTS_N (sizeof(acts) / sizeof(acts[0]))
+
+static int dispatch(size_t i, const struct immure_runflags *f)
+{
+	char worker[IMMURE_CLI_PATH_MAX];
+	struct immure_image_options o = {
+		.size = sizeof(o), .env = f->policy.env, .name = f->session.name, .platform = f->image.platform,
+		.which = f->image.which, .max_bytes = f->image.max_bytes, .flags = f->json ? IMMURE_IMAGE_JSON : 0,
+	};
+	int operands = f->argc - f->first, status;
+	struct immure_error *err = NULL;
+	char *text = NULL;
+
+	if (operands != (acts[i].operand ? 1 : 0)) {
+		immure_cli_say("image: %s: takes %s%s", acts[i].name, acts[i].operand ? "one " : "no operand",
+			       acts[i].operand ? acts[i].operand : "");
+		return IMMURE_EXIT_FAILED;
+	}
+	if (strcmp(acts[i].name, "import") != 0 && (o.name || o.platform || o.which || o.max_bytes)) {
+		immure_cli_say("image: %s: --name, --platform, --ref and --max-size are for import", acts[i].name);
+		return IMMURE_EXIT_FAILED;
+	}
+	if (immure_cli_own_program("immure-image", worker))
+		o.worker = worker;
+	if (acts[i].fn(operands ? f->argv[f->first] : NULL, &o, &text, &err) < 0)
+		return immure_cli_fail(err);
+	status = immure_cli_print(text);
+	immure_string_free(text);
+	return status;
+}
+
+int immure_cli_image(int argc, char **argv)
+{
+	static char name[] = "image";
+	const char *what = argc > 1 ? argv[1] : "";
+	struct immure_runflags f;
+	size_t i = 0;
+	int status;
+
+	/* `image --help` is about all of them. */
+	if (argc > 1 && what[0] != '-') {
+		argv++;
+		argc--;
+		argv[0] = name;
+	}
+	status = immure_runflags_parse("image", argc, argv, &f);
+	if (status != IMMURE_CLI_GO_ON)
+		return status;
+	while (i < ACTS_N && strcmp(acts[i].name, what) != 0)
+		i++;
+	if (i == ACTS_N) {
+		immure_cli_say("image: %s: expected import, ls, inspect, verify, rm or gc", what);
+		status = IMMURE_EXIT_FAILED;
+	} else {
+		status = dispatch(i, &f);
+	}
+	immure_runflags_done(&f);
+	return status;
+}
