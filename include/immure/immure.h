@@ -803,8 +803,8 @@ IMMURE_API int32_t immure_report_print(const immure_report *report, int32_t json
 				       immure_error **err);
 IMMURE_API void immure_report_free(immure_report *report);
 
-/* The journal of a session (name, id, or the beginning of an id): what was about to
- * be done and what came of it, as lines or as one JSON object. env as above.
+/* The journal of a session (name, id, or the beginning of an id), or of a run, by the path
+ * of its directory, which has a slash (policy key journal): what was about to be done and what came of it, as lines or as one JSON object. env as above.
  * IMMURE_ERR_NO_SESSION; IMMURE_ERR_TRUST when somebody changed it, with the
  * records up to there in *ret. */
 IMMURE_API int32_t immure_journal_print(const char *session, const char *const *env, int32_t json,

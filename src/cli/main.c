@@ -150,7 +150,7 @@ static const struct immure_cli_command commands[] = {
 	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",
 	  "Be the supervisor of a session; what libimmure starts", NULL, true },
 	{ "journal", FULL_ONLY(immure_cli_journal), IMMURE_CLI_JOURNAL, "[OPTION]... SESSION",
-	  "Print what a session has done and was about to do",
+	  "Print what a session, or a run with --journal, has done and was about to do",
 	  "Each act is recorded before it is begun and when it has ended. What has been begun and\n"
 	  "not undone is standing: that is what gc looks for when the session is dead.", false },
 	{ "detach", FULL_ONLY(immure_cli_detach), IMMURE_CLI_DETACH, "[OPTION]... SESSION",

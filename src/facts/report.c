@@ -125,7 +125,8 @@ static const struct immure_fact *find_fact(const struct immure_facts *f, const c
 /* What follows from an init of ours in a pid namespace: a session of many commands
  * (detached, reclaimed, its output kept by command and stream), and an end that leaves
  * nothing. A file is mounted as a file, never by way of its directory. A run of one
- * command keeps no journal, so audit_log is not offered. */
+ * command keeps no journal by itself, so audit_log is not offered: the policy key
+ * journal makes up for that (plan/require.c). */
 static const uint32_t sealed_capabilities =
 	1u << IMMURE_CAP_READ_ONLY_ROOT | 1u << IMMURE_CAP_MOUNT_READ_ONLY_ENFORCEMENT |
 	1u << IMMURE_CAP_SINGLE_FILE_MOUNT_EXPANSION_AUDIT | 1u << IMMURE_CAP_SECRET_ISOLATION |

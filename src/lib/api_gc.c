@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is recorded of sessions, and the removal of what they left. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,18 @@ static void close_place(struct place *p)
 	immure_entry_done(&p->entry);
 	immure_registry_done(&p->registry);
 	immure_facts_destroy(p->places);
+}
+
+/* The journal of a run is named by its directory. */
+static int32_t open_directory(const char *path, struct place *ret, struct immure_error **err)
+{
+	struct place p = { .registry = IMMURE_REGISTRY_INIT, .entry = IMMURE_ENTRY_INIT };
+
+	p.entry.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (p.entry.dir_fd < 0)
+		return immure_fail(err, IMMURE_ERR_IO, errno, "journal", path, "%s: %s", path, strerror(errno));
+	*ret = p;
+	return 0;
 }
 
 static int32_t open_place(const char *session, const char *const *env, struct place *ret,
@@ -277,7 +290,7 @@ int32_t immure_journal_print(const char *session, const char *const *env, int32_
 	if (!session || !ret)
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "", "no session, or no place "
 									       "for the journal");
-	r = open_place(session, env, &place, err);
+	r = strchr(session, '/') ? open_directory(session, &place, err) : open_place(session, env, &place, err);
 	if (r < 0)
 		return r;
 	immure_jsonw_init(&p.w, &p.out, 0);

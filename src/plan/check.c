@@ -136,6 +136,7 @@ static bool values_fit(const struct immure_op *op)
 		return op->num[0] != 0; /* zero would mean no limit, or nothing */
 	case IMMURE_OP_MEDIATOR:
 		return op->num[0] <= 1 && op->num[1] <= 1 && op->num[2] && op->num[3];
+	case IMMURE_OP_JOURNAL:
 	case IMMURE_OP_AGENT:
 	case IMMURE_OP_MEDIATOR_BUDGET:
 		return op->src[0];

@@ -289,6 +289,8 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 	add_outside(&q, workspace);
 	add_sockets(&q);
 	immure_compile_ask_execute(p, f, a, &out);
+	if (p->journal)
+		add(&q, immure_compile_path(a, p, f, p->journal));
 	if (p->mediator) {
 		const char *path = strchr(p->mediator, ':') + 1;
 

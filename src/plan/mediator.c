@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* On whose behalf a command runs, and who is asked before it does. */
+/* On whose behalf a command runs, who is asked before it does, and where that is written
+ * down. */
 #include <string.h>
 
 #include "base/path.h"
@@ -32,6 +33,24 @@ static bool in_writable(const struct immure_compile *b, const char *path)
 	       (d && d->real && immure_compile_writable(b, d->real));
 }
 
+static int32_t journal(struct immure_compile *b)
+{
+	const char *path = b->p->journal ? immure_compile_path(b->a, b->p, b->f, b->p->journal) : NULL;
+	const struct immure_fact_path *s = path ? immure_facts_path(b->f, path) : NULL;
+
+	if (!b->p->journal)
+		return 0;
+	if (!s || !s->real || s->type != 'd')
+		return immure_compile_refuse(b, "journal", "%s: %s", path ? path : b->p->journal,
+					     !s ? "cannot be examined" : s->real ? "not a directory" :
+					     "does not exist");
+	for (size_t i = 0; i < b->roots_n; i++)
+		if (immure_path_is_under(s->real, b->roots[i].real))
+			return immure_compile_refuse(b, "journal", "%s lies where the command can write: it "
+						     "could change what is on record", s->real);
+	return immure_compile_op(b, IMMURE_OP_JOURNAL, s->real, NULL, "journal") ? 0 : -IMMURE_ERR_NOMEM;
+}
+
 /* Settings of a mediator that nobody named would be obeyed by nobody. */
 static int32_t nobody(struct immure_compile *b)
 {
@@ -54,6 +73,8 @@ int32_t immure_compile_mediator(struct immure_compile *b)
 
 	int32_t r = agent(b);
 
+	if (r == 0)
+		r = journal(b);
 	if (r < 0)
 		return r;
 	if (!p->mediator)

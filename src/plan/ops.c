@@ -79,6 +79,7 @@ const struct immure_op_info immure_op_table[] = {
 	OP(CAPTURE, SUPERVISE, "capture", .num = { "most" }),
 	OP(AGENT, SUPERVISE, "agent", .src = TEXT),
 	OP(MEDIATOR, SUPERVISE, "mediator", .src = PATH, .num = { "program", "async", "answer_ms", "wait_ms" }),
+	OP(JOURNAL, SUPERVISE, "journal", .src = PATH),
 	OP(MEDIATOR_BUDGET, SUPERVISE, "mediator_budget", .src = TEXT),
 	OP(MEMORY_WATCH, SUPERVISE, "memory_watch", .num = { "bytes" }),
 	OP(WATCH, SUPERVISE, "watch", .src = PATH, .dst = TEXT,

@@ -119,6 +119,7 @@ enum immure_op_kind {
 	IMMURE_OP_MEDIATOR,        /* src: who is asked before a command starts, num0: 1 = a program, not a
 	                            * socket; num1: 1 = who is pending is sent away; num2: ms for an
 	                            * answer; num3: ms in all */
+	IMMURE_OP_JOURNAL,         /* src: a directory in which a run keeps its journal */
 	IMMURE_OP_MEDIATOR_BUDGET, /* src: handed to it */
 	IMMURE_OP_MEMORY_WATCH,    /* num0 bytes; sampled sum over the pid namespace */
 	IMMURE_OP_WATCH,           /* src: directory; dst: pattern (protected table); BUILD, ANYWHERE */

@@ -134,6 +134,10 @@ static bool describe_limit(struct immure_buf *o, const struct immure_op *op)
 		if (!op->num[1])
 			put_duration(o, op->num[3]);
 		break;
+	case IMMURE_OP_JOURNAL:
+		immure_buf_puts(o, "a run keeps a journal in ");
+		put(o, op->src);
+		break;
 	case IMMURE_OP_MEDIATOR_BUDGET:
 		immure_buf_puts(o, "the mediator is told of ");
 		put(o, op->src);

@@ -72,6 +72,9 @@ static void require_class(struct immure_compile *b, const struct immure_backend_
 static bool offers(const struct immure_compile *b, const struct immure_backend_report *r,
 		   const char *name)
 {
+	/* Not the backend's: whoever supervises it keeps the journal. */
+	if (b->p->journal && strcmp(name, immure_capability_names[IMMURE_CAP_AUDIT_LOG]) == 0)
+		return true;
 	for (size_t c = 0; c < immure_capability_names_n; c++)
 		if (strcmp(immure_capability_names[c], name) == 0 && (r->capabilities & 1u << c) &&
 		    (c != IMMURE_CAP_NO_NETWORK_GUARANTEE ||
@@ -109,6 +112,8 @@ static void require_trust(struct immure_compile *b, const struct immure_backend_
 
 		if (immure_trust_enough((enum immure_trust_field)t, r->trust[t], asked))
 			continue;
+		if (t == IMMURE_TRUST_AUDITABILITY && b->p->journal)
+			continue; /* as above */
 		immure_compile_gap(b, false, info->key, info->delta,
 				 immure_arena_printf(b->a, "backend %s gives %s, not %s", r->backend,
 						     info->values[r->trust[t]], info->values[asked]),

@@ -730,6 +730,19 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "audit_log", .example = "true",
 	},
 	{
+		KEY("journal"), .type = IMMURE_KEY_TEXT, .offset = AT(journal),
+		.check = immure_check_path, .tighten = IMMURE_TIGHTEN_NEVER,
+		.flag = "journal", .argument = "DIR",
+		.help = "a directory in which each run keeps a journal",
+		.doc = "Each run of one command makes a directory of its own in this one and writes there "
+		       "what it is about to do and what came of it, chained by hashes as the journal of a "
+		       "session, which has one in any case; immure journal DIR/run-... prints it. What "
+		       "cannot be written down does not happen. The directory must exist, belong to the "
+		       "caller or root, and lie where the command cannot write. With it the capability "
+		       "audit_log is there.",
+		.enforced_by = "audit_log", .example = "\"/var/log/immure\"",
+	},
+	{
 		KEY("mediator.ask"), .type = IMMURE_KEY_TEXT, .offset = AT(mediator),
 		.check = immure_check_mediator, .tighten = IMMURE_TIGHTEN_NEVER,
 		.flag = "mediator", .argument = "unix:PATH|program:PATH",

@@ -127,6 +127,7 @@ struct immure_policy {
 	enum immure_keep capture;  /* the most that a session keeps of output */
 	const char *agent;         /* on whose behalf; NULL = nobody's in particular */
 	bool require_agent;
+	const char *journal;       /* a directory; NULL = a run keeps none */
 	const char *mediator;      /* "unix:PATH", "program:PATH", NULL = nobody is asked */
 	enum immure_mediator_mode mediator_mode;
 	uint64_t mediator_answer, mediator_wait; /* ms, 0 = the defaults */

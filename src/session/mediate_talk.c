@@ -242,9 +242,9 @@ static void ask(const struct immure_op *op, const char *line, uint64_t until, st
 		late = until;
 	IMMURE_CLEANUP_FD int fd = op->num[0] ? spawn(op->src, &pid) : dial(op->src, late);
 	r = fd < 0 ? fd : send_line(fd, line, late);
-	if (r == 0 && shutdown(fd, SHUT_WR) < 0)
+	if (r == 0 && shutdown(fd, SHUT_WR) < 0 && errno != ENOTCONN)
 		r = -errno;
-	if (r == 0)
+	if (r == 0 || r == -EPIPE || r == -ECONNRESET) /* it may know its answer without reading on */
 		r = read_line(fd, answer, sizeof(answer), &len, late);
 	if (pid > 0) {
 		(void)kill(-pid, SIGKILL); /* what it had to say, it has said */

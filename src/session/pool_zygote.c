@@ -27,6 +27,7 @@ static const struct {
 	{ IMMURE_OP_NET_HOST, "network.mode", "on the host's network commands would reach each other" },
 	{ IMMURE_OP_IDMAP_SUBID, "identity", "each command has one id, not a range of them" },
 	{ IMMURE_OP_OVERLAY, "workspace.mode", "each command would need a layer of its own for its changes" },
+	{ IMMURE_OP_JOURNAL, "journal", "commands do not pass by anybody who could write them down" },
 	{ IMMURE_OP_MEDIATOR, "mediator.ask", "commands do not pass by anybody who could ask" },
 	{ IMMURE_OP_OUTPUT_CAP, "limits.output", "a command writes to its caller's descriptors itself" },
 };

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "session/relay.h"
+#include "session/runlog.h"
 #include "session/sealed.h"
 #include "session/supervise.h"
 #include "session/terminal.h"
@@ -21,6 +22,7 @@ struct immure_run {
 	struct immure_error **err;
 
 	struct immure_sealed sealed;
+	struct immure_runlog log;
 	int signal_fd, timer_fd;
 	sigset_t saved_mask;
 	struct sigaction saved_chld;

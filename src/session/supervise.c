@@ -215,6 +215,9 @@ static int32_t mediate(struct immure_run *run)
 		return failed(run, r, "mediator", "nobody can be asked");
 	r = await_verdict(run, &m);
 	immure_mediate_end(&m);
+	if (r < 0)
+		immure_runlog_denied(&run->log, run->plan->argv.v[0],
+				     run->err && *run->err ? immure_error_text(*run->err) : "mediator");
 	return r;
 }
 
@@ -376,8 +379,12 @@ static bool tell_denial(void *ctx, size_t number, const struct immure_denial *d,
 {
 	struct immure_run *run = ctx;
 
+	char what[300];
+
 	(void)number;
-	(void)d;
+	(void)snprintf(what, sizeof(what), d->port ? "%s:%u" : "%s", d->host, d->port); /* fits */
+	if (!run->attacking)
+		immure_runlog_denied(&run->log, what, line);
 	if (run->attacking || run->notes == IMMURE_GATE_LINES)
 		return false;
 	if (!immure_note(run->o->notes_fd, run->terminal.raw && isatty(run->o->notes_fd) == 1, line))
@@ -401,6 +408,8 @@ static int32_t carry_out(struct immure_run *run)
 	if (r == 0)
 		r = immure_sealed_prepare(&run->sealed, run->err);
 	immure_gatekeeper_tell(run->sealed.gate, tell_denial, run);
+	if (r == 0)
+		r = immure_runlog_asked(&run->log, run->plan->argv.v[0], run->err);
 	if (r == 0)
 		r = start(run);
 	if (r == 0 && run->o->count)
@@ -456,6 +465,7 @@ static int32_t attempt(const struct immure_plan *plan, const struct immure_super
 		.o = options,
 		.err = err,
 		.allowed = allowed,
+		.log = IMMURE_RUNLOG_INIT,
 		.signal_fd = -1,
 		.timer_fd = -1,
 		.null_fd = -1,
@@ -482,11 +492,18 @@ static int32_t attempt(const struct immure_plan *plan, const struct immure_super
 	if (run.result->arena.failed)
 		r = immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
 	if (r == 0)
+		r = immure_runlog_open(plan, &run.log, err);
+	if (r == 0 && run.log.journal.fd >= 0)
+		run.sealed.journal = &run.log.journal;
+	if (r == 0)
 		r = carry_out(&run);
 	if (options->count)
 		run.result->plan_hash =
 			immure_arena_strdup(&run.result->arena, immure_plan_hash_of(plan));
 	tidy(&run);
+	immure_runlog_done(&run.log, r < 0 ? 0 : immure_result_exit_status(run.result),
+			   r < 0 && err && *err ? immure_error_text(*err) :
+			   r < 0 || run.rejected ? "it was not started" : NULL);
 	if (options->trace)
 		run.result->trace_ns[IMMURE_TRACE_DONE] = immure_run_now();
 	*ret_again = r < 0 && overtaken(&run);

@@ -302,6 +302,7 @@ static const struct {
 	{ "mediator.wait_time", "\"mediator\":{\"wait_time\":\"1s\"}",
 	  "\"mediator\":{\"wait_time\":\"2s\"}", false },
 	{ "mediator.budget", "", "\"mediator\":{\"budget\":\"b\"}", false },
+	{ "journal", "", "\"journal\":\"/a\"", false },
 	{ "agent", "", "\"agent\":\"a\"", false },
 	{ "require.agent", "", "\"require\":{\"agent\":true}", true },
 	{ "session.capture", "", "\"session\":{\"capture\":\"off\"}", true },
