@@ -266,6 +266,22 @@ static bool wait_for_exec(struct immure_serving *s, pid_t pid, int fd)
 	return step < STEPS;
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+void __asan_unpoison_memory_region(void const volatile *, size_t);
+#endif
+
+/* A child that became another program has not left its frames: in what a sanitizer keeps
+ * of init's memory, which was the child's as well, they are still there. */
+static void forget_frames(void *stack, size_t size)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	__asan_unpoison_memory_region(stack, size);
+#else
+	(void)stack;
+	(void)size;
+#endif
+}
+
 long immure_init_launch_run(struct immure_serving *s, const struct immure_init_start *start,
 			    int *ret_errno, const char **ret_what)
 {
@@ -280,6 +296,7 @@ long immure_init_launch_run(struct immure_serving *s, const struct immure_init_s
 		*ret_errno = errno;
 		return -1;
 	}
+	forget_frames(s->execs->stack, sizeof(s->execs->stack));
 	pid = clone(newborn, s->execs->stack + sizeof(s->execs->stack), CLONE_VM | SIGCHLD, &b);
 	*ret_errno = pid < 0 ? errno : 0;
 	(void)close(ends[1]); /* nothing was written; the child's is the last one */
