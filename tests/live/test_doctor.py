@@ -161,7 +161,11 @@ def test_inside_itself(site):
 
 @pytest.mark.modes("root", "user")
 def test_same_answer_twice(site):
-    assert ask(site) == ask(site)
+    one, two = ask(site), ask(site)
+    for a, b in zip(one[1]["programs"], two[1]["programs"]):
+        if None in (a["version"], b["version"]):  # did not answer in time, which is said
+            a["version"] = b["version"] = None
+    assert one == two
 
 
 @pytest.mark.modes("root", "user")

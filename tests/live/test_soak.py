@@ -29,7 +29,11 @@ def tree(pid):
 
 
 def usage(pid):
-    """What one process has open, and what memory is its alone."""
+    """What one process has open, and what memory is its alone. An ordinary user may not look
+    into such a process; of its memory there is a number that is for everybody."""
+    if os.geteuid() != 0:
+        _, resident, shared, *_ = map(int, pathlib.Path(f"/proc/{pid}/statm").read_text().split())
+        return {"fds": 0, "private_kb": (resident - shared) * os.sysconf("SC_PAGE_SIZE") // 1024}
     lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return {"fds": len(os.listdir(f"/proc/{pid}/fd")),
             "private_kb": sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))}
