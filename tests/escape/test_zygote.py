@@ -51,6 +51,8 @@ def denied_after(attack, site):
 MINE = ("root", "user") if os.geteuid() == 0 else ("caller",)
 PAIRS = [pytest.param(mode, attack, id=f"{attack.name}-{mode}")
          for mode in MINE for attack in ATTACKS if mode in modes_of(attack)]
+if os.geteuid() != 0:  # not those that need root outside
+    PAIRS = [pair for pair in PAIRS if "user" in (pair.values[1].modes or ("user",))]
 
 
 @pytest.mark.parametrize("mode,attack", PAIRS, indirect=["mode"])
