@@ -180,10 +180,26 @@ static unsigned int settled(const struct layout *l, size_t lo, size_t hi, unsign
 	return open;
 }
 
+/* Whether one of the marks, all of them below dir, is that entry of it or below that. Their
+ * common beginning, of len bytes with its slash, is not looked at again. */
+static bool leads_to_mark(const struct layout *l, size_t lo, size_t hi, size_t len, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t k = lo; k < hi; k++) {
+		const char *rest = l->marks[k].path + len;
+
+		if (rest[0] == name[0] && strncmp(rest, name, n) == 0 && (rest[n] == '/' || !rest[n]))
+			return true;
+	}
+	return false;
+}
+
 static int32_t siblings(struct layout *l, const char *dir, size_t lo, size_t hi, unsigned int kinds,
 			const char *key)
 {
 	const struct immure_fact_listing *list = immure_facts_listing(l->b->f, dir);
+	size_t len = strcmp(dir, "/") == 0 ? 1 : strlen(dir) + 1;
 
 	if (l->dirs)
 		return immure_strv_add(l->b->a, l->dirs, dir) ? 0 : -IMMURE_ERR_NOMEM;
@@ -198,18 +214,14 @@ static int32_t siblings(struct layout *l, const char *dir, size_t lo, size_t hi,
 		return immure_compile_refuse(l->b, key, "%s has too many entries to leave some out: a "
 					     "denial inside it cannot be enforced by Landlock", dir);
 	for (size_t i = 0; i < list->n; i++) {
-		const char *path = immure_compile_join(l->b->a, dir, list->entries[i].name);
-		size_t len = path ? strlen(path) : 0;
-		bool marked = false;
+		const char *name = list->entries[i].name, *path;
 		int32_t r;
 
+		if (list->entries[i].type == 'l' || leads_to_mark(l, lo, hi, len, name))
+			continue;
+		path = immure_compile_join(l->b->a, dir, name);
 		if (!path)
 			return -IMMURE_ERR_NOMEM;
-		for (size_t k = lo; k < hi && !marked; k++)
-			marked = strcmp(l->marks[k].path, path) == 0 ||
-				 is_below(&l->marks[k], path, len);
-		if (marked || list->entries[i].type == 'l')
-			continue;
 		r = add_rule(l, path, kinds, list->entries[i].type, true, key);
 		if (r < 0)
 			return r;

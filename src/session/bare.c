@@ -247,8 +247,13 @@ int immure_bare_done(struct immure_bare *b)
 	int r = b->dir[0] ? immure_rmtree(b->dir) : 0;
 
 	if (r == 0 && b->dir[0]) {
+		size_t n;
+
 		*strrchr(b->dir, '/') = '\0';
-		if (strcmp(b->dir, SHARED) != 0)
+		n = strlen(b->dir);
+		/* Ours stays for the next one: on a disk it costs as much as a session's. What
+		 * was made in somebody's directory for temporary files does not. */
+		if (n < 4 || strcmp(b->dir + n - 4, "/tmp") != 0)
 			(void)rmdir(b->dir); /* other sessions are in it */
 		b->dir[0] = '\0';
 	}
