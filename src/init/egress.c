@@ -149,5 +149,7 @@ int immure_init_hand_listener(const struct immure_init *in, int fd)
 	struct immure_init_msg m = { .type = IMMURE_INIT_NETWORK,
 				     .net_fds = 1U << IMMURE_INIT_NET_NOTIFY };
 
+	if (in->unanswered)
+		m = (struct immure_init_msg){ .type = IMMURE_INIT_LISTENER };
 	return immure_init_send(in->report_fd, &m, sizeof(m), &fd, 1, 0);
 }

@@ -19,6 +19,7 @@ enum immure_init_msg_type {
 				 * NET_NOTIFY alone: the listener of the filter, without namespaces */
 	IMMURE_INIT_ARRIVED,    /* an init that was executed: its sender is pid 1 inside */
 	IMMURE_INIT_WAITS,      /* made as far as it goes without a caller: TAKE comes next */
+	IMMURE_INIT_LISTENER,   /* of the filter, where no names are reached: one descriptor */
 	/* init -> whoever asked, struct immure_init_reply */
 	IMMURE_INIT_STARTED = 50, /* pid; one descriptor (pty master) when there is a terminal */
 	IMMURE_INIT_ENDED,      /* status, usage, flags */

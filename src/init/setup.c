@@ -390,12 +390,12 @@ static int install_beneath(const struct immure_init *in)
 {
 	int r;
 
-	if (!immure_plan_find(in->plan, IMMURE_OP_EGRESS))
+	if (!immure_plan_find(in->plan, IMMURE_OP_EGRESS) && !in->unanswered)
 		return immure_filter_install(in->beneath, 0);
 	IMMURE_CLEANUP_FD int fd = immure_notify_install(in->beneath);
 
-	if (fd < 0)
-		return fd;
+	if (fd < 0) /* inside another sandbox that listens, or an old kernel */
+		return in->unanswered ? immure_filter_install(in->unanswered, 0) : fd;
 	r = immure_init_hand_listener(in, fd);
 	return r < 0 ? r : 0;
 }

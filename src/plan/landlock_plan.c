@@ -133,7 +133,10 @@ static int32_t seccomp(struct immure_compile *b)
 		return 0;
 	}
 	op->num[0] = b->netns ? 0 : 1u << AF_INET | 1u << AF_INET6 | 1u << AF_NETLINK;
-	op->num[1] = abi_of(b) < 3 ? IMMURE_BENEATH_BARE_OLD : IMMURE_BENEATH_BARE;
+	if (b->f->seccomp_notify == IMMURE_NO)
+		op->num[1] = abi_of(b) < 3 ? IMMURE_BENEATH_BARE_OLD : IMMURE_BENEATH_BARE;
+	else
+		op->num[1] = abi_of(b) < 3 ? IMMURE_BENEATH_FILES_OLD : IMMURE_BENEATH_FILES;
 	return 0;
 }
 

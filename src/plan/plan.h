@@ -136,6 +136,7 @@ enum immure_op_kind {
 };
 
 enum immure_beneath { IMMURE_BENEATH_NONE, IMMURE_BENEATH_BARE, IMMURE_BENEATH_BARE_OLD,
+		      IMMURE_BENEATH_FILES, IMMURE_BENEATH_FILES_OLD, /* some calls are answered */
 		      IMMURE_BENEATH_NAMES, IMMURE_BENEATH_NAMES_OLD }; /* of EGRESS */
 
 enum {

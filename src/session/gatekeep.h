@@ -30,6 +30,7 @@ struct immure_gatekeeper {
 	struct immure_netplumb plumb;
 	struct immure_rtnl_setup routes;
 	int userns_fd, netns_fd;
+	const struct immure_metadata *metadata; /* beside the broker; NULL = nobody */
 	struct immure_broker broker; /* where there is no namespace: instead of the plumbing */
 	bool proxy;
 	int listeners[IMMURE_EGRESS_PUBLISH_MAX];

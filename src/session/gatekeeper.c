@@ -337,6 +337,12 @@ static int32_t adopt_broker(struct immure_gatekeeper *g, struct immure_error **e
 	return 0;
 }
 
+void immure_gatekeeper_metadata(struct immure_gatekeeper *g, const struct immure_metadata *m)
+{
+	if (g)
+		g->metadata = m;
+}
+
 int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure_init_msg *m,
 				int *fds, size_t n, int init_pid, struct immure_error **err)
 {

@@ -29,6 +29,9 @@ struct immure_wire_stats; /* egress/wire.h */
 int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *program,
 			      struct immure_gatekeeper **ret, struct immure_error **err);
 /* All of these but new accept NULL and do nothing then. */
+/* Who answers the calls about files that come by the same listener; borrowed. g may be NULL. */
+struct immure_metadata;
+void immure_gatekeeper_metadata(struct immure_gatekeeper *g, const struct immure_metadata *m);
 /* Takes over the descriptors of an IMMURE_INIT_NETWORK message, all of them, also
  * when it fails. init_pid: for finding out who was denied what. */
 int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure_init_msg *m,

@@ -245,7 +245,7 @@ static void on_control(struct immure_run *run)
 
 /* ---- the loop ---- */
 
-enum { P_SOCK, P_PIDFD, P_SIGNAL, P_TIMER, P_CONTROL, P_GATE, P_RELAYS, P_MAX = P_RELAYS + 2 * RELAY_MAX };
+enum { P_SOCK, P_PIDFD, P_SIGNAL, P_TIMER, P_CONTROL, P_GATE, P_METADATA, P_RELAYS, P_MAX = P_RELAYS + 2 * RELAY_MAX };
 
 static void watch_relays(struct immure_run *run, struct pollfd *p)
 {
@@ -311,6 +311,7 @@ int32_t immure_run_loop(struct immure_run *run)
 		p[P_CONTROL] = (struct pollfd){ .fd = run->o->control_fd, .events = POLLIN };
 		p[P_GATE] = (struct pollfd){ .fd = immure_gatekeeper_fd(run->sealed.gate),
 					     .events = POLLIN };
+		p[P_METADATA] = (struct pollfd){ .fd = run->sealed.metadata.listener_fd, .events = POLLIN };
 		watch_relays(run, p + P_RELAYS);
 		if (poll(p, P_MAX, -1) < 0) {
 			if (errno == EINTR)
@@ -334,6 +335,8 @@ int32_t immure_run_loop(struct immure_run *run)
 			on_control(run);
 		if (p[P_GATE].revents)
 			immure_gatekeeper_step(run->sealed.gate);
+		if (p[P_METADATA].revents)
+			immure_metadata_step(&run->sealed.metadata);
 	}
 	if (r == 0 && run->attacking && run->init_gone && !run->failure.type)
 		r = after_attack(run); /* judged by what it managed to say: it falls short */

@@ -40,6 +40,7 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 		.child = { .pid = -1, .pidfd = -1, .init_pidfd = -1, .ahead_fd = -1 },
 		.handover_fd = -1,
 		.sock_fd = -1,
+		.metadata = { .listener_fd = -1 },
 		.init = { .plan = plan, .report_fd = -1, .ahead_fd = -1, .ruleset_fd = -1 },
 	};
 	immure_cgroup_init(&s->cgroup);
@@ -67,6 +68,7 @@ static int32_t prepare_filter(struct immure_sealed *s, struct immure_error **err
 	const struct immure_op *op = immure_plan_find(s->plan, IMMURE_OP_SECCOMP);
 	static const char *const beneath[] = {
 		[IMMURE_BENEATH_BARE] = "bare", [IMMURE_BENEATH_BARE_OLD] = "bare_old",
+		[IMMURE_BENEATH_FILES] = "bare_files", [IMMURE_BENEATH_FILES_OLD] = "bare_old_files",
 		[IMMURE_BENEATH_NAMES] = "bare_names", [IMMURE_BENEATH_NAMES_OLD] = "bare_old_names",
 	};
 	uint64_t families = op ? op->num[0] : 0;
@@ -75,6 +77,11 @@ static int32_t prepare_filter(struct immure_sealed *s, struct immure_error **err
 
 	if (!op)
 		return 0;
+	if (op->num[1] == IMMURE_BENEATH_FILES || op->num[1] == IMMURE_BENEATH_FILES_OLD) {
+		bool old = op->num[1] == IMMURE_BENEATH_FILES_OLD;
+
+		s->init.unanswered = immure_filter_builtin(old ? "bare_old" : "bare", op->num[0] ? op->num[0] : 1);
+	}
 	if (op->num[1]) {
 		/* AF_UNSPEC, which makes no socket, stands for no family at all. */
 		s->init.beneath = immure_filter_builtin(beneath[op->num[1]],
@@ -149,6 +156,9 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 		r = immure_bare_adopt(&s->bare, err);
 	if (r == 0)
 		r = immure_gatekeeper_new(s->plan, s->egress, &s->gate, err);
+	s->metadata.plan = s->plan;
+	s->metadata.session_dir = s->bare.dir;
+	immure_gatekeeper_metadata(s->gate, &s->metadata);
 	if (r == 0 && !s->init.template) /* what is made after it has leaves of its own */
 		r = immure_sealed_make_leaf(s, err);
 	if (r == 0 && s->init.cgroup)
@@ -359,6 +369,7 @@ int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 	immure_janitor_dismiss(&s->janitor);
 	immure_close(&s->sock_fd);
 	immure_close(&s->init.report_fd);
+	immure_close(&s->metadata.listener_fd);
 	immure_close(&s->handover_fd);
 	if (s->backend && s->backend->done)
 		s->backend->done(&s->child);

@@ -21,6 +21,7 @@
 #include "session/gatekeeper.h"
 #include "session/janitor.h"
 #include "session/journal.h"
+#include "session/metadata.h"
 
 struct immure_sealed {
 	const struct immure_plan *plan;
@@ -39,6 +40,7 @@ struct immure_sealed {
 	bool overtaken;        /* start failed over what was taken away meanwhile: it may be tried anew */
 	const char *egress;    /* immure-egress; NULL: the installed one. Set before prepare */
 	struct immure_gatekeeper *gate; /* NULL: the plan needs none */
+	struct immure_metadata metadata; /* without namespaces, and without names */
 	int handover_fd;       /* for an init that is executed, until it was started */
 	/* Borrowed, NULL = nothing is recorded: what is made is written down before
 	 * and after, with these numbers. */

@@ -168,6 +168,10 @@ int32_t immure_sealed_receive(struct immure_sealed *s, struct immure_init_msg *r
 			immure_close(&fds[i]);
 		return -IMMURE_ERR_IO;
 	}
+	if (ret->type == IMMURE_INIT_LISTENER) {
+		s->metadata.listener_fd = immure_take_fd(&fds[0]);
+		return 0;
+	}
 	if (ret->type == IMMURE_INIT_NETWORK) {
 		int32_t r = immure_gatekeeper_adopt(s->gate, ret, fds, count, s->child.pid, err);
 

@@ -171,7 +171,7 @@ struct immure_server {
 	int exit_status;
 
 	int epoll_fd;
-	struct immure_watch listener, init_sock, init_pidfd, signals, timer, gate;
+	struct immure_watch listener, init_sock, init_pidfd, signals, timer, gate, metadata;
 	struct immure_client *clients;
 	size_t clients_n;
 	struct immure_task *tasks;

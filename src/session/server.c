@@ -183,10 +183,24 @@ static void proved(struct immure_server *s, int status)
 	immure_error_free(err);
 }
 
+static void on_metadata(struct immure_server *s, struct immure_watch *w, uint32_t events)
+{
+	(void)events;
+	immure_metadata_step(&s->sealed.metadata);
+	if (s->sealed.metadata.listener_fd < 0) {
+		w->fd = -1; /* closed, and so not watched */
+		w->events = 0;
+	}
+}
+
 static void old_message(struct immure_server *s, const struct immure_init_msg *m, int *fds, size_t n)
 {
 	if (m->type == IMMURE_INIT_NETWORK) {
 		took_network(s, m, fds, n);
+	} else if (m->type == IMMURE_INIT_LISTENER && n == 1) {
+		s->sealed.metadata.listener_fd = immure_take_fd(&fds[0]);
+		s->metadata = (struct immure_watch){ .fd = s->sealed.metadata.listener_fd, .ready = on_metadata };
+		(void)immure_server_watch(s, &s->metadata, EPOLLIN); /* no memory: nobody is answered */
 	} else if (m->type == IMMURE_INIT_HANDLES) {
 		took_handles(s, m, fds, n);
 	} else if (m->type == IMMURE_INIT_READY && s->before) {
@@ -551,7 +565,7 @@ int immure_session_serve(const struct immure_serve_options *o)
 	s->settled = o->settled;
 	s->next_task = 1;
 	s->epoll_fd = s->creator_lane = -1;
-	s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
+	s->metadata.fd = s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
 	s->registry = (struct immure_registry)IMMURE_REGISTRY_INIT;
 	s->entry = (struct immure_entry)IMMURE_ENTRY_INIT;
 	s->journal = (struct immure_journal)IMMURE_JOURNAL_INIT;

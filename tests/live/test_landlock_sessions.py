@@ -169,7 +169,8 @@ def clean(site, s, own):
     assert harness.until(lambda: not inside(site), 2), [harness.describe(p) for p in inside(site)]
     assert harness.until(lambda: not own.exists(), 2), own
     assert site.call(site.immure, "gc", "--json").code == 0
-    assert not s.directory.exists() or s.cli("rm").code == 0
+    # The server may still be about to end.
+    assert harness.until(lambda: not s.directory.exists() or s.cli("rm").code == 0, 5)
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])

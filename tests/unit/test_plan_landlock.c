@@ -245,7 +245,7 @@ static void versions(void **unused)
 			if (h.plan->ops[i].kind == IMMURE_OP_LANDLOCK_RULE)
 				assert_int_equal(h.plan->ops[i].num[0] & ~op->num[1], 0);
 		assert_int_equal(immure_plan_find(h.plan, IMMURE_OP_SECCOMP)->num[1],
-				 abi < 3 ? IMMURE_BENEATH_BARE_OLD : IMMURE_BENEATH_BARE);
+				 abi < 3 ? IMMURE_BENEATH_FILES_OLD : IMMURE_BENEATH_FILES);
 		assert_int_equal(!!host_gap(&h, "signals"), abi < 6);
 		assert_int_equal(immure_plan_startable(h.plan, NULL) == 0, abi >= 6);
 		host_done(&h);

@@ -425,6 +425,39 @@ static uint32_t of_names(const struct machine *m, const struct immure_filter_bui
 
 #define OF_NAMES(call, ...) of_names(m, b, call, (const uint64_t[6]){ __VA_ARGS__ })
 
+/* Modes and times are answered, owners never; and where nobody can answer all is closed. */
+static void metadata_that_is_answered(void **unused)
+{
+	static const struct {
+		const char *call;
+		bool answered;
+	} calls[] = {
+		{ "chmod", true }, { "fchmod", true }, { "fchmodat", true }, { "fchmodat2", true },
+		{ "utimensat", true }, { "utime", false }, { "utimes", false }, { "futimesat", false },
+		{ "chown", false }, { "fchown", false }, { "lchown", false }, { "fchownat", false },
+	};
+	unsigned int seen = 0;
+
+	(void)unused;
+	for (const struct machine *m = machines; m < machines + 2; m++)
+		for (size_t i = 0; i < *m->filters_n; i++) {
+			const struct immure_filter_builtin *b = &m->filters[i];
+			bool listens = strstr(b->profile, "_files") || strstr(b->profile, "_names");
+
+			if (strncmp(b->profile, "bare", 4) != 0)
+				continue;
+			seen += listens;
+			for (size_t k = 0; k < sizeof(calls) / sizeof(calls[0]); k++) {
+				if (oracle_by_name(table, calls[k].call)->nr[m - machines] < 0)
+					continue; /* none of this machine's */
+				assert_int_equal(OF_NAMES(calls[k].call, 3, 4, 5),
+						 listens && calls[k].answered ? SECCOMP_RET_USER_NOTIF
+									      : SECCOMP_RET_ERRNO | EPERM);
+			}
+		}
+	assert_int_equal(seen, 16);
+}
+
 /* Where the supervisor answers: every way to make a socket of the internet or to name
  * an address, and no option that leads a connection of ours elsewhere. */
 static void names_without_namespaces(void **unused)
@@ -658,6 +691,7 @@ int main(void)
 		cmocka_unit_test(device_nodes),
 		cmocka_unit_test(setuid_files),
 		cmocka_unit_test(without_namespaces), cmocka_unit_test(truncation_without_its_right),
+		cmocka_unit_test(metadata_that_is_answered),
 		cmocka_unit_test(names_without_namespaces),
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(closed_in_every_profile),
