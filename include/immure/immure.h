@@ -219,7 +219,8 @@ IMMURE_API int32_t immure_plan_create(const immure_policy *policy,
 /* After a launch of `failed` was refused before anything ran (why: its error, may be
  * NULL): plans again with what trying everything finds out, which is kept in the caller's
  * runtime directory. *ret is a plan for another backend that can be started, owned by the
- * caller; NULL when there is none, or when the policy names its backend. */
+ * caller; NULL when there is none, or when the policy names its backend. Error GAP: there
+ * is one that lacks what the policy wants and does not approve to be missing. */
 IMMURE_API int32_t immure_plan_replace(const immure_policy *policy,
 				       const struct immure_plan_options *options,
 				       const immure_plan *failed, const immure_error *why,

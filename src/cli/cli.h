@@ -130,6 +130,8 @@ void immure_cli_say(const char *fmt, ...) IMMURE_PRINTF(1, 2);
 void immure_cli_say_raw(bool raw, const char *fmt, ...) IMMURE_PRINTF(2, 3);
 /* Prints the error, frees it, and returns the exit status it stands for. */
 int immure_cli_fail(struct immure_error *err);
+/* Adds to a refusal what another backend would have lacked; other may be NULL. */
+void immure_cli_add_other(struct immure_error *err, const struct immure_error *other);
 /* Writes text to standard output; 0, or the exit status after saying why not. */
 int immure_cli_print(const char *text);
 

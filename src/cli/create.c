@@ -32,14 +32,14 @@ static int32_t start_somehow(const immure_policy *policy, const struct immure_pl
 			     immure_plan **plan, const struct immure_session_options *o,
 			     struct made *ret, struct immure_error **err)
 {
-	struct immure_error *first = NULL, *ignored = NULL;
+	struct immure_error *first = NULL, *lacks = NULL;
 	int32_t r = start(*plan, o, ret, &first);
 
 	for (int i = 0, again = r; i < 3 && again < 0; i++) {
 		struct immure_error *why = NULL;
 		immure_plan *other = NULL;
 
-		if (immure_plan_replace(policy, how, *plan, first, &other, &ignored) < 0 || !other)
+		if (immure_plan_replace(policy, how, *plan, first, &other, &lacks) < 0 || !other)
 			break;
 		immure_plan_free(*plan);
 		*plan = other;
@@ -48,7 +48,9 @@ static int32_t start_somehow(const immure_policy *policy, const struct immure_pl
 		if (again == 0)
 			r = 0;
 	}
-	immure_error_free(ignored);
+	if (r < 0)
+		immure_cli_add_other(first, lacks);
+	immure_error_free(lacks);
 	if (r < 0 && err)
 		*err = first;
 	else

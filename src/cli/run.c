@@ -90,13 +90,16 @@ static int32_t start_somehow(struct run *run, const struct immure_plan_options *
 		run->err = NULL;
 		r = start(run, options);
 	}
-	immure_error_free(err);
 	if (r < 0 && first) { /* the first refusal is what counts */
 		immure_error_free(run->err);
 		run->err = first;
-		return first_r;
+		r = first_r;
+	} else {
+		immure_error_free(first);
 	}
-	immure_error_free(first);
+	if (r < 0)
+		immure_cli_add_other(run->err, err);
+	immure_error_free(err);
 	return r;
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -70,6 +71,19 @@ int immure_cli_fail(struct immure_error *err)
 		immure_cli_say("%s", immure_error_text(err));
 	immure_error_free(err);
 	return status;
+}
+
+void immure_cli_add_other(struct immure_error *err, const struct immure_error *other)
+{
+	const char *own = immure_error_hint(err);
+	char *had;
+
+	if (!other || immure_error_code(other) != IMMURE_ERR_GAP)
+		return;
+	had = strdup(own ? own : "");
+	immure_error_set_hint(err, "%s%s%s; %s", had ? had : "", had && had[0] ? "; " : "",
+			      immure_error_text(other), immure_error_hint(other));
+	free(had);
 }
 
 int immure_cli_print(const char *text)

@@ -155,6 +155,21 @@ static bool helps(const struct immure_plan *plan, const struct immure_plan *fail
 	return strcmp(plan->backend, failed->backend) != 0 && immure_plan_startable(plan, NULL) == 0;
 }
 
+static int32_t would_lack(const struct immure_plan *plan, struct immure_error **err)
+{
+	struct immure_error *e = NULL;
+	int32_t r = immure_plan_startable(plan, &e);
+
+	if (r < 0) {
+		(void)immure_fail(err, -r, immure_error_errno(e), immure_error_stage(e), immure_error_subject(e),
+				  "backend %s: %s", plan->backend, immure_error_text(e));
+		if (err && *err)
+			immure_error_set_hint(*err, "%s", immure_error_hint(e));
+	}
+	immure_error_free(e);
+	return r;
+}
+
 /* Nothing of the payload ran when a launch is refused before EXEC, so another backend
  * may be tried: but only one that the probes, and not that refusal, speak for. */
 int32_t immure_plan_replace(const immure_policy *policy, const struct immure_plan_options *options,
@@ -184,11 +199,15 @@ int32_t immure_plan_replace(const immure_policy *policy, const struct immure_pla
 	}
 	if (r < 0)
 		return r;
-	if (!helps(plan, failed))
-		discard(plan);
-	else
+	if (helps(plan, failed)) {
 		*ret = plan;
-	return 0;
+		return 0;
+	}
+	/* What another one lacks is what the caller can do something about. */
+	if (strcmp(plan->backend, failed->backend) != 0)
+		r = would_lack(plan, err);
+	discard(plan);
+	return r;
 }
 
 void immure_plan_free(immure_plan *plan)

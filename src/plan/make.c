@@ -3,6 +3,7 @@
  * made anywhere in this folder: what is not in the policy, the facts or the
  * command does not exist. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -152,6 +153,21 @@ void immure_plan_destroy(struct immure_plan *p)
 	free(p);
 }
 
+/* The remedy of the first; of the others, what they are about. */
+static void hint_at(const struct immure_plan *p, const struct immure_gap *first, struct immure_error *err)
+{
+	const struct immure_gap *end = p->gaps + p->gaps_n;
+	char others[256] = "";
+	size_t at = 0;
+
+	for (const struct immure_gap *g = first + 1; g < end && at < sizeof(others); g++)
+		if (!g->approved)
+			at += (size_t)snprintf(others + at, sizeof(others) - at, "%s%s",
+					       at ? ", " : "; also missing: ",
+					       g->dimension && g->dimension[0] ? g->dimension : g->key);
+	immure_error_set_hint(err, "%s%s", first->remedy, others);
+}
+
 int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error **err)
 {
 	for (size_t i = 0; i < p->gaps_n; i++) {
@@ -161,7 +177,7 @@ int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error *
 			continue;
 		(void)immure_fail(err, IMMURE_ERR_GAP, 0, "plan", g->key, "%s: %s", g->key, g->what);
 		if (err && *err)
-			immure_error_set_hint(*err, "%s", g->remedy);
+			hint_at(p, g, *err);
 		return -IMMURE_ERR_GAP;
 	}
 	return 0;

@@ -218,6 +218,18 @@ def test_what_is_approved_is_named_and_recorded(site, environment):
     assert attempt(site, prefix, "--downgrade", names, "--origin", "remote")[0] is None
 
 
+@pytest.mark.modes("root", "user")
+@pytest.mark.parametrize("command", ["run", "create"])
+def test_a_refusal_says_what_would_do(site, command):
+    """Not only what this host would not do: also what the next backend lacks, all of it."""
+    result = immure(site, without("userns")(site), command, *flags_of(site),
+                    argv=["true"] if command == "run" else ())
+    assert result.code == 125, result
+    assert result.errors.count("\n") == 1 and "user namespaces" in result.errors, result
+    for word in ("backend landlock: ", "require.downgrade: process_visibility", "file_metadata"):
+        assert word in result.errors, (word, result)
+
+
 def test_doctor_says_what_is(site, environment):
     name, prefix, asked, approved = environment
     result = immure(site, prefix, "doctor", "--json")

@@ -255,7 +255,8 @@ class Plan(_native.Handle):
     def replace(self, policy: Policy, argv: Sequence[PathLike], *,
                 env: Optional[Mapping[str, str]] = None,
                 cwd: Optional[PathLike] = None) -> "Optional[Plan]":
-        """After a launch of this plan was refused: one for another backend, if any."""
+        """After a launch of this plan was refused: one for another backend, if any.
+        GapError: there is one that lacks what the policy does not approve to be missing."""
         o = _native.immure_plan_options(argv=_native.words(argv), env=_native.environment(env),
                                         cwd=encode(cwd))
         pointer = made("immure_plan_replace", policy._pointer, ctypes.byref(o), self._pointer, None)
