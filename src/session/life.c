@@ -383,9 +383,9 @@ static void send_stats(struct immure_server *s, struct immure_client *c, uint64_
 
 	if (s->sealed.init.cgroup)
 		immure_cgroup_stats(&s->sealed.cgroup, &g);
-	/* By its cgroup, not by what init sees. */
+	/* By its cgroup, not by what init sees; there is also the program that led to init. */
 	if (g.pids_now || (s->state == IMMURE_STATE_FROZEN && !s->by_signals))
-		ours += immure_gatekeeper_members(s->sealed.gate);
+		ours += immure_gatekeeper_members(s->sealed.gate) + (s->sealed.child.init_pidfd >= 0);
 	cpu = g.cpu_usec ? g.cpu_usec : measured->user_us + measured->system_us;
 	memory = g.memory_now ? g.memory_now : measured->memory == UINT64_MAX ? 0 : measured->memory;
 	processes = g.pids_now ? g.pids_now : measured->pid > 0 ? (uint64_t)measured->pid : 0;

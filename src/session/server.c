@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backend/backend.h"
 #include "base/fd.h"
 #include "base/fdmsg.h"
 
@@ -267,14 +268,18 @@ static void on_init_end(struct immure_server *s, struct immure_watch *w, uint32_
 static int32_t start_init(struct immure_server *s, struct immure_error **err)
 {
 	IMMURE_CLEANUP_FD int null = immure_open_null();
+	const struct immure_backend *backend = immure_backend_by_name(s->plan->backend);
 	int stdio[3] = { null, null, null };
-	void *page = mmap(NULL, sizeof(*s->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			  -1, 0);
+	void *page = MAP_FAILED;
 	int32_t r;
 
 	if (null < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, null, "start", "/dev/null", "/dev/null: %s",
 				   strerror(-null));
+	/* An init that is a program executed anew has no memory in common with us: it
+	 * tells what it counts in messages. */
+	if (!backend || !backend->become)
+		page = mmap(NULL, sizeof(*s->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	s->shared = page == MAP_FAILED ? NULL : page;
 	s->sealed.init.shared = s->shared;
 	s->sealed.init.serve = true;
