@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "session/refused.h"
 #include "session/watch.h"
 
 enum { SPARE_LEAVES = 4 };
@@ -76,8 +77,7 @@ static struct immure_error *carried(const struct immure_init_msg *m)
 {
 	struct immure_error *err = NULL;
 
-	(void)immure_fail(&err, IMMURE_ERR_LAUNCH, m->errnum, immure_stage_name(m->stage), m->subject,
-			  "%s: %s", m->subject[0] ? m->subject : "start", strerror(m->errnum));
+	(void)immure_refused(m, IMMURE_ERR_LAUNCH, &err);
 	return err;
 }
 

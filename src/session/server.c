@@ -17,6 +17,7 @@
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "session/refused.h"
 
 uint64_t immure_server_ms(void)
 {
@@ -135,12 +136,11 @@ static void not_created(struct immure_server *s, const struct immure_init_msg *m
 {
 	struct immure_error *err = NULL;
 
-	(void)immure_fail(&err, IMMURE_ERR_LAUNCH, m ? m->errnum : ECHILD,
-			  m ? immure_stage_name(m->stage) : "start", m ? m->subject : "",
-			  "%s: %s", m && m->subject[0] ? m->subject : "start",
-			  m ? strerror(m->errnum)
-			  : s->attacking ? "the attack from inside did not come to an end"
-					 : "init ended before it was ready");
+	if (m)
+		(void)immure_refused(m, IMMURE_ERR_LAUNCH, &err);
+	else
+		(void)immure_fail(&err, IMMURE_ERR_LAUNCH, ECHILD, "start", "", "start: %s", s->attacking ?
+				  "the attack from inside did not come to an end" : "init ended before it was ready");
 	if (s->creator)
 		immure_answer_error(s, s->creator, s->creator_request, err);
 	s->creator = NULL;

@@ -32,6 +32,7 @@
 #include "session/mediate.h"
 #include "session/orphan.h"
 #include "session/note.h"
+#include "session/refused.h"
 #include "session/run.h"
 #include "session/watch.h"
 
@@ -267,27 +268,13 @@ static void end_init(struct immure_run *run)
 static int32_t refusal(struct immure_run *run)
 {
 	const struct immure_init_msg *m = &run->failure;
-	int32_t code = IMMURE_ERR_LAUNCH, r;
-	const char *subject = m->subject;
+	int32_t code = IMMURE_ERR_LAUNCH;
 
 	/* 126 and 127 speak of the command; the attacker is a program of ours. */
 	if (m->stage == IMMURE_STAGE_EXEC && (run->started || !run->o->before))
 		code = m->errnum == ENOENT || m->errnum == ENOTDIR ? IMMURE_ERR_NOT_FOUND
 								   : IMMURE_ERR_NOT_EXECUTABLE;
-	r = immure_fail(run->err, code, m->errnum, immure_stage_name(m->stage), subject, "%s: %s",
-			subject[0] ? subject : immure_stage_name(m->stage), strerror(m->errnum));
-	if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == EMLINK)
-		immure_error_set_hint(*run->err, "it has another hard link; list it in files.created or "
-						 "break the link");
-	else if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == ESTALE)
-		immure_error_set_hint(*run->err, "it was changed on the host while the session was "
-						 "set up; try again");
-	else if (run->err && *run->err && m->stage == IMMURE_STAGE_MOUNT && m->errnum == ELOOP)
-		immure_error_set_hint(*run->err, "it became a symbolic link after the plan was made");
-	else if (run->err && *run->err && m->stage == IMMURE_STAGE_NETWORK && m->errnum == EOPNOTSUPP)
-		immure_error_set_hint(*run->err, "rules for addresses need nf_tables with tproxy in the "
-						 "kernel; name hosts instead");
-	return r;
+	return immure_refused(m, code, run->err);
 }
 
 static bool over_cpu_time(const struct immure_run *run)

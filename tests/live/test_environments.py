@@ -219,6 +219,12 @@ def test_what_is_approved_is_named_and_recorded(site, environment):
 
 
 @pytest.mark.modes("root", "user")
+def test_a_proc_that_is_refused_is_explained(site):
+    result = immure(site, covered_proc(site), "run", "--backend", "native", *flags_of(site), argv=["true"])
+    assert result.code == 125 and "/proc: Operation not permitted; the /proc here is covered" in result.errors, result
+
+
+@pytest.mark.modes("root", "user")
 @pytest.mark.parametrize("command", ["run", "create"])
 def test_a_refusal_says_what_would_do(site, command):
     """Not only what this host would not do: also what the next backend lacks, all of it."""

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session/refused.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "plan/plan.h"
+
+static const struct {
+	uint32_t stage;
+	int errnum;
+	const char *subject; /* NULL = any */
+	const char *hint;
+} hints[] = {
+	{ IMMURE_STAGE_MOUNT, EMLINK, NULL,
+	  "it has another hard link; list it in files.created or break the link" },
+	{ IMMURE_STAGE_MOUNT, ESTALE, NULL, "it was changed on the host while the session was set up; try again" },
+	{ IMMURE_STAGE_MOUNT, ELOOP, NULL, "it became a symbolic link after the plan was made" },
+	{ IMMURE_STAGE_MOUNT, EPERM, "/proc",
+	  "the /proc here is covered in part, as in a container, and then the kernel gives no fresh one" },
+	{ IMMURE_STAGE_NETWORK, EOPNOTSUPP, NULL,
+	  "rules for addresses need nf_tables with tproxy in the kernel; name hosts instead" },
+};
+
+int32_t immure_refused(const struct immure_init_msg *m, int32_t code, struct immure_error **err)
+{
+	const char *stage = immure_stage_name(m->stage);
+	int32_t r = immure_fail(err, code, m->errnum, stage, m->subject, "%s: %s",
+				m->subject[0] ? m->subject : stage, strerror(m->errnum));
+
+	for (size_t i = 0; err && *err && i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (hints[i].stage == m->stage && hints[i].errnum == m->errnum &&
+		    (!hints[i].subject || strcmp(hints[i].subject, m->subject) == 0))
+			immure_error_set_hint(*err, "%s", hints[i].hint);
+	return r;
+}
