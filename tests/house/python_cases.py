@@ -49,6 +49,33 @@ def session(**kw):
 # ---- policy, facts, plan ----
 
 
+def case_images():
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "live"))
+    import imagelab
+    top = pathlib.Path(WORKSPACE) / "images"
+    lay = imagelab.Layout(top / "layout")
+    digest = lay.add([[imagelab.entry("f", "x")]], config={"Cmd": ["/f"]})
+    images = immure.Images(env={"HOME": str(top), "XDG_STATE_HOME": str(top / "state")},
+                           worker=str(pathlib.Path(os.environ["IMMURE_PROGRAM"]).parent / "immure-image"))
+    assert images.list() == []
+    assert images.import_(top / "layout", name="x:1")["digest"] == digest
+    one, = images.list()
+    assert (one.digest, one.names, one.layers, one.bytes) == (digest, ["x:1"], 1, 1)
+    assert images.inspect("x:1")["cmd"] == ["/f"] and images.verify(digest[7:19])["whole"]
+    with raises(immure.NoImage):
+        images.verify("y:1")
+    with raises(immure.NoImage):
+        images.import_(top / "none")
+    with raises(immure.InvalidArgument):
+        images.import_(top / "layout", name="../x")
+    next((top / "state/immure/images/layers").glob("*/tree/f")).write_text("y")
+    with raises(immure.TrustError) as caught:
+        images.verify("x:1")
+    assert "was changed" in str(caught.error)
+    assert images.remove("x:1") == {"images": 1, "layers": 1, "leftovers": 0, "in_use": 0}
+    assert images.gc()["images"] == 0
+
+
 def case_policy():
     with policy(settings={"limits.memory": "64M",
                           "files.deny": ["/etc/hostname", "/etc/hosts"]}) as p:

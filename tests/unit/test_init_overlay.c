@@ -151,6 +151,33 @@ static void private_root(void)
 	must(access("/mnt/l0/made", F_OK) < 0, "and not in a layer");
 }
 
+/* Nothing of the host's tree is above the root, nor below it. */
+static void pivoted(void)
+{
+	struct immure_build b;
+	int r = build(&b, IMMURE_OPF_SHARED, "", NULL, "/");
+
+	must(r == 0 && immure_build_target(&b, "/dev", false) >= 0, "is mounted");
+	must(immure_mount_pivot(b.root_fd) == 0, "becomes the root");
+	must(holds(AT_FDCWD, "/common", "l0/common") && holds(AT_FDCWD, "/../common", "l0/common"),
+	     "is above itself");
+	must(access("/mnt", F_OK) < 0 && access("/../mnt", F_OK) < 0, "the tree before is gone");
+}
+
+/* What lies between the two roots would leave the old one in place: that is no success. */
+static void stacked(void)
+{
+	int root = -1;
+
+	for (int i = 0; i < 2; i++) {
+		int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		root = immure_mount_tmpfs(0, 0755, 0);
+		must(top >= 0 && root >= 0 && immure_mount_attach(root, top) == 0, "is stacked");
+	}
+	must(immure_mount_pivot(root) == -EBUSY, "a root beneath which something lies is refused");
+}
+
 static void sealed_root(void)
 {
 	struct immure_build b;
@@ -207,6 +234,8 @@ TEST(readonly_root)
 TEST(private_root)
 TEST(sealed_root)
 TEST(kept)
+TEST(pivoted)
+TEST(stacked)
 TEST(wrong_places)
 
 int main(void)
@@ -214,7 +243,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_readonly_root), cmocka_unit_test(test_private_root),
 		cmocka_unit_test(test_sealed_root),   cmocka_unit_test(test_kept),
-		cmocka_unit_test(test_wrong_places),
+		cmocka_unit_test(test_wrong_places),  cmocka_unit_test(test_pivoted),
+		cmocka_unit_test(test_stacked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
