@@ -93,7 +93,7 @@ def idle_ones(bench, result):
     each = one_by_one(bench, 10 if bench.quick else 50)
     start = time.perf_counter()
     made = [row["session"] for row in json.loads(cli(
-        bench, "create", "--json", "--count", count, "--name", "bench%d" % os.getpid(), "--workspace", bench.ws))]
+        bench, "create", "--json", "--count", str(count), "--name", "bench%d" % os.getpid(), "--workspace", bench.ws))]
     create = time.perf_counter() - start
     tops = []
     try:
