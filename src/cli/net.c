@@ -49,7 +49,8 @@ static void put(struct immure_buf *b, const char *name, const struct immure_json
 /* One page as lines; how many denials were on it. The rules stand before the first. */
 static long show_page(char *text, bool first, struct immure_buf *out)
 {
-	static const char *const keys[] = { "state", "allow", "deny", "denials", "failures", "untold" };
+	static const char *const keys[] = { "state", "way", "allow", "deny", "denials", "failures",
+					    "untold" };
 	struct immure_jsonr_value *v = calloc(VALUES, sizeof(*v));
 	const struct immure_jsonr_value *network, *lines, *e;
 	struct immure_jsonr r;
