@@ -12,6 +12,9 @@
 #include "base/fd.h"
 #include "egress/worker.h"
 
+/* Looking takes a few milliseconds; who is not looked for is told all the same. */
+enum { HELD_MS = 500 };
+
 uint64_t immure_conn_who(const struct conn *c)
 {
 	return (uint64_t)c->life << 32 | c->index;
@@ -132,6 +135,8 @@ void immure_conn_close(struct worker *w, struct conn *c, bool reset)
 	c->http = NULL;
 	free(c->addrs);
 	c->addrs = NULL;
+	free(c->refusal);
+	c->refusal = NULL;
 	c->state = CONN_FREE;
 	c->life++;
 	c->next_free = w->free_conns;
@@ -184,23 +189,56 @@ void immure_conn_refuse_request(struct conn *c, const struct immure_verdict *v)
 	c->answered = true;
 }
 
+void immure_conn_refuse(struct worker *w, struct conn *c)
+{
+	refuse_proxied(c, c->refusal->step, &c->refusal->v);
+	immure_conn_close(w, c, false);
+}
+
+void immure_conn_looked(struct worker *w, uint32_t id)
+{
+	for (uint32_t i = 0; id && i < w->conns_n; i++)
+		if (w->conns[i]->state == CONN_HELD && w->conns[i]->refusal->id == id)
+			immure_conn_refuse(w, w->conns[i]);
+}
+
+/* false: it is not. */
+static bool hold(struct worker *w, struct conn *c, uint32_t id, enum immure_wire_step step,
+		 const struct immure_verdict *v)
+{
+	c->refusal = malloc(sizeof(*c->refusal));
+	if (!c->refusal)
+		return false;
+	*c->refusal = (struct refusal){ .id = id, .step = step, .v = *v };
+	if (c->state == CONN_RESOLVE)
+		immure_resolver_forget(w->resolver, immure_conn_who(c));
+	for (int i = 0; i < CONN_DIALS; i++)
+		immure_close(&c->dial_fd[i]);
+	c->state = CONN_HELD;
+	immure_conn_due(w, c, w->now_ms + HELD_MS);
+	return true;
+}
+
+/* Its client gets an answer, and mostly ends with it. */
+static bool is_answered(const struct conn *c)
+{
+	return !c->answered && c->state != CONN_LOOK && c->state != CONN_RELAY &&
+	       (c->kind == CONN_CONNECT || c->kind == CONN_PLAIN || c->kind == CONN_SOCKS);
+}
+
 void immure_conn_deny(struct worker *w, struct conn *c, enum immure_wire_step step,
 		      const struct immure_verdict *v)
 {
+	bool proxied = is_answered(c);
+	uint32_t id = proxied ? immure_refused_id(w) : 0;
+
 	/* Told before it is felt: whoever looks for the culprit by the socket still
-	 * has a chance to see it. */
-	if (!c->told)
-		immure_report_denied(w, c, step, v);
-	if (c->answered) {
-		immure_conn_close(w, c, false);
-	} else if (c->kind != CONN_CONNECT && c->kind != CONN_PLAIN && c->kind != CONN_SOCKS) {
-		immure_conn_close(w, c, true);
-	} else if (c->state == CONN_LOOK || c->state == CONN_RELAY) {
-		immure_conn_close(w, c, true);
-	} else {
+	 * has a chance to see it. Who waits for an answer waits for that as well. */
+	if (!c->told && immure_report_refused(w, c, step, v, id) && proxied && hold(w, c, id, step, v))
+		return;
+	if (proxied)
 		refuse_proxied(c, step, v);
-		immure_conn_close(w, c, false);
-	}
+	immure_conn_close(w, c, !proxied && !c->answered);
 }
 
 void immure_conn_due(struct worker *w, struct conn *c, uint64_t due_ms)

@@ -170,6 +170,7 @@ void immure_flow_event(struct worker *w, struct conn *c, unsigned int side, uint
 	case CONN_FREE:
 	case CONN_SPARE:
 	case CONN_RESOLVE:
+	case CONN_HELD:
 		break;
 	}
 }
@@ -225,6 +226,9 @@ void immure_flow_due(struct worker *w, struct conn *c)
 			out_of_time(w, c, IMMURE_WIRE_CONTENT, "a request was not whole in time");
 		else
 			immure_conn_close(w, c, true);
+		break;
+	case CONN_HELD:
+		immure_conn_refuse(w, c);
 		break;
 	case CONN_SPARE:
 	case CONN_FREE:
@@ -290,7 +294,8 @@ void immure_flow_rejudge(struct worker *w, struct conn *c)
 	struct immure_verdict v;
 	bool fits;
 
-	if (c->kind == CONN_PUBLISHED || c->kind == CONN_PROXY || c->state == CONN_PREAMBLE)
+	if (c->kind == CONN_PUBLISHED || c->kind == CONN_PROXY || c->state == CONN_PREAMBLE ||
+	    c->state == CONN_HELD)
 		return;
 	if (c->state != CONN_RELAY) {
 		/* Nothing has passed yet: it is cut where it may not go on. What is still

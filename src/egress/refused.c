@@ -61,6 +61,13 @@ static bool judge(struct worker *w, struct conn *c, const struct immure_refusal 
 	return true;
 }
 
+uint32_t immure_refused_id(struct worker *w)
+{
+	if (++w->held_id == 0)
+		w->held_id = 1;
+	return w->held_id;
+}
+
 static struct held *room(struct worker *w)
 {
 	for (size_t i = 0; i < IMMURE_HELD_MAX; i++)
@@ -82,12 +89,12 @@ static void refused(struct worker *w, const struct immure_refusal *r)
 	struct immure_verdict v;
 
 	if (r->protocol && judge(w, &c, r, &v)) {
-		if (h && ++w->held_id == 0)
-			w->held_id = 1;
+		uint32_t id = h ? immure_refused_id(w) : 0;
+
 		if (immure_report_refused(w, &c, r->protocol == IPPROTO_TCP ? IMMURE_WIRE_CONNECT :
 							       IMMURE_WIRE_DATAGRAM,
-					  &v, h ? w->held_id : 0) && h) {
-			*h = (struct held){ .packet = r->number, .id = w->held_id };
+					  &v, id) && h) {
+			*h = (struct held){ .packet = r->number, .id = id };
 			return;
 		}
 	}
@@ -133,6 +140,7 @@ void immure_refused_looked(struct worker *w, uint32_t id)
 			let_go(w, w->held[i].packet);
 			w->held[i].id = 0;
 		}
+	immure_conn_looked(w, id);
 }
 
 void immure_refused_count(struct worker *w)

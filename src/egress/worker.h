@@ -52,7 +52,8 @@ enum immure_tag {
 	 (uint32_t)(index))
 
 enum conn_state { CONN_FREE, CONN_PREAMBLE, CONN_LOOK, CONN_SPARE, CONN_RESOLVE, CONN_DIAL,
-		  CONN_RELAY };
+		  CONN_RELAY,
+		  CONN_HELD };  /* denied, and its client is told when somebody has looked who it is */
 /* PROXY: which of the three it is, is not known yet. */
 enum conn_kind { CONN_CAUGHT, CONN_PROXY, CONN_CONNECT, CONN_PLAIN, CONN_SOCKS, CONN_PUBLISHED };
 enum { IMMURE_HELD_MAX = 64 };
@@ -67,6 +68,13 @@ struct first {
 	struct immure_socks5 socks;
 	struct immure_http_reader http; /* CONNECT */
 	char head[8192];
+};
+
+/* A refusal that waits. */
+struct refusal {
+	uint32_t id;
+	enum immure_wire_step step;
+	struct immure_verdict v;
 };
 
 struct worker;
@@ -94,6 +102,7 @@ struct conn {
 	struct immure_twoway two;
 	uint64_t counted[2];     /* bytes of `two` that are in the sums */
 	uint32_t events[2];
+	struct refusal *refusal; /* HELD: what its client will be told */
 	uint64_t head_ms;        /* since when a later request's head is incomplete, 0 = none is */
 	bool watched;            /* client_fd is in the epoll set */
 	struct conn *next_ready, *next_free;
@@ -243,6 +252,8 @@ void immure_handed_event(struct worker *w, uint32_t index, uint16_t life);
 /* refused.c: what the kernel refuses by itself in the session's namespace. */
 void immure_refused_event(struct worker *w);
 void immure_refused_looked(struct worker *w, uint32_t id);
+/* A number for what waits to be looked at; never 0. */
+uint32_t immure_refused_id(struct worker *w);
 void immure_refused_count(struct worker *w);
 
 /* flow.c */
@@ -266,6 +277,9 @@ void immure_conn_deny(struct worker *w, struct conn *c, enum immure_wire_step st
 		      const struct immure_verdict *v);
 /* 403 and why, for what asked by HTTP; it is then closed without a reset. */
 void immure_conn_refuse_request(struct conn *c, const struct immure_verdict *v);
+/* Somebody has looked, or has not in time. */
+void immure_conn_looked(struct worker *w, uint32_t id);
+void immure_conn_refuse(struct worker *w, struct conn *c);
 void immure_conn_due(struct worker *w, struct conn *c, uint64_t due_ms);
 uint64_t immure_conn_who(const struct conn *c);
 struct conn *immure_conn_of(struct worker *w, uint64_t who);

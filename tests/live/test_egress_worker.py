@@ -50,7 +50,8 @@ class Gate:
         """The next line that begins with this word, split."""
         with self.changed:
             found = self.changed.wait_for(
-                lambda: next((l for l in self.lines if l.split(" ")[0] == what), None), timeout)
+                lambda: next((l for l in self.lines if l.split(" ")[0] == what), None),
+                timeout * harness.SLOWER)
             assert found, (what, self.lines)
             self.lines.remove(found)
             return found.split(" ")

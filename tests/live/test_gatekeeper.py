@@ -331,6 +331,27 @@ def test_who_was_denied(net):
     assert entry["pid"] and entry["pid"] < 100, entry  # as it is called inside
 
 
+@pytest.mark.parametrize("how", ["connect", "plain", "socks"])
+def test_who_was_denied_by_the_proxy_and_ended_at_once(net, how):
+    """Its answer comes when somebody has looked, so it is still there."""
+    say = {"connect": "b'CONNECT denied.example.net:443 HTTP/1.1\\r\\nHost: denied.example.net:443\\r\\n\\r\\n'",
+           "plain": "b'GET http://denied.example.net/ HTTP/1.1\\r\\nHost: denied.example.net\\r\\n\\r\\n'",
+           "socks": "b'\\5\\1\\0\\5\\1\\0\\3\\x12denied.example.net\\1\\xbb'"}[how]
+    script = ("import os, socket\n"
+              "s = socket.create_connection(('198.18.0.1', 3128), 5); s.settimeout(10)\n"
+              f"s.sendall({say})\n"
+              f"data = s.recv(100)\n"
+              f"while {how == 'socks'} and len(data) < 4: data += s.recv(100)\n"
+              "print(data[:40], flush=True)\n"
+              "os._exit(0)\n")
+    for _ in range(5):
+        result = net.python(script, flags=allow(WEB), record=True)
+        assert b"403" in result.out or b"x02" in result.out, result
+        entry, = [d for d in network(result)["denied"] if d["host"] == "denied.example.net"]
+        assert "python3" in (entry["exe"] or "") and entry["pid"], (entry, result)
+
+
+
 def test_many_denials_are_bounded(net):
     script = ("import socket\n"
               "for i in range(400):\n"
