@@ -735,8 +735,9 @@ const struct immure_key immure_keys[] = {
 		.flag = "journal", .argument = "DIR",
 		.help = "a directory in which each run keeps a journal",
 		.doc = "Each run of one command makes a directory of its own in this one and writes there "
-		       "what it is about to do and what came of it, chained by hashes as the journal of a "
-		       "session, which has one in any case; immure journal DIR/run-... prints it. What "
+		       "what it is about to do and what came of it, chained by hashes; immure journal DIR/run-... "
+		       "prints it. A session has such a journal in any case, in its own place: with this key "
+		       "each of its commands is written there, not only those with a key. What "
 		       "cannot be written down does not happen. The directory must exist, belong to the "
 		       "caller or root, and lie where the command cannot write. With it the capability "
 		       "audit_log is there.",

@@ -150,7 +150,10 @@ void immure_book_end(struct immure_server *s)
 
 int immure_book_exec_asked(struct immure_server *s, struct immure_task *t)
 {
-	return t->key ? immure_journal_intent(&s->journal, IMMURE_JK_EXEC, t->key, NULL, &t->journal) : 0;
+	const char *subject = t->key ? t->key :
+			      immure_plan_find(s->plan, IMMURE_OP_JOURNAL) ? t->what : NULL;
+
+	return subject ? immure_journal_intent(&s->journal, IMMURE_JK_EXEC, subject, NULL, &t->journal) : 0;
 }
 
 void immure_book_exec_started(struct immure_server *s, struct immure_task *t, int errnum)

@@ -256,7 +256,8 @@ int immure_life_lane_make(struct immure_server *s, struct immure_client *c, int 
 	struct immure_lane *lane;
 	int pair[2], n = 0, r;
 
-	if (immure_plan_find(s->plan, IMMURE_OP_OUTPUT_CAP) || immure_plan_find(s->plan, IMMURE_OP_MEDIATOR))
+	if (immure_plan_find(s->plan, IMMURE_OP_OUTPUT_CAP) || immure_plan_find(s->plan, IMMURE_OP_MEDIATOR) ||
+	    immure_plan_find(s->plan, IMMURE_OP_JOURNAL))
 		return -EOPNOTSUPP;
 	if (c->lane >= 0)
 		return -EALREADY;
@@ -310,6 +311,9 @@ int32_t immure_life_lane(struct immure_ask *a)
 		if (immure_plan_find(a->s->plan, IMMURE_OP_OUTPUT_CAP))
 			return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "limits.output", "the output of this "
 					       "session's commands is counted: there is no way past the server");
+		if (!immure_plan_find(a->s->plan, IMMURE_OP_MEDIATOR))
+			return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "journal", "each command of this "
+					       "session is written down: there is no way past the server");
 		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, 0, "mediator.ask", "each command of this "
 				       "session is asked about first: there is no way past the server");
 	case -EALREADY:

@@ -382,7 +382,7 @@ bool immure_book_denial(void *ctx, size_t number, const struct immure_denial *d,
 void immure_book_status(struct immure_server *s, const char *note);
 int32_t immure_book_listen(struct immure_server *s, struct immure_error **err);
 void immure_book_end(struct immure_server *s);
-/* A command with a key: written down before it is started (or it is not: -errno), and
+/* A command with a key, or any where the policy has journal: written down before it is started (or it is not: -errno), and
  * what came of it. errnum 0: it runs. */
 int immure_book_exec_asked(struct immure_server *s, struct immure_task *t);
 void immure_book_exec_started(struct immure_server *s, struct immure_task *t, int errnum);

@@ -27,6 +27,7 @@ REFUSALS = {
     "array": '["allow"]\n',
     "text": "allow\n",
     "trailing": ALLOW + ALLOW,
+    "blank-after": ALLOW + " \n",
     "garbage-after": '{"decision":"allow"} allow\n',
     "half": '{"decision":"allow"',
     "empty": "",

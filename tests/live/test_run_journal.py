@@ -85,3 +85,19 @@ def test_audit_can_be_required(site, log):
     need = ["--require", "audit_log,auditability=required"]
     assert site.run("/bin/true", flags=need).code == 125
     assert site.run("/bin/true", flags=[*need, "--journal", log]).code == 0
+
+
+def test_a_session_writes_each_command(site, log):
+    from sessions import Session
+    with Session(site, "--journal", log) as session, session.connect() as client:
+        assert session.exec("/bin/true").code == 0
+        assert session.exec("/nonexistent").code == 127
+        answer = client.ask("lane")
+        assert answer["error"]["subject"] == "journal", answer
+        told = json.loads(session.cli("journal", "--json").out)
+        phases = [(r["phase"], r.get("subject")) for r in told["records"] if r["kind"] == "exec"]
+        assert [p[0] for p in phases] == ["intent", "done", "gone", "intent", "failed"], phases
+        assert phases[0][1] == "/bin/true" and phases[3][1] == "/nonexistent"
+    with Session(site) as session:
+        assert session.exec("/bin/true").code == 0
+        assert "exec" not in [r["kind"] for r in json.loads(session.cli("journal", "--json").out)["records"]]
