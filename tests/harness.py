@@ -72,6 +72,14 @@ def program():
     return path if path.is_file() else None
 
 
+def for_the_library():
+    """Environment for a program that loads the library: a sanitizer's runtime comes first."""
+    if BUILD.name != "asan":
+        return {}
+    found = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    return {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
+
+
 def remove_tree(path):
     remove_trees([path])
 

@@ -132,7 +132,7 @@ def over_lane(site, s, **popen):
     copy = site.path / "libimmure.so"
     copy.write_bytes(library.read_bytes())
     return site.spawn("/usr/bin/python3", "-c", LANE, copy, runtime(site), s.id, stdin=subprocess.PIPE,
-                      stderr=subprocess.DEVNULL, **popen)
+                      stderr=subprocess.DEVNULL, env=harness.for_the_library(), **popen)
 
 
 def test_lane(site):
