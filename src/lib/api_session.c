@@ -23,6 +23,7 @@
 enum { FLAGS = IMMURE_SESSION_IDLE_STOPS | IMMURE_SESSION_REMOVE | IMMURE_SESSION_PROVE };
 enum { LIST_MAX = 1 << 20 };
 enum { REFUSED_MS = 2000 }; /* for the end of a server that refused its start */
+enum { OVERTAKEN_MOST = 3 }; /* so often one start may be, as a run's */
 
 int32_t immure_session_options_take(struct immure_session_options *to,
 				    const struct immure_session_options *from, struct immure_error **err)
@@ -178,8 +179,8 @@ static int32_t begin(const immure_plan *plan, const struct immure_session_option
 						   "memfd: %s", strerror(-*ret_plan_fd));
 }
 
-int32_t immure_session_create(const immure_plan *plan, const struct immure_session_options *options,
-			      immure_session **ret, immure_error **err)
+static int32_t create_once(const immure_plan *plan, const struct immure_session_options *options,
+			   immure_session **ret, immure_error **err)
 {
 	struct immure_session_options o;
 	struct immure_arena arena = IMMURE_ARENA_INIT;
@@ -209,6 +210,32 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 	}
 	*ret = s;
 	return 0;
+}
+
+/* A program of the host replaced a file just when the place was made of the old one: init
+ * saw it while it set up, so nothing is there. */
+static bool was_overtaken(const struct immure_error *err)
+{
+	return immure_error_code(err) == IMMURE_ERR_LAUNCH && immure_error_errno(err) == ESTALE;
+}
+
+int32_t immure_session_create(const immure_plan *plan, const struct immure_session_options *options,
+			      immure_session **ret, immure_error **err)
+{
+	for (int i = 1;; i++) {
+		struct immure_error *why = NULL;
+		int32_t r = create_once(plan, options, ret, &why);
+
+		if (r < 0 && i < OVERTAKEN_MOST && was_overtaken(why)) {
+			immure_error_free(why);
+			continue;
+		}
+		if (r < 0 && err)
+			*err = why;
+		else
+			immure_error_free(why);
+		return r;
+	}
 }
 
 /* ---- many at once ---- */

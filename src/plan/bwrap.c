@@ -78,7 +78,8 @@ static void refuse(struct immure_compile *b, const char *key, const char *dimens
 static void gap_op(struct immure_compile *b, const struct immure_op *op)
 {
 	if (op->kind == IMMURE_OP_IDMAP_SUBID)
-		refuse(b, "id_range", "privileges", "bubblewrap maps one user, no range",
+		refuse(b, "id_range", "privileges", "bubblewrap writes the id maps itself, of one user: it takes no range, and "
+		       "nobody else can write them after it",
 		       "id_range: single, or backend native");
 	if (op->kind == IMMURE_OP_IDMAP && (op->num[1] != b->f->uid || op->num[3] != b->f->gid))
 		refuse(b, "identity", "privileges",

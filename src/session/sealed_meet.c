@@ -30,7 +30,7 @@ static int32_t lost(struct immure_sealed *s, struct immure_error **err)
 	/* All that is passed on was there; what was taken away meanwhile, a file that is
 	 * being replaced above all, may be there again. */
 	s->overtaken = strstr(said, "No such file or directory"); /* LC_ALL=C */
-	r = immure_fail(err, IMMURE_ERR_LAUNCH, ECHILD, "namespace", s->backend->name,
+	r = immure_fail(err, IMMURE_ERR_LAUNCH, s->overtaken ? ESTALE : ECHILD, "namespace", s->backend->name,
 			"backend %s: %s", s->backend->name,
 			said[0] && immure_buf_ok(&text) ? text.data
 							: "ended before init was there");

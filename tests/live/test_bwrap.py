@@ -23,7 +23,8 @@ def covered(pid, path):
     return f" {path} " in mounts or any(covered(child, path) for child in below)
 
 
-def test_a_file_that_is_replaced_while_it_starts(site):
+@pytest.mark.parametrize("kept", [[], ["--cleanup", "on-success"]], ids=["run", "session"])
+def test_a_file_that_is_replaced_while_it_starts(site, kept):
     """By rename, as editors and package managers do: what covered the old one covers nothing
     then. It is started anew, and the new one is masked."""
     if not shutil.which("strace"):
@@ -34,7 +35,7 @@ def test_a_file_that_is_replaced_while_it_starts(site):
     assert site.run("/bin/true").code == 0  # what works here is known from then on
     session = site.spawn("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=execve", "-e",
                          "inject=execve:delay_enter=1000000", site.immure, "run", "--backend",
-                         "bwrap", "--deny", secret, "--", "/bin/sh", "-c",
+                         "bwrap", *kept, "--deny", secret, "--", "/bin/sh", "-c",
                          f"cat {secret} ; echo ran")
     assert harness.until(lambda: covered(session.pid, secret), 30)
     os.rename(other, secret)
