@@ -166,6 +166,7 @@ static bool holds_again(const struct immure_point *pt)
 		return true;
 	case IMMURE_POINT_READ:
 	case IMMURE_POINT_WRITE:
+	case IMMURE_POINT_COW:
 		return pt->rank == IMMURE_RANK_ALLOW;
 	case IMMURE_POINT_DEV: /* the root alone has these */
 	case IMMURE_POINT_PROC:
@@ -204,7 +205,7 @@ static int32_t below_target(struct immure_compile *b, const struct immure_point 
 		if (pt.src || !holds_again(&pt) || !immure_path_is_under(pt.path, m.src) ||
 		    (pt.rank == IMMURE_RANK_ALLOW && strcmp(pt.path, m.src) == 0))
 			continue;
-		if (m.kind == IMMURE_POINT_READ && pt.kind == IMMURE_POINT_WRITE)
+		if (m.kind == IMMURE_POINT_READ && (pt.kind == IMMURE_POINT_WRITE || pt.kind == IMMURE_POINT_COW))
 			pt.kind = IMMURE_POINT_READ;
 		at = moved(b->a, pt.path, m.src, m.path);
 		if (at && is_covered(b, &m, at, n))

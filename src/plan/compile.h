@@ -16,6 +16,7 @@ enum immure_point_kind {
 	IMMURE_POINT_READONLY, /* read-only where the surroundings are writable */
 	IMMURE_POINT_READ,     /* visible, read-only */
 	IMMURE_POINT_WRITE,    /* visible, writable */
+	IMMURE_POINT_COW,      /* visible, changes go elsewhere */
 	IMMURE_POINT_TMPFS,
 	IMMURE_POINT_DEV,
 	IMMURE_POINT_PROC,
@@ -63,6 +64,7 @@ struct immure_root {
 	const char *real;
 	const char *key;
 	bool file;
+	bool cow; /* what is changed there does not reach the host */
 };
 
 /* An operation of the supervisor: many, so kept small. */
@@ -208,6 +210,10 @@ int32_t immure_compile_masks(struct immure_compile *b);     /* masks.c */
  * root is a place inside the home: the part of the entry that is below root, NULL
  * when the entry is elsewhere. */
 const char *immure_compile_in_home(const char *home, const char *root, const char *entry);
+/* Our own state on this host, "" = nowhere: make.c. */
+const char *immure_compile_state(const struct immure_compile *b);
+/* files.c: a copy-on-write workspace can be made; else it is a gap, and read-only. */
+bool immure_compile_cow(const struct immure_compile *b);
 /* Whether the mount that a path is on shows the kernel's own objects. */
 bool immure_compile_kernels(const struct immure_compile *b, const char *path);
 int32_t immure_compile_aliases(struct immure_compile *b);   /* alias.c */

@@ -44,13 +44,23 @@ static bool is_kernel_place(const char *path)
 static void add_root(struct immure_compile *b, const char *text, const char *real,
 		     const char *key, bool file)
 {
-	b->roots[b->roots_n++] = (struct immure_root){ text, real, key, file };
+	b->roots[b->roots_n++] = (struct immure_root){ text, real, key, file, false };
 }
 
-/* cow is a gap here; what is planned in its stead may not write. */
+/* By what is known before anything is tried. An identity that is not the caller's could
+ * not copy the caller's files. */
+bool immure_compile_cow(const struct immure_compile *b)
+{
+	return b->report && strcmp(b->report->backend, "native") == 0 && b->f->overlay_userns != IMMURE_NO &&
+	       *immure_compile_state(b) &&
+	       !(b->f->uid == 0 && b->p->identity == IMMURE_IDENTITY_NOBODY);
+}
+
+/* Where cow is a gap, what is planned in its stead may not write. */
 static int32_t workspace_point(struct immure_compile *b, const char *text, const char *real)
 {
-	bool write = b->p->workspace_mode == IMMURE_WORKSPACE_RW;
+	bool cow = b->p->workspace_mode == IMMURE_WORKSPACE_COW && immure_compile_cow(b);
+	bool write = b->p->workspace_mode == IMMURE_WORKSPACE_RW || cow;
 	struct immure_point *pt;
 
 	if (strcmp(b->inside, real) != 0) {
@@ -75,6 +85,10 @@ static int32_t workspace_point(struct immure_compile *b, const char *text, const
 		return -IMMURE_ERR_NOMEM;
 	if (write)
 		add_root(b, text, real, "workspace.mode", false);
+	if (cow) {
+		pt->kind = IMMURE_POINT_COW;
+		b->roots[b->roots_n - 1].cow = true;
+	}
 	return 0;
 }
 

@@ -34,14 +34,26 @@ void immure_compile_gap(struct immure_compile *b, bool final, const char *key,
 	};
 }
 
+static void gap_cow(struct immure_compile *b)
+{
+	const char *what = "this backend gives no copy-on-write workspace";
+
+	if (strcmp(b->report->backend, "native") == 0)
+		what = b->f->overlay_userns == IMMURE_NO ?
+			       "an overlay cannot be mounted in a user namespace here" :
+		       !*immure_compile_state(b) ? "there is no directory to keep the changes in" :
+						   "another identity cannot copy the caller's files";
+	immure_compile_gap(b, false, "workspace.mode", "writable_layer", what,
+			 "workspace.mode: rw or ro; cow needs backend native, Linux 5.11, a state "
+			 "directory and the caller's identity");
+}
+
 static void gap_files(struct immure_compile *b)
 {
 	const struct immure_policy *p = b->p;
 
-	if (p->workspace_mode == IMMURE_WORKSPACE_COW)
-		immure_compile_gap(b, false, "workspace.mode", "writable_layer",
-				 "no backend here gives a copy-on-write workspace",
-				 "workspace.mode: rw or ro");
+	if (p->workspace_mode == IMMURE_WORKSPACE_COW && !immure_compile_cow(b))
+		gap_cow(b);
 	if ((p->mounts.n || p->workspace_target || p->workspace_mode == IMMURE_WORKSPACE_SCRATCH) &&
 	    strcmp(b->report->backend, "native") != 0 && strcmp(b->report->backend, "bwrap") != 0 &&
 	    strcmp(b->report->backend, "wsl2") != 0 && strcmp(b->report->backend, "remote") != 0)

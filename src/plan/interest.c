@@ -226,7 +226,7 @@ const char *immure_plan_names(const struct immure_policy *p, const struct immure
 			      struct immure_arena *a)
 {
 	const char *workspace = immure_compile_workspace(a, p, f);
-	bool wanted = p->protected_table && p->workspace_mode == IMMURE_WORKSPACE_RW;
+	bool wanted = p->protected_table && immure_policy_changes_workspace(p);
 
 	return wanted && workspace && immure_path_is_normal(workspace) ? workspace : NULL;
 }
@@ -277,7 +277,7 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 		add_protected_path(&q, workspace, immure_compile_path(a, p, f, p->protect.v[i]));
 	for (size_t i = 0; i < p->files.n; i++)
 		add_named(&q, workspace, p->files.v[i]);
-	if (workspace && p->workspace_mode == IMMURE_WORKSPACE_RW)
+	if (workspace && immure_policy_changes_workspace(p))
 		add_protected(&q, workspace);
 	for (size_t i = 0; i < p->write.n; i++) {
 		const char *path = immure_compile_path(a, p, f, p->write.v[i]);

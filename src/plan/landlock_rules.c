@@ -79,6 +79,7 @@ static bool meaning(const struct layout *l, const struct immure_point *pt, unsig
 		*ret = FILES | LISTS;
 		return mark_of(l, pt->path)->allow & WRITES;
 	case IMMURE_POINT_READ:
+	case IMMURE_POINT_COW: /* a gap here */
 	case IMMURE_POINT_TEXT: /* the host's own file of that name */
 		*ret = FILES | LISTS;
 		return true;

@@ -92,8 +92,11 @@ static int32_t with_namespaces(struct immure_compile *b)
 }
 
 /* A home that is not there is not made for the quarantine's sake. */
-static const char *state_dir(const struct immure_compile *b, const struct immure_fact_path *home)
+const char *immure_compile_state(const struct immure_compile *b)
 {
+	const struct immure_fact_path *home = b->f->home ? immure_facts_path(b->f, b->f->home) :
+							   NULL;
+
 	if (!b->f->state_dir)
 		return "";
 	if (home && !home->real && !home->errnum &&
@@ -104,8 +107,6 @@ static const char *state_dir(const struct immure_compile *b, const struct immure
 
 static int32_t compile(struct immure_compile *b)
 {
-	const struct immure_fact_path *home = b->f->home ? immure_facts_path(b->f, b->f->home) :
-							   NULL;
 	int32_t r;
 
 	b->bare = strcmp(b->report->backend, "landlock") == 0;
@@ -123,7 +124,7 @@ static int32_t compile(struct immure_compile *b)
 	b->plan->profile = immure_arena_strdup(b->a, b->p->profile ? b->p->profile : "");
 	b->plan->policy_version = immure_arena_strdup(b->a, b->p->version);
 	b->plan->workspace = b->workspace;
-	b->plan->state_dir = immure_arena_strdup(b->a, state_dir(b, home));
+	b->plan->state_dir = immure_arena_strdup(b->a, immure_compile_state(b));
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 
@@ -195,7 +196,7 @@ bool immure_plan_is_bare(const struct immure_plan *p)
 const char *immure_plan_inside(const struct immure_plan *p)
 {
 	for (size_t i = 0; i < p->ops_n; i++)
-		if (p->ops[i].kind == IMMURE_OP_BIND && strcmp(p->ops[i].key, "workspace.target") == 0 &&
+		if ((p->ops[i].kind == IMMURE_OP_BIND || p->ops[i].kind == IMMURE_OP_LAYER) && strcmp(p->ops[i].key, "workspace.target") == 0 &&
 		    strcmp(p->ops[i].src, p->workspace) == 0)
 			return p->ops[i].dst;
 	return p->workspace;

@@ -44,6 +44,7 @@ int32_t immure_compile_watch(struct immure_compile *b, const char *dir, const ch
 			     uint32_t flags, const char *key)
 {
 	size_t n = strlen(dir);
+	const struct immure_root *in = immure_compile_root(b, dir);
 	struct immure_later *op;
 
 	for (size_t i = 0; i < b->ours.n; i++) {
@@ -58,7 +59,7 @@ int32_t immure_compile_watch(struct immure_compile *b, const char *dir, const ch
 	op = immure_compile_later(b, IMMURE_OP_WATCH, dir, sub, key);
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
-	op->flags = flags;
+	op->flags = flags | (in && in->cow ? IMMURE_OPF_KEPT : 0u);
 	return 0;
 }
 
@@ -93,7 +94,8 @@ static bool shown_places(struct immure_compile *b, struct immure_strv *ret)
 	for (size_t i = 0; i < b->points_n; i++) {
 		const struct immure_point *pt = &b->points[i];
 
-		if ((pt->kind == IMMURE_POINT_READ || pt->kind == IMMURE_POINT_WRITE) &&
+		if ((pt->kind == IMMURE_POINT_READ || pt->kind == IMMURE_POINT_WRITE ||
+		     pt->kind == IMMURE_POINT_COW) &&
 		    (!immure_strv_add(b->a, ret, pt->path) ||
 		     (pt->src && !immure_strv_add(b->a, ret, pt->src))))
 			return false;

@@ -105,7 +105,8 @@ static int32_t link_found(struct immure_compile *b, const struct entry *e, const
 			  const struct immure_fact_path *s, bool last)
 {
 	int32_t r = later(b, IMMURE_OP_PROTECT_LINK, s->link_target ? s->link_target : "", real,
-			  e->key, e->created ? IMMURE_OPF_ALLOWED : 0u);
+			  e->key, (e->created ? IMMURE_OPF_ALLOWED : 0u) |
+					  (e->root->cow ? IMMURE_OPF_KEPT : 0u));
 
 	if (r == 0 && !last) { /* what lies behind the link is the entry */
 		const char *text = immure_compile_join(b->a, e->root->text, e->sub);

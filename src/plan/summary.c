@@ -20,12 +20,15 @@ static bool is_writable(const struct immure_plan *p, const struct immure_op *op)
 
 static void writes(struct immure_buf *o, const struct immure_plan *p)
 {
+	const char *copied = NULL;
 	size_t n = 0, areas = 0;
 
 	immure_buf_puts(o, "writes ");
 	for (size_t i = 0; i < p->ops_n; i++) {
 		const struct immure_op *op = &p->ops[i];
 
+		if (op->kind == IMMURE_OP_OVERLAY && op->flags & IMMURE_OPF_KEPT)
+			copied = op->dst;
 		areas += op->kind == IMMURE_OP_TMPFS && !(op->flags & IMMURE_OPF_RO);
 		if (!is_writable(p, op) || n++ >= NAMED)
 			continue;
@@ -36,6 +39,10 @@ static void writes(struct immure_buf *o, const struct immure_plan *p)
 		immure_buf_printf(o, " and %zu more", n - NAMED);
 	if (n == 0)
 		immure_buf_puts(o, "nothing of the host");
+	if (copied) {
+		immure_buf_puts(o, ", a copy of ");
+		immure_buf_put_printable(o, copied, strlen(copied));
+	}
 	if (areas)
 		immure_buf_printf(o, ", %zu private area%s", areas, areas > 1 ? "s" : "");
 }

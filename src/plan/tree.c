@@ -27,8 +27,8 @@
 #include "base/sort.h"
 #include "plan/bare.h"
 
-/* IMAGE: there is something, and nothing of it is the host's. */
-enum state { EMPTY, SHOWN, WRITABLE, MASKED, IMAGE };
+/* IMAGE: there is something, and nothing of it is the host's. COW: writable, and not the host's. */
+enum state { EMPTY, SHOWN, WRITABLE, COW, MASKED, IMAGE };
 
 struct place {
 	const char *path;
@@ -191,6 +191,11 @@ bool immure_compile_sort(struct immure_compile *b)
 	return true;
 }
 
+static bool is_writable(const struct place *p)
+{
+	return p->state == WRITABLE || p->state == COW;
+}
+
 static struct place *parent_of(struct walk *w, const char *path)
 {
 	while (w->n > 1) {
@@ -256,18 +261,19 @@ static int32_t put_bind(struct walk *w, struct place *in, const struct immure_po
 
 	if (same && ro && in->state == SHOWN && !pt->socket)
 		return 0;
-	if (same && in->state == WRITABLE && (!ro || (pt->socket && !pt->file))) {
+	/* Written for good, in what is not: by a mount of the host's own. */
+	if (same && (in->state == WRITABLE || (in->state == COW && pt->socket)) && (!ro || (pt->socket && !pt->file))) {
 		/* A writable place in another: what is protected below it must not
 		 * be moved away with it. Nor what is lent; a directory is lent for its
 		 * sockets, which takes no writing away. */
 		op = show(w, in, IMMURE_OP_PIN, NULL, pt);
 		if (op)
 			op->flags = pt->socket ? IMMURE_OPF_SOCKET : 0u;
-		return op ? push(w, pt->path, WRITABLE, w->b->plan->ops_n) : -IMMURE_ERR_NOMEM;
+		return op ? push(w, pt->path, in->state, w->b->plan->ops_n) : -IMMURE_ERR_NOMEM;
 	}
-	if (!same && !target && (in->state == SHOWN || in->state == WRITABLE))
+	if (!same && !target && (in->state == SHOWN || is_writable(in)))
 		return 0; /* the host's own entry, a link to src, is there */
-	if (same && ro && in->state == WRITABLE && !pt->socket) {
+	if (same && ro && is_writable(in) && !pt->socket) {
 		op = show(w, in, IMMURE_OP_READONLY, NULL, pt);
 		if (!op)
 			return -IMMURE_ERR_NOMEM;
@@ -281,6 +287,21 @@ static int32_t put_bind(struct walk *w, struct place *in, const struct immure_po
 	if (!ro)
 		note_writable(w, pt);
 	return push(w, pt->path, ro ? SHOWN : WRITABLE, w->b->plan->ops_n);
+}
+
+/* The host's directory below, what is changed above it, in a place of our own. */
+static int32_t put_cow(struct walk *w, struct place *in, const struct immure_point *pt)
+{
+	struct immure_op *op = show(w, in, IMMURE_OP_LAYER, pt->src ? pt->src : pt->path, pt);
+	const char *kept = immure_compile_join(w->b->a, immure_compile_state(w->b), "workspaces");
+
+	op = op && kept ? immure_compile_op(w->b, IMMURE_OP_OVERLAY, kept, pt->path, pt->key) : NULL;
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	op->num[0] = 1;
+	op->flags = IMMURE_OPF_KEPT;
+	note_writable(w, pt);
+	return push(w, pt->path, COW, w->b->plan->ops_n);
 }
 
 static int32_t put_tmpfs(struct walk *w, struct place *in, const struct immure_point *pt)
@@ -404,19 +425,21 @@ static int32_t put(struct walk *w, const struct immure_point *pt)
 	switch ((enum immure_point_kind)pt->kind) {
 	case IMMURE_POINT_PIN:
 	case IMMURE_POINT_READONLY:
-		if (in->state != WRITABLE)
+		if (!is_writable(in))
 			return 0; /* cannot be changed there anyway */
 		op = immure_compile_op(w->b, pt->kind == IMMURE_POINT_PIN ? IMMURE_OP_PIN :
 				     IMMURE_OP_READONLY, NULL, pt->path, pt->key);
 		if (!op)
 			return -IMMURE_ERR_NOMEM;
 		op->flags = op_flags(pt);
-		return push(w, pt->path, pt->kind == IMMURE_POINT_PIN ? WRITABLE : SHOWN,
+		return push(w, pt->path, pt->kind == IMMURE_POINT_PIN ? in->state : SHOWN,
 			    w->b->plan->ops_n);
 	case IMMURE_POINT_READ:
 		return put_bind(w, in, pt, true);
 	case IMMURE_POINT_WRITE:
 		return put_bind(w, in, pt, false);
+	case IMMURE_POINT_COW:
+		return put_cow(w, in, pt);
 	case IMMURE_POINT_TMPFS:
 		return put_tmpfs(w, in, pt);
 	case IMMURE_POINT_SYMLINK:

@@ -40,9 +40,10 @@ const struct immure_key immure_keys[] = {
 		.flag = "workspace-mode", .argument = "MODE",
 		.help = "whether the workspace can be changed",
 		.doc = "rw: changes reach the host's files, except protected ones. ro: nothing in the "
-		       "workspace can be changed. cow: the command changes a copy-on-write view, to "
-		       "be inspected and applied later; until a backend offers that, it is a gap and "
-		       "the run refuses. none: there is no workspace; the directory is what the view "
+		       "workspace can be changed. cow: the command changes a copy-on-write view; what "
+		       "it changed is kept in a directory of ours, told by immure diff, and lands by immure "
+		       "apply (docs/WORKSPACES.md). limits.disk does not bound it. Backend native; others have a "
+		       "gap. files.write below the workspace is written for good. none: there is no workspace; the directory is what the view "
 		       "makes of it, and the command starts in /. scratch: an empty private directory "
 		       "in memory stands in its place and vanishes with the command.",
 		.enforced_by = "file_write", .example = "\"rw\"",

@@ -182,4 +182,10 @@ struct immure_protected_path {
 extern const struct immure_protected_path immure_protected_paths[];
 extern const size_t immure_protected_paths_n;
 
+/* Whether what a command does in the workspace is written anywhere that stays. */
+static inline bool immure_policy_changes_workspace(const struct immure_policy *p)
+{
+	return p->workspace_mode == IMMURE_WORKSPACE_RW || p->workspace_mode == IMMURE_WORKSPACE_COW;
+}
+
 #endif

@@ -66,7 +66,7 @@ static bool uncovers_variable(const struct immure_policy *before, const struct i
 static bool uncovers_writable(const struct immure_policy *before, const struct immure_policy *after)
 {
 	return (after->write.n > 0 || after->mounts.n > 0 ||
-		after->workspace_mode == IMMURE_WORKSPACE_RW) &&
+		immure_policy_changes_workspace(after)) &&
 	       !contains(&after->read, &before->read);
 }
 

@@ -26,6 +26,7 @@ static int32_t open_journal(struct immure_server *s, struct immure_error **err)
 		r = immure_journal_result(&s->journal, IMMURE_JK_SESSION, s->session_seq, 0,
 					  s->meta.plan_hash);
 	s->sealed.journal = &s->journal;
+	s->sealed.session = s->entry.id;
 	return r == 0 ? 0 : immure_fail(err, IMMURE_ERR_IO, -r, "journal", "",
 					"the journal cannot be written: %s", strerror(-r));
 }

@@ -16,7 +16,7 @@
 
 enum { PLAN_MAX = 64 << 20 };
 
-static int new_id(char ret[IMMURE_ID_LEN + 1])
+int immure_id_new(char ret[IMMURE_ID_LEN + 1])
 {
 	static const char first[] = "234567", rest[] = "abcdefghijklmnopqrstuvwxyz234567";
 	unsigned char bytes[IMMURE_ID_LEN];
@@ -235,7 +235,7 @@ int32_t immure_entry_create(struct immure_registry *r, struct immure_meta *meta,
 	if (k < 0)
 		return immure_fail(err, IMMURE_ERR_INVALID, k, "registry", what,
 				   "%s: cannot be the name or a label of a session", what);
-	k = new_id(meta->id);
+	k = immure_id_new(meta->id);
 	if (k < 0)
 		return immure_fail(err, IMMURE_ERR_IO, k, "registry", "", "no random bytes: %s",
 				   strerror(-k));

@@ -97,6 +97,7 @@ struct immure_owner {
 };
 
 bool immure_id_valid(const char *s);
+int immure_id_new(char ret[IMMURE_ID_LEN + 1]);
 bool immure_name_valid(const char *s);
 bool immure_label_valid(const char *key, const char *value);
 const char *immure_lifetime_name(enum immure_lifetime l); /* "caller", "detached", "leased" */

@@ -63,6 +63,7 @@ struct immure_result {
 	const char *backend, *profile, *policy_version, *plan_hash;
 	struct immure_found *found;
 	size_t found_n, found_cap;
+	const char *kept;            /* id of what was changed in a copy-on-write workspace; "" */
 	const char *notices;         /* lines, "" */
 	const char *proof_json, *proof_text; /* NULL: not asked for */
 	uint64_t proof_points, proof_short;

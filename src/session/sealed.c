@@ -38,6 +38,7 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 		.plan = plan,
 		.janitor = IMMURE_JANITOR_INIT,
 		.child = { .pid = -1, .pidfd = -1, .init_pidfd = -1, .ahead_fd = -1 },
+		.upper = IMMURE_UPPER_INIT,
 		.handover_fd = -1,
 		.sock_fd = -1,
 		.metadata = { .listener_fd = -1 },
@@ -137,6 +138,14 @@ int32_t immure_sealed_own_dirs(const struct immure_sealed *s, struct immure_erro
 	return 0;
 }
 
+static int32_t prepare_upper(struct immure_sealed *s, struct immure_error **err)
+{
+	int32_t r = immure_upper_make(s->plan, s->session ? s->session : "", &s->upper, err);
+
+	s->init.kept = s->upper.path;
+	return r;
+}
+
 int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err)
 {
 	int32_t r;
@@ -150,6 +159,8 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 		r = immure_layers_hold(&s->layers, s->plan, err);
 	if (r == 0)
 		r = immure_sealed_own_dirs(s, err);
+	if (r == 0 && immure_upper_op(s->plan))
+		r = prepare_upper(s, err);
 	if (r == 0)
 		r = immure_bare_name(&s->bare, s->plan, &s->init, err);
 	if (r == 0)
@@ -371,6 +382,7 @@ int immure_sealed_done(struct immure_sealed *s, char *left, size_t len)
 	immure_close(&s->init.report_fd);
 	immure_close(&s->metadata.listener_fd);
 	immure_close(&s->handover_fd);
+	(void)immure_upper_end(&s->upper); /* what is left of an empty one, gc finds */
 	if (s->backend && s->backend->done)
 		s->backend->done(&s->child);
 	immure_filter_free(&s->user_filter);

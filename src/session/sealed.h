@@ -22,6 +22,7 @@
 #include "session/janitor.h"
 #include "session/journal.h"
 #include "session/metadata.h"
+#include "session/upper.h"
 
 struct immure_sealed {
 	const struct immure_plan *plan;
@@ -39,6 +40,8 @@ struct immure_sealed {
 	int left_running;      /* -errno: something of the session would not end */
 	bool overtaken;        /* start failed over what was taken away meanwhile: it may be tried anew */
 	const char *egress;    /* immure-egress; NULL: the installed one. Set before prepare */
+	struct immure_upper upper; /* where the plan keeps what is changed */
+	const char *session;   /* its id, set before prepare; NULL = a run has none */
 	struct immure_gatekeeper *gate; /* NULL: the plan needs none */
 	struct immure_metadata metadata; /* without namespaces, and without names */
 	int handover_fd;       /* for an init that is executed, until it was started */

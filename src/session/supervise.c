@@ -380,6 +380,25 @@ static bool tell_denial(void *ctx, size_t number, const struct immure_denial *d,
 	return true;
 }
 
+/* Nothing of the command's runs any more: what it changed is complete. */
+static void keep_changes(struct immure_run *run)
+{
+	struct immure_upper *u = &run->sealed.upper;
+	struct immure_result *res = run->result;
+	char id[IMMURE_ID_LEN + 1];
+	int r;
+
+	memcpy(id, u->id, sizeof(id));
+	r = immure_upper_end(u);
+	if (r < 0)
+		immure_result_notice(res, "%s: cannot be looked at: %s", u->path, strerror(-r));
+	if (r != 1)
+		return;
+	res->kept = immure_arena_strdup(&res->arena, id);
+	immure_result_notice(res, "what was changed is kept: immure diff %s shows it, immure apply %s lets it "
+			     "land, immure discard %s drops it", id, id, id);
+}
+
 static int32_t carry_out(struct immure_run *run)
 {
 	uint64_t begun = immure_run_now();
@@ -427,6 +446,7 @@ static int32_t carry_out(struct immure_run *run)
 	if (r == 0 && !run->rejected)
 		judge(run);
 	immure_gatekeeper_finish(run->sealed.gate, run->result);
+	keep_changes(run);
 	if (!run->alone && (run->ready || run->started))
 		immure_watch_collect(run->plan, &run->sealed.since, run->o->state_dir, run->result);
 	return r;

@@ -560,6 +560,8 @@ void immure_watch_collect(const struct immure_plan *p, const struct timespec *si
 	for (size_t i = 0; i < p->ops_n; i++) {
 		const struct immure_op *op = &p->ops[i];
 
+		if (op->flags & IMMURE_OPF_KEPT)
+			continue; /* nothing of the command's is in that tree */
 		if (op->kind == IMMURE_OP_PROTECT_LINK)
 			check_link(w, op);
 		if (op->kind != IMMURE_OP_WATCH)

@@ -321,7 +321,7 @@ static int case_seal(void)
 
 static int case_gap(void)
 {
-	struct immure_setting s[] = { { "workspace.mode", "cow", NULL } };
+	struct immure_setting s[] = { { "require.class", "lightweight_vm", NULL } };
 	struct immure_policy_options o = { .size = sizeof(o), .profile = "strict", .settings = s,
 					   .settings_n = 1, .flags = IMMURE_POLICY_NO_DISCOVERY };
 	struct immure_gap_info gap = { .size = sizeof(gap) };
@@ -335,7 +335,7 @@ static int case_gap(void)
 	policy = kept;
 	CHECK(immure_plan_gap_count(plan) == 1);
 	CHECK(immure_plan_gap(plan, 0, &gap) == 0 && !gap.approved);
-	CHECK(strcmp(gap.key, "workspace.mode") == 0 && gap.what[0] && gap.remedy[0]);
+	CHECK(strcmp(gap.key, "require.class") == 0 && gap.what[0] && gap.remedy[0]);
 	CHECK(immure_plan_gap(plan, 1, &gap) == -IMMURE_ERR_INVALID);
 	CHECK(immure_plan_check(plan, NULL) == -IMMURE_ERR_GAP);
 	CHECK(immure_run(plan, &options, &result, NULL) == -IMMURE_ERR_GAP);

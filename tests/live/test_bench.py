@@ -41,7 +41,7 @@ def test_a_command_that_fails_is_no_sample(site, target):
 
 
 def test_a_policy_that_cannot_hold_is_not_timed(site):
-    done = site.call(site.immure, "bench", "--workspace-mode", "cow")
-    assert done.code == 125 and done.out == b"" and "workspace.mode" in done.errors
+    done = site.call(site.immure, "bench", "--require-class", "lightweight_vm")
+    assert done.code == 125 and done.out == b"" and "require.class" in done.errors
     assert site.call(site.immure, "bench", "--target", "warp").code == 125
     assert site.call(site.immure, "bench", "--count", "0").code == 125

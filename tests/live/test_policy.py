@@ -250,7 +250,7 @@ def test_loopback_works_inside(site):
 @pytest.mark.parametrize("flags,text", [
     (["--net", "limited", "--allow", "https://a.example/x"], None),
     (["--net", "limited", "--allow", "GET https://a.example/"], None),
-    (["--workspace-mode", "cow"], None),
+    (["--workspace-mode", "cow", "--backend", "landlock"], None),
     (["--image", "debian:12", "--view", "image"], None), (["--backend", "microvm"], None),
     (["--backend", "firecracker"], None), (["--backend", "seatbelt"], None),
     (["--require-class", "lightweight_vm"], None), (["--require-class", "remote_sandbox"], None),
@@ -323,7 +323,7 @@ def test_record_and_plan_agree(site):
 
 
 def test_record_of_a_refusal(site):
-    record = site.run("/bin/true", flags=["--workspace-mode", "cow"], record=True).record
+    record = site.run("/bin/true", flags=["--require-class", "lightweight_vm"], record=True).record
     assert record["outcome"] == "refused" and record["error"]["text"]
 
 

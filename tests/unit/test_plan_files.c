@@ -508,9 +508,42 @@ static void where_it_starts(void **state)
 	host_refuses(h, IMMURE_ERR_INVALID, "..", "dev", NULL);
 }
 
+/* A copy of the workspace: the host's directory below, changes in a directory of ours; what
+ * is protected and denied stands in it as in a writable one, nothing is watched for, and what
+ * is named is the host's own. */
+static void copied_workspace(void **state)
+{
+	struct host *h = *state;
+	const struct immure_op *op;
+	long at;
+
+	host_has(h, "/home/u/ws/.git", 'd');
+	host_has(h, "/home/u/ws/.git/config", 'f');
+	host_has(h, "/home/u/ws/secret", 'f');
+	host_has(h, "/home/u/ws/out", 'd');
+	host_must(h, "dev", "workspace.mode=cow", "+files.deny=/home/u/ws/secret", "+files.write=/home/u/ws/out",
+		  NULL);
+	assert_int_equal(h->plan->gaps_n, 0);
+	op = host_at(h, "/home/u/ws", IMMURE_OP_OVERLAY);
+	at = host_position(h, IMMURE_OP_OVERLAY, "/home/u/ws");
+	assert_int_equal(host_position(h, IMMURE_OP_LAYER, "/home/u/ws"), at - 1);
+	assert_string_equal(h->plan->ops[at - 1].src, "/home/u/ws");
+	assert_int_equal(op->flags, IMMURE_OPF_KEPT);
+	assert_string_equal(op->src, "/home/u/.local/state/immure/workspaces");
+	host_shows(h, "/home/u/ws/.git/config", IMMURE_OP_READONLY);
+	host_shows(h, "/home/u/ws/.git", IMMURE_OP_PIN);
+	host_shows(h, "/home/u/ws/secret", IMMURE_OP_MASK);
+	assert_string_equal(host_at(h, "/home/u/ws/out", IMMURE_OP_BIND)->src, "/home/u/ws/out");
+	assert_null(host_at(h, "/home/u/ws", IMMURE_OP_BIND));
+	for (size_t i = 0; i < h->plan->ops_n; i++)
+		if (h->plan->ops[i].kind == IMMURE_OP_WATCH && strcmp(h->plan->ops[i].src, "/home/u/ws") == 0)
+			assert_true(h->plan->ops[i].flags & IMMURE_OPF_KEPT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(copied_workspace, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(depth_matrix, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(write_matrix, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(may_be_missing, host_setup, host_teardown),

@@ -212,6 +212,7 @@ static void gaps(void **state)
 	};
 	struct host *h = *state;
 
+	h->facts.overlay_userns = IMMURE_NO;
 	host_must(h, "dev", NULL);
 	assert_int_equal(h->plan->gaps_n, 0);
 	assert_int_equal(immure_plan_startable(h->plan, NULL), 0);
@@ -303,6 +304,7 @@ static void downgrades(void **state)
 {
 	struct host *h = *state;
 
+	h->facts.overlay_userns = IMMURE_NO;
 	assert_false(started(h, NULL, NULL, NULL));
 	assert_false(started(h, "require.downgrade=file_write", NULL, NULL));
 	assert_true(started(h, "require.downgrade=writable_layer", NULL, NULL));
