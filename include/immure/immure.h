@@ -870,6 +870,49 @@ IMMURE_API int32_t immure_reclaim(const char *ticket, const struct immure_reclai
 IMMURE_API int32_t immure_acknowledge(const char *ticket, const char *const *env,
 				      immure_error **err);
 
+/* ---- copy-on-write workspaces (workspace.mode: cow) ---- */
+
+/* What a command changed in one is kept under an id when its session has ended: that of the
+ * session, for a run the one in its record. id: whole, its unambiguous beginning (4 characters), the
+ * name of a session on record, or NULL: the only one there is. env as in struct
+ * immure_gc_options. Errors: NO_SESSION, IO. Nothing here believes what was changed. */
+
+/* An array of {"id", "workspace", "session", "created_ms", "in_use", "changed", "torn"}. */
+IMMURE_API int32_t immure_workspace_list(const char *const *env, char **ret_json, immure_error **err);
+/* What was changed, as lines or as one JSON object: each with what may not land, and what
+ * changed in the real tree meanwhile. Also while the session runs. */
+IMMURE_API int32_t immure_workspace_diff(const char *id, const char *const *env, int32_t json, char **ret,
+					 immure_error **err);
+/* One regular file for reading, as it is in the real tree or (changed) in the copy. path is
+ * below the workspace, without a link on the way. The caller closes the descriptor. */
+IMMURE_API int32_t immure_workspace_open_file(const char *id, const char *const *env, const char *path,
+					      int32_t changed, int32_t *ret_fd, immure_error **err);
+
+enum {
+	IMMURE_WORKSPACE_OVERWRITE = 1, /* also what was changed in the real tree meanwhile */
+	IMMURE_WORKSPACE_REST = 2,      /* what may land lands, though something else may not */
+	IMMURE_WORKSPACE_LINKS = 4,     /* also links that lead out of the workspace */
+	IMMURE_WORKSPACE_DRY_RUN = 8,   /* only tell what would land */
+	IMMURE_WORKSPACE_UNDO = 16,     /* of an apply that was interrupted: what it did is undone,
+	                                 * and nothing lands */
+	IMMURE_WORKSPACE_FLAGS = 31
+};
+struct immure_workspace_options {
+	uint64_t size;
+	uint32_t flags;
+	uint32_t reserved;
+	const char *const *paths; /* below the workspace, NULL-terminated; NULL = everything */
+	const char *const *env;
+};
+/* Lets what was changed land in the real tree: all that was asked for or nothing. What an
+ * apply left that was killed is finished first. *ret_json is what diff prints, with "lands"
+ * where it did. A workspace of which nothing is left is removed. Errors also: STATE (something
+ * may not land, or the session still runs), INVALID (nothing was changed there). */
+IMMURE_API int32_t immure_workspace_apply(const char *id, const struct immure_workspace_options *options,
+					  char **ret_json, immure_error **err);
+/* Drops it. Errors also: STATE (the session still runs, or an apply was interrupted). */
+IMMURE_API int32_t immure_workspace_discard(const char *id, const char *const *env, immure_error **err);
+
 #ifdef __cplusplus
 }
 #endif

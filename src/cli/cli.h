@@ -51,7 +51,9 @@ enum {
 	IMMURE_CLI_RM = 262144,
 	IMMURE_CLI_SERVE = 524288,
 	IMMURE_CLI_MOUNT = 1048576,
+	IMMURE_CLI_DIFF = 1 << 21,
 	IMMURE_CLI_POOL = 1 << 22,
+	IMMURE_CLI_APPLY = 1 << 23,  /* discard has none of its options but --json */
 	IMMURE_CLI_MCP = 1 << 28,
 	IMMURE_CLI_BENCH = 1 << 29,
 	IMMURE_CLI_EXPLAIN = 1 << 30,
@@ -117,6 +119,9 @@ int immure_cli_cat(int argc, char **argv);
 int immure_cli_put(int argc, char **argv);
 int immure_cli_cp(int argc, char **argv);
 int immure_cli_pool(int argc, char **argv);
+int immure_cli_diff(int argc, char **argv);
+int immure_cli_apply(int argc, char **argv);
+int immure_cli_discard(int argc, char **argv);
 int immure_cli_wrap(int argc, char **argv);
 
 /* shell.c: this program in the place of a shell. The name of the shell that it

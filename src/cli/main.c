@@ -169,6 +169,19 @@ static const struct immure_cli_command commands[] = {
 	  "Living sessions are left alone. Prints what became of each resource; the exit status is\n"
 	  "1 when something is left, which stays on record and is tried again the next time.",
 	  false },
+	{ "diff", FULL_ONLY(immure_cli_diff), IMMURE_CLI_DIFF, "[OPTION]... [ID]",
+	  "Print what was changed in a copy-on-write workspace",
+	  "ID is a session, or what `immure run --cow` printed; without it, the only one there is.\n"
+	  "First a line for each change: A added, M modified, D removed, T of another type, m mode;\n"
+	  "with it why it may not land. Then what changed in files of text.", false },
+	{ "apply", FULL_ONLY(immure_cli_apply), IMMURE_CLI_APPLY, "[OPTION]... [ID [PATH]...]",
+	  "Let what was changed in a copy-on-write workspace land",
+	  "All of it, or of each PATH, or nothing. Refused is what programs on the host would obey by\n"
+	  "themselves, what the policy protects, set-id files, devices, pipes, sockets and links that\n"
+	  "lead out; and what was changed on the host as well. An apply that was interrupted is\n"
+	  "finished first.", false },
+	{ "discard", FULL_ONLY(immure_cli_discard), IMMURE_CLI_ASK, "[OPTION]... ID",
+	  "Drop what was changed in a copy-on-write workspace", NULL, false },
 	{ "help", FULL_ONLY(immure_cli_help), 0, "[COMMAND]", "Print help", NULL, false },
 	{ NULL, NULL, 0, NULL, NULL, NULL, false },
 };

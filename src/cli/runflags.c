@@ -67,6 +67,13 @@ enum {
 	OPT_PLATFORM,
 	OPT_REF,
 	OPT_MAX_SIZE,
+	OPT_COW,
+	OPT_STAT,
+	OPT_LIST,
+	OPT_OVERWRITE,
+	OPT_REST,
+	OPT_LINKS,
+	OPT_UNDO,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -85,6 +92,9 @@ static const struct {
 	{ IMMURE_CLI_WITH_POLICY,
 	  { "workspace", 'w', "DIR", "the directory the command works in (default: .)", NULL,
 	    OPT_WORKSPACE } },
+	{ IMMURE_CLI_WITH_POLICY,
+	  { "cow", 0, NULL, "short for --workspace-mode cow: nothing lands before immure apply", NULL,
+	    OPT_COW } },
 	{ IMMURE_CLI_WITH_POLICY,
 	  { "set", 0, "KEY=VALUE",
 	    "set a policy key; +KEY=VALUE adds to a list, -KEY empties it", NULL, OPT_SET } },
@@ -213,8 +223,21 @@ static const struct {
 		  IMMURE_CLI_CREATE | IMMURE_CLI_EXEC | IMMURE_CLI_PS | IMMURE_CLI_ASK |
 		  IMMURE_CLI_STATS | IMMURE_CLI_LOGS | IMMURE_CLI_STOP | IMMURE_CLI_SIGNAL |
 		  IMMURE_CLI_COPY | IMMURE_CLI_RM | IMMURE_CLI_MOUNT | IMMURE_CLI_POOL |
-		  IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN | IMMURE_CLI_IMAGE,
+		  IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN | IMMURE_CLI_IMAGE | IMMURE_CLI_DIFF |
+		  IMMURE_CLI_APPLY,
 	  { "json", 0, NULL, "print JSON", NULL, OPT_JSON } },
+	{ IMMURE_CLI_DIFF, { "stat", 0, NULL, "names only, no contents", NULL, OPT_STAT } },
+	{ IMMURE_CLI_DIFF, { "list", 'l', NULL, "which workspaces there are", NULL, OPT_LIST } },
+	{ IMMURE_CLI_APPLY,
+	  { "overwrite", 0, NULL, "also what was changed on the host meanwhile", NULL, OPT_OVERWRITE } },
+	{ IMMURE_CLI_APPLY,
+	  { "rest", 0, NULL, "apply what may land, though something else may not", NULL, OPT_REST } },
+	{ IMMURE_CLI_APPLY,
+	  { "links", 0, NULL, "also links that lead out of the workspace", NULL, OPT_LINKS } },
+	{ IMMURE_CLI_APPLY,
+	  { "undo", 0, NULL, "of an apply that was interrupted, undo what it did", NULL, OPT_UNDO } },
+	{ IMMURE_CLI_APPLY,
+	  { "dry-run", 'n', NULL, "print what would land, change nothing", NULL, OPT_DRY_RUN } },
 	{ IMMURE_CLI_GC,
 	  { "dry-run", 'n', NULL, "print what would be removed, remove nothing", NULL, OPT_DRY_RUN } },
 	{ IMMURE_CLI_GC,
@@ -398,6 +421,12 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_MAX_SIZE:
 		f->wrong = "--max-size: expected a size above 0, such as 2G";
 		return immure_parse_size(value, &f->image.max_bytes) == 0 && f->image.max_bytes ? 0 : -EINVAL;
+	case OPT_STAT: f->stat = true; return 0;
+	case OPT_LIST: f->list = true; return 0;
+	case OPT_OVERWRITE: f->apply |= IMMURE_WORKSPACE_OVERWRITE; return 0;
+	case OPT_REST: f->apply |= IMMURE_WORKSPACE_REST; return 0;
+	case OPT_LINKS: f->apply |= IMMURE_WORKSPACE_LINKS; return 0;
+	case OPT_UNDO: f->apply |= IMMURE_WORKSPACE_UNDO; return 0;
 	default: return 1;
 	}
 }
@@ -442,6 +471,9 @@ static int take_option(void *ctx, int id, const char *value)
 		break;
 	case OPT_DISCLOSE:
 		f->disclose = true;
+		break;
+	case OPT_COW:
+		f->settings[f->policy.settings_n++] = (struct immure_setting){ "workspace.mode", "cow", "--cow" };
 		break;
 	case OPT_SET:
 		return add_any(f, value);

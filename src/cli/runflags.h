@@ -49,6 +49,8 @@ struct immure_runflags {
 	bool trace_time;
 	bool quiet;
 	bool disclose;                       /* --disclose */
+	bool stat, list;                     /* diff */
+	uint32_t apply;                      /* IMMURE_WORKSPACE_* */
 	bool dry_run, force, ended, acknowledge; /* gc, reclaim */
 	uint64_t valid_ms;                   /* --valid; 0 = not given */
 	uint64_t stop_ms;                    /* --stop-time; 0 = not given */

@@ -8,7 +8,8 @@ import pytest
 
 PAGES = ["immure.1", "immure-run.1", "immure-plan.1", "immure-prove.1", "immure-doctor.1",
          "immure-policy.5", "libimmure.3", "immure-wrap.1", "immure-gc.1",
-         "immure-session.1", "immure-pool.1", "immure-explain.1"]
+         "immure-session.1", "immure-pool.1", "immure-explain.1",
+         "immure-apply.1"]
 
 
 def exported(root):

@@ -22,6 +22,7 @@ from .errors import (Denied, Error, ErrorCode, GapError, InputOutputError, Inval
                      ProofError,
                      StateError, TimeoutExpired, TrustError, UnsupportedError)
 from .images import Image, Images
+from . import workspace
 from .ledger import Report, acknowledge, gc, journal, reclaim
 from .policy import (Facts, Flag, Gap, Imported, ImportNote, NoteKind, Plan, Policy, Setting,
                      Wrapped, check, flags, import_policy, profiles, reference, schema, trust, wrap)
@@ -48,4 +49,4 @@ __all__ = [
     "Programs", "Proof", "ProofError", "Report", "Result", "Run", "STDOUT", "Session", "Setting",
     "StateError", "Target", "TimeoutExpired", "TrustError", "UnsupportedError", "Verdict",
     "Wrapped", "acknowledge", "api_version", "check", "flags", "gc", "import_policy", "journal",
-    "profiles", "reclaim", "reference", "run", "schema", "trust", "wrap"]
+    "profiles", "reclaim", "reference", "run", "schema", "trust", "workspace", "wrap"]

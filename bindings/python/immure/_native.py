@@ -125,6 +125,11 @@ class immure_gc_options(Sized):
     _fields_ = [("size", c_uint64), ("flags", c_uint32), ("grace_ms", c_uint32), ("env", Words)]
 
 
+class immure_workspace_options(Sized):
+    _fields_ = [("size", c_uint64), ("flags", c_uint32), ("reserved", c_uint32), ("paths", Words),
+                ("env", Words)]
+
+
 class immure_reclaim_options(Sized):
     _fields_ = [("size", c_uint64), ("flags", c_uint32), ("stop_ms", c_uint32), ("env", Words)]
 
@@ -139,7 +144,8 @@ STRUCTS = [immure_setting, immure_policy_options, immure_flag, immure_import_not
            immure_plan_options, immure_gap_info, immure_wrap_options, immure_run_options,
            immure_session_options, immure_exec_options, immure_exit, immure_event,
            immure_file_info, immure_pool_options, immure_acquire_options,
-           immure_gc_options, immure_reclaim_options, immure_image_options]
+           immure_gc_options, immure_reclaim_options, immure_image_options,
+           immure_workspace_options]
 
 # One letter a type: v nothing, i int32, u uint32, U uint64, s string, p pointer, w words,
 # h uint16. The first is what is returned.
@@ -190,6 +196,9 @@ PROTOTYPES = {
     "immure_acknowledge": "iswp",
     "immure_image_import": "isppp", "immure_image_list": "ippp", "immure_image_inspect": "isppp",
     "immure_image_verify": "isppp", "immure_image_remove": "isppp", "immure_image_gc": "ippp",
+    "immure_workspace_list": "iwpp", "immure_workspace_diff": "iswipp",
+    "immure_workspace_open_file": "iswsipp", "immure_workspace_apply": "isppp",
+    "immure_workspace_discard": "iswp",
 }
 _TYPES = {"v": None, "i": c_int32, "u": c_uint32, "U": c_uint64, "s": c_char_p, "p": c_void_p,
           "w": Words, "h": c_uint16}
