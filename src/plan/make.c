@@ -202,6 +202,13 @@ const char *immure_plan_inside(const struct immure_plan *p)
 	return p->workspace;
 }
 
+const char *immure_plan_agent(const struct immure_plan *p)
+{
+	const struct immure_op *op = immure_plan_find(p, IMMURE_OP_AGENT);
+
+	return op ? op->src : "";
+}
+
 const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind)
 {
 	for (size_t i = 0; i < p->ops_n; i++)

@@ -253,6 +253,8 @@ int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error *
 bool immure_plan_is_bare(const struct immure_plan *p);
 /* The workspace's path inside. */
 const char *immure_plan_inside(const struct immure_plan *p);
+/* On whose behalf it runs; "" = nobody was named. */
+const char *immure_plan_agent(const struct immure_plan *p);
 const struct immure_op *immure_plan_find(const struct immure_plan *p, enum immure_op_kind kind);
 
 /* Caller frees; NULL when out of memory. */

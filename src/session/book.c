@@ -17,10 +17,13 @@
 static int32_t open_journal(struct immure_server *s, struct immure_error **err)
 {
 	int r = immure_journal_create(s->entry.dir_fd, &s->journal);
+	const char *agent = immure_plan_agent(s->plan);
+	char about[128];
 
+	(void)snprintf(about, sizeof(about), "agent=%s", agent);
 	s->journal.brief = s->remove && s->meta.lifetime == IMMURE_LIFETIME_CALLER;
 	if (r == 0)
-		r = immure_journal_intent(&s->journal, IMMURE_JK_SESSION, s->entry.id, NULL,
+		r = immure_journal_intent(&s->journal, IMMURE_JK_SESSION, s->entry.id, agent[0] ? about : NULL,
 					  &s->session_seq);
 	if (r == 0)
 		r = immure_journal_result(&s->journal, IMMURE_JK_SESSION, s->session_seq, 0,

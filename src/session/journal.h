@@ -33,7 +33,7 @@
 #include <stdint.h>
 
 enum immure_journal_kind {      /* subject | detail when done */
-	IMMURE_JK_SESSION,      /* id | plan hash; gone = all is cleaned up */
+	IMMURE_JK_SESSION,      /* id | agent=NAME, then plan hash; gone = all is cleaned up */
 	IMMURE_JK_CHECKPOINT,   /* first line after rotation: number of records before */
 	IMMURE_JK_SUPERVISOR,   /* pid | start */
 	IMMURE_JK_OWN_DIR,      /* path of a directory of ours */

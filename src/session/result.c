@@ -44,7 +44,7 @@ struct immure_result *immure_result_new(void)
 	struct immure_result *r = calloc(1, sizeof(*r));
 
 	if (r) {
-		r->backend = r->profile = r->policy_version = r->plan_hash = "";
+		r->backend = r->profile = r->policy_version = r->plan_hash = r->agent = "";
 		r->notices = r->peak_memory_of = r->kept = "";
 	}
 	return r;
@@ -297,6 +297,7 @@ void immure_result_json(const struct immure_result *r, struct immure_buf *out)
 	immure_jsonw_str(&w, "profile", r->profile);
 	immure_jsonw_str(&w, "policy_version", r->policy_version);
 	immure_jsonw_str(&w, "plan_hash", r->plan_hash);
+	immure_jsonw_str(&w, "agent", r->agent[0] ? r->agent : NULL);
 	if (r->kept[0])
 		immure_jsonw_str(&w, "workspace_kept", r->kept);
 	immure_jsonw_array(&w, "found");
@@ -406,6 +407,7 @@ int32_t immure_result_encode(const struct immure_result *r, struct immure_buf *o
 	put_text(out, r->profile);
 	put_text(out, r->policy_version);
 	put_text(out, r->plan_hash);
+	put_text(out, r->agent);
 	put_text(out, r->kept);
 	put_text(out, r->notices);
 	put_text(out, r->proof_json);
@@ -530,6 +532,7 @@ int32_t immure_result_decode(const void *data, size_t len, struct immure_result 
 	r->profile = get_name(&in, &r->arena);
 	r->policy_version = get_name(&in, &r->arena);
 	r->plan_hash = get_name(&in, &r->arena);
+	r->agent = get_name(&in, &r->arena);
 	r->kept = get_name(&in, &r->arena);
 	r->notices = get_name(&in, &r->arena);
 	r->proof_json = get_text(&in, &r->arena);

@@ -61,6 +61,7 @@ struct immure_result {
 	uint64_t bytes_out;
 	bool bytes_out_known;        /* false: the streams were passed through */
 	const char *backend, *profile, *policy_version, *plan_hash;
+	const char *agent; /* "" = none was named */
 	struct immure_found *found;
 	size_t found_n, found_cap;
 	const char *kept;            /* id of what was changed in a copy-on-write workspace; "" */

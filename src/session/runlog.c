@@ -41,11 +41,14 @@ int32_t immure_runlog_open(const struct immure_plan *plan, struct immure_runlog 
 			   struct immure_error **err)
 {
 	const struct immure_op *op = immure_plan_find(plan, IMMURE_OP_JOURNAL);
+	const char *agent = immure_plan_agent(plan);
+	char about[256];
 	struct stat st;
 	int r = 0;
 
 	if (!op)
 		return 0;
+	(void)snprintf(about, sizeof(about), "%s%s%s", plan->policy_version, agent[0] ? " agent=" : "", agent);
 	IMMURE_CLEANUP_FD int parent = open(op->src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (parent < 0 || fstat(parent, &st) < 0)
 		return failed(err, -errno, op->src);
@@ -57,8 +60,7 @@ int32_t immure_runlog_open(const struct immure_plan *plan, struct immure_runlog 
 		return failed(err, ret->dir_fd, op->src);
 	r = immure_journal_create(ret->dir_fd, &ret->journal);
 	if (r == 0)
-		r = immure_journal_intent(&ret->journal, IMMURE_JK_SESSION, "run", plan->policy_version,
-					  &ret->session_seq);
+		r = immure_journal_intent(&ret->journal, IMMURE_JK_SESSION, "run", about, &ret->session_seq);
 	if (r == 0)
 		r = immure_journal_result(&ret->journal, IMMURE_JK_SESSION, ret->session_seq, 0,
 					  immure_plan_hash_of(plan));

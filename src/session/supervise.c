@@ -496,6 +496,7 @@ static int32_t attempt(const struct immure_plan *plan, const struct immure_super
 	run.result->backend = immure_arena_strdup(&run.result->arena, plan->backend);
 	run.result->profile = immure_arena_strdup(&run.result->arena, plan->profile);
 	run.result->policy_version = immure_arena_strdup(&run.result->arena, plan->policy_version);
+	run.result->agent = immure_arena_strdup(&run.result->arena, immure_plan_agent(plan));
 	if (run.result->arena.failed)
 		r = immure_fail(err, IMMURE_ERR_NOMEM, 0, "start", "", "out of memory");
 	if (r == 0)

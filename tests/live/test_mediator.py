@@ -252,6 +252,14 @@ def test_a_workspace_names_nobody(site):
 def test_agent(site):
     assert site.run("/bin/true", flags=["--set", "require.agent=true"]).code == 125
     assert site.run("/bin/true", flags=["--set", "require.agent=true", "--agent", "a.b-1"]).code == 0
+    recorded = site.out / "record.json"
+    assert site.run("/bin/true", flags=["--agent", "a.b-1", "--result", recorded]).code == 0
+    assert json.loads(recorded.read_text())["agent"] == "a.b-1"
+    session = site.call(site.immure, "create", "--agent", "a.b-1").text.strip()
+    try:
+        assert "agent=a.b-1" in site.call(site.immure, "journal", session).text
+    finally:
+        site.call(site.immure, "stop", "--rm", session)
     for bad in ("", "Upper", "-a", "a b", "x" * 65, "agent/1"):
         assert site.run("/bin/true", flags=["--agent", bad]).code == 125, bad
 
