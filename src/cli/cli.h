@@ -24,50 +24,48 @@ enum {
 };
 
 /* A command takes the options whose mask has its bit (cli/runflags.c). */
-enum {
-	IMMURE_CLI_RUN = 1,
-	IMMURE_CLI_SHELL = 2,
-	IMMURE_CLI_PROVE = 4,
-	IMMURE_CLI_PLAN = 8,
-	IMMURE_CLI_DOCTOR = 16,
-	IMMURE_CLI_POLICY = 32,      /* policy show */
-	IMMURE_CLI_POLICY_FILE = 64, /* policy check, schema, trust, reference */
-	IMMURE_CLI_WRAP = 128,
-	/* What is left of sessions. */
-	IMMURE_CLI_GC = 1 << 24,
-	IMMURE_CLI_JOURNAL = 1 << 25,
-	IMMURE_CLI_RECLAIM = 1 << 26,
-	IMMURE_CLI_DETACH = 1 << 27,
-	IMMURE_CLI_CREATE = 256,
-	IMMURE_CLI_EXEC = 512,
-	IMMURE_CLI_ATTACH = 1024,
-	IMMURE_CLI_PS = 2048,
-	IMMURE_CLI_ASK = 4096,       /* of one session: --json and nothing else */
-	IMMURE_CLI_STATS = 8192,
-	IMMURE_CLI_LOGS = 16384,
-	IMMURE_CLI_STOP = 32768,
-	IMMURE_CLI_SIGNAL = 65536,
-	IMMURE_CLI_COPY = 131072,
-	IMMURE_CLI_RM = 262144,
-	IMMURE_CLI_SERVE = 524288,
-	IMMURE_CLI_MOUNT = 1048576,
-	IMMURE_CLI_DIFF = 1 << 21,
-	IMMURE_CLI_POOL = 1 << 22,
-	IMMURE_CLI_APPLY = 1 << 23,  /* discard has none of its options but --json */
-	IMMURE_CLI_MCP = 1 << 28,
-	IMMURE_CLI_BENCH = 1 << 29,
-	IMMURE_CLI_EXPLAIN = 1 << 30,
-	IMMURE_CLI_IMAGE = 1 << 27,
-	IMMURE_CLI_WITH_POLICY = IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE |
-				 IMMURE_CLI_PLAN | IMMURE_CLI_POLICY | IMMURE_CLI_WRAP |
-				 IMMURE_CLI_CREATE | IMMURE_CLI_SERVE | IMMURE_CLI_POOL |
-				 IMMURE_CLI_MCP | IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN,
-};
+#define IMMURE_CLI_BIT(n) (UINT64_C(1) << (n))
+#define IMMURE_CLI_RUN IMMURE_CLI_BIT(0)
+#define IMMURE_CLI_SHELL IMMURE_CLI_BIT(1)
+#define IMMURE_CLI_PROVE IMMURE_CLI_BIT(2)
+#define IMMURE_CLI_PLAN IMMURE_CLI_BIT(3)
+#define IMMURE_CLI_DOCTOR IMMURE_CLI_BIT(4)
+#define IMMURE_CLI_POLICY IMMURE_CLI_BIT(5) /* policy show */
+#define IMMURE_CLI_POLICY_FILE IMMURE_CLI_BIT(6) /* policy check, schema, trust, reference */
+#define IMMURE_CLI_WRAP IMMURE_CLI_BIT(7)
+#define IMMURE_CLI_GC IMMURE_CLI_BIT(8)
+#define IMMURE_CLI_JOURNAL IMMURE_CLI_BIT(9)
+#define IMMURE_CLI_RECLAIM IMMURE_CLI_BIT(10)
+#define IMMURE_CLI_DETACH IMMURE_CLI_BIT(11)
+#define IMMURE_CLI_CREATE IMMURE_CLI_BIT(12)
+#define IMMURE_CLI_EXEC IMMURE_CLI_BIT(13)
+#define IMMURE_CLI_ATTACH IMMURE_CLI_BIT(14)
+#define IMMURE_CLI_PS IMMURE_CLI_BIT(15)
+#define IMMURE_CLI_ASK IMMURE_CLI_BIT(16) /* of one session: --json and nothing else */
+#define IMMURE_CLI_STATS IMMURE_CLI_BIT(17)
+#define IMMURE_CLI_LOGS IMMURE_CLI_BIT(18)
+#define IMMURE_CLI_STOP IMMURE_CLI_BIT(19)
+#define IMMURE_CLI_SIGNAL IMMURE_CLI_BIT(20)
+#define IMMURE_CLI_COPY IMMURE_CLI_BIT(21)
+#define IMMURE_CLI_RM IMMURE_CLI_BIT(22)
+#define IMMURE_CLI_SERVE IMMURE_CLI_BIT(23)
+#define IMMURE_CLI_MOUNT IMMURE_CLI_BIT(24)
+#define IMMURE_CLI_DIFF IMMURE_CLI_BIT(25)
+#define IMMURE_CLI_POOL IMMURE_CLI_BIT(26)
+#define IMMURE_CLI_APPLY IMMURE_CLI_BIT(27) /* discard has none of its options but --json */
+#define IMMURE_CLI_MCP IMMURE_CLI_BIT(28)
+#define IMMURE_CLI_BENCH IMMURE_CLI_BIT(29)
+#define IMMURE_CLI_EXPLAIN IMMURE_CLI_BIT(30)
+#define IMMURE_CLI_IMAGE IMMURE_CLI_BIT(31)
+#define IMMURE_CLI_WITH_POLICY \
+	(IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE | IMMURE_CLI_PLAN | \
+	 IMMURE_CLI_POLICY | IMMURE_CLI_WRAP | IMMURE_CLI_CREATE | IMMURE_CLI_SERVE | \
+	 IMMURE_CLI_POOL | IMMURE_CLI_MCP | IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN)
 
 struct immure_cli_command {
 	const char *name;
 	int (*fn)(int argc, char **argv); /* NULL: only the full program has it */
-	uint32_t bit;                     /* IMMURE_CLI_*; 0: no options but --help */
+	uint64_t bit;                     /* IMMURE_CLI_*; 0: no options but --help */
 	const char *usage;                /* after the name */
 	const char *summary;              /* one line, no full stop */
 	const char *description;          /* a few sentences for --help; may be NULL */

@@ -78,7 +78,7 @@ enum {
 };
 
 static const struct {
-	uint32_t commands;
+	uint64_t commands;
 	struct immure_opt opt;
 } own[] = {
 	{ IMMURE_CLI_WITH_POLICY,
@@ -261,7 +261,7 @@ static const struct {
 enum { SELF_MAX = 5 }; /* programs of ours */
 
 /* Of this command: another one may have an option of the same name. */
-static bool is_own(uint32_t bit, const char *name)
+static bool is_own(uint64_t bit, const char *name)
 {
 	for (size_t i = 0; i < OWN_N; i++)
 		if (own[i].commands & bit && !strcmp(own[i].opt.name, name))
@@ -272,7 +272,7 @@ static bool is_own(uint32_t bit, const char *name)
 /* As many as there may ever be: each flag is looked up but once, on every launch. */
 enum { KEY_FLAGS_MOST = 256 };
 
-static uint32_t key_flags(uint32_t bit, struct immure_opt table[KEY_FLAGS_MOST])
+static uint32_t key_flags(uint64_t bit, struct immure_opt table[KEY_FLAGS_MOST])
 {
 	uint32_t n = 0;
 
@@ -289,7 +289,7 @@ static uint32_t key_flags(uint32_t bit, struct immure_opt table[KEY_FLAGS_MOST])
 	return n;
 }
 
-struct immure_opt *immure_runflags_table(uint32_t bit, size_t *ret_n)
+struct immure_opt *immure_runflags_table(uint64_t bit, size_t *ret_n)
 {
 	bool keys = bit & IMMURE_CLI_WITH_POLICY;
 	struct immure_opt *table = calloc(OWN_N + (keys ? KEY_FLAGS_MOST : 0), sizeof(*table));

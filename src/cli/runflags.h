@@ -77,6 +77,6 @@ int immure_cli_run_argv(struct immure_runflags *f, const char *const *argv);
 
 /* The option table of a command, for help, man pages and completions; freed
  * with free(). The strings in it are static. */
-struct immure_opt *immure_runflags_table(uint32_t bit, size_t *ret_n);
+struct immure_opt *immure_runflags_table(uint64_t bit, size_t *ret_n);
 
 #endif
