@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct immure_buf {
 	char *data; /* always NUL-terminated once non-NULL */
@@ -40,6 +41,12 @@ static inline bool immure_buf_ok(const struct immure_buf *b) { return !b->failed
 /* The string, owned by the caller; NULL when any append ran out of memory.
  * Leaves the buffer empty. */
 char *immure_buf_take(struct immure_buf *b);
+/* For what must not stay in memory: not left out by the compiler. NULL is nothing. */
+static inline void immure_wipe(void *p, size_t len)
+{
+	if (p && len)
+		explicit_bzero(p, len);
+}
 /* Length in bytes of the valid UTF-8 sequence at s (1..4), 0 when invalid. */
 size_t immure_utf8_len(const char *s, size_t len, uint32_t *ret_codepoint);
 

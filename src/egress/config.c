@@ -23,9 +23,9 @@
 
 /* MAGIC, length of all, fields in the order of put_fixed(), rules as length and
  * bytes. Little-endian. */
-#define MAGIC UINT32_C(0x31474549) /* "IEG1" */
+#define MAGIC UINT32_C(0x32474549) /* "IEG2" */
 
-enum { FLAG_PRIVATE = 1, FLAG_REFUSE_ECH = 2, FLAGS_ALL = 3 };
+enum { FLAG_PRIVATE = 1, FLAG_REFUSE_ECH = 2, FLAG_INTERCEPTS = 4, FLAGS_ALL = 7 };
 
 void immure_egress_config_defaults(struct immure_egress_config *c)
 {
@@ -101,6 +101,8 @@ const char *immure_egress_config_check(const struct immure_egress_config *c)
 	if (!why)
 		why = check_rules(&c->deny);
 	if (!why)
+		why = check_rules(&c->secret);
+	if (!why)
 		why = check_synth(c);
 	if (!why)
 		why = check_limits(&c->limits);
@@ -128,7 +130,8 @@ bool immure_egress_config_can_replace(const struct immure_egress_config *a,
 		    x->wild_bytes_per_s == y->wild_bytes_per_s &&
 		    x->wild_names_max == y->wild_names_max && x->seed == y->seed;
 
-	same = same && a->first_name == b->first_name && a->publish_n == b->publish_n;
+	same = same && a->first_name == b->first_name && a->publish_n == b->publish_n &&
+	       a->intercepts == b->intercepts;
 	for (uint32_t i = 0; same && i < a->publish_n; i++)
 		same = a->publish[i].port == b->publish[i].port;
 	return same;
@@ -181,7 +184,8 @@ int immure_egress_config_encode(const struct immure_egress_config *c, unsigned c
 	immure_buf_put_u32(&b, MAGIC);
 	immure_buf_put_u32(&b, 0); /* the length, when it is known */
 	immure_buf_put_u32(&b, (c->private_ok ? FLAG_PRIVATE : 0U) |
-				       (c->refuse_ech ? FLAG_REFUSE_ECH : 0U));
+				       (c->refuse_ech ? FLAG_REFUSE_ECH : 0U) |
+				       (c->intercepts ? FLAG_INTERCEPTS : 0U));
 	put_synth(&b, &c->synth);
 	immure_buf_put_u32(&b, c->first_name);
 	put_limits(&b, &c->limits);
@@ -190,6 +194,7 @@ int immure_egress_config_encode(const struct immure_egress_config *c, unsigned c
 		immure_buf_put_u32(&b, c->publish[i].port);
 	put_rules(&b, &c->allow);
 	put_rules(&b, &c->deny);
+	put_rules(&b, &c->secret);
 	if (!immure_buf_ok(&b) || b.len > IMMURE_EGRESS_CONFIG_MAX) {
 		int r = immure_buf_ok(&b) ? -EINVAL : -ENOMEM;
 
@@ -298,6 +303,7 @@ static int get_all(struct in *i, struct immure_arena *a, struct immure_egress_co
 		i->bad = true;
 	c->private_ok = flags & FLAG_PRIVATE;
 	c->refuse_ech = flags & FLAG_REFUSE_ECH;
+	c->intercepts = flags & FLAG_INTERCEPTS;
 	get_synth(i, &c->synth);
 	c->first_name = get32(i);
 	get_limits(i, &c->limits);
@@ -311,7 +317,9 @@ static int get_all(struct in *i, struct immure_arena *a, struct immure_egress_co
 		c->publish[k].port = (uint16_t)port;
 	}
 	r = get_rules(i, a, &c->allow);
-	return r < 0 ? r : get_rules(i, a, &c->deny);
+	if (r == 0)
+		r = get_rules(i, a, &c->deny);
+	return r < 0 ? r : get_rules(i, a, &c->secret);
 }
 
 int immure_egress_config_decode(struct immure_arena *a, const unsigned char *data, size_t len,

@@ -43,7 +43,9 @@ struct immure_egress_config {
 	struct immure_strv allow, deny; /* rules, as policy/netrule.h reads them */
 	bool private_ok;                /* network.private */
 	bool refuse_ech;
+	struct immure_strv secret; /* rules: where secrets are sent, so that TLS ends at us */
 	/* What follows cannot change while the worker runs. */
+	bool intercepts; /* LINK follows START: immure-intercept is at its other end */
 	struct immure_synth_config synth; /* prefixes, name limits, seed; see defaults() */
 	/* Names get addresses counted from here: 0 for the session's first worker, then
 	 * the last `upto` it told (wire.h), so that no address ever means two names. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The gatekeeper closes itself in before it reads a byte of the sandbox. What it
+ * A process closes itself in before it reads a byte of the sandbox. What the gatekeeper
  * keeps is that it is the user who owns the session's user namespace: that, and
  * no capability, is why the kernel lets it change tables and bind ports there.
  */
@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "egress/worker.h"
+#include "egress/confine.h"
+#include "egress/wire.h"
 #include "kernel/landlock.h"
 #include "kernel/privs.h"
 #include "kernel/seccomp.h"
@@ -40,14 +41,12 @@ static int drop_caps(void)
 	return no_caps_left() == 0 ? 0 : immure_caps_drop_all();
 }
 
-/* What all its connections may hold together. The kernel's buffers are not in it; they
- * have their own limits. */
-#define MEMORY_MAX (256UL << 20)
-
-static int limit(void)
+static int limit(uint64_t memory_max)
 {
-#ifndef __SANITIZE_ADDRESS__ /* which maps terabytes */
-	const struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
+#ifdef __SANITIZE_ADDRESS__ /* which maps terabytes */
+	(void)memory_max;
+#else
+	const struct rlimit memory = { memory_max, memory_max };
 #endif
 	const struct rlimit none = { 0, 0 };
 	const struct rlimit file = { IMMURE_WIRE_SHOW_MAX, IMMURE_WIRE_SHOW_MAX };
@@ -130,14 +129,15 @@ static int check_landlock(void)
 	return -EPERM;
 }
 
-int immure_worker_confine(bool nft, uint32_t *ret_landlock_abi, const char **ret_why)
+int immure_confine(const char *name, uint64_t memory_max, bool no_bind, uint32_t *ret_landlock_abi,
+		   const char **ret_why)
 {
 	const struct immure_filter *filter =
-		immure_filter_builtin("egress", IMMURE_FAMILY_INET | IMMURE_FAMILY_INET6);
+		immure_filter_builtin(name, IMMURE_FAMILY_INET | IMMURE_FAMILY_INET6);
 	int r;
 
 	*ret_why = "limits";
-	r = limit();
+	r = limit(memory_max);
 	if (r < 0)
 		return r;
 	*ret_why = "dropping capabilities";
@@ -148,7 +148,7 @@ int immure_worker_confine(bool nft, uint32_t *ret_landlock_abi, const char **ret
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
 	*ret_why = "Landlock";
-	r = landlock(nft, ret_landlock_abi);
+	r = landlock(no_bind, ret_landlock_abi);
 	if (r == 0 && *ret_landlock_abi)
 		r = check_landlock();
 	if (r < 0)

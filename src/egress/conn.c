@@ -122,6 +122,11 @@ void immure_conn_close(struct worker *w, struct conn *c, bool reset)
 			recycle(w, c);
 		immure_twoway_close(&c->two, &w->pipes, reset);
 	}
+	/* Ours are not the last descriptors of it: this is what its other holder sees. */
+	if (c->state == CONN_LENT && reset) {
+		(void)shutdown(c->client_fd, SHUT_RDWR);
+		(void)shutdown(c->dial_fd[c->side - 1], SHUT_RDWR);
+	}
 	for (int i = 0; i < CONN_DIALS; i++) {
 		if (reset)
 			reset_on_close(c->dial_fd[i]);

@@ -230,7 +230,9 @@ static void connected(struct worker *w, struct conn *c, unsigned int slot, uint3
 	c->addrs = NULL;
 	if (c->kind == CONN_CONNECT || c->kind == CONN_SOCKS)
 		immure_look_reply(c, IMMURE_SOCKS5_OK, NULL, NULL);
-	if (c->look)
+	if (c->look & IMMURE_LOOK_INTERCEPT)
+		immure_lend(w, c);
+	else if (c->look)
 		immure_look_start(w, c);
 	else
 		immure_relaying_start(w, c, events);

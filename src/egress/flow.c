@@ -171,6 +171,7 @@ void immure_flow_event(struct worker *w, struct conn *c, unsigned int side, uint
 	case CONN_SPARE:
 	case CONN_RESOLVE:
 	case CONN_HELD:
+	case CONN_LENT:
 		break;
 	}
 }
@@ -231,6 +232,7 @@ void immure_flow_due(struct worker *w, struct conn *c)
 		immure_conn_refuse(w, c);
 		break;
 	case CONN_SPARE:
+	case CONN_LENT:
 	case CONN_FREE:
 		immure_conn_close(w, c, true);
 		break;
@@ -265,11 +267,22 @@ static bool still_fits(struct worker *w, struct conn *c, struct immure_verdict *
 		return false;
 	if (k == IMMURE_VERDICT_ALLOW)
 		return true;
+	/* Whoever has it judges what is said there by the new rules itself. */
+	if (v->look & IMMURE_LOOK_INTERCEPT) {
+		if (c->state == CONN_LENT)
+			return true;
+		(void)immure_verdict_deny(v, v->rule, "%s: TLS did not end at us", c->to.name);
+		return false;
+	}
 	if (c->saw_tls && (v->look & IMMURE_LOOK_TLS)) {
 		/* It was let through because its SNI was the name. */
 		if (c->to.kind == IMMURE_HOST_NAME)
 			memcpy(hello.sni, c->to.name, sizeof(hello.sni));
 		return immure_judge_tls(&w->judge, &c->to, &hello, v) == IMMURE_VERDICT_ALLOW;
+	}
+	if (c->state == CONN_LENT) {
+		(void)immure_verdict_deny(v, v->rule, "%s: TLS ends at us no longer", c->to.name);
+		return false;
 	}
 	if (c->http && (v->look & IMMURE_LOOK_HTTP)) {
 		/* Denying is told by the judge of requests itself. */
@@ -297,7 +310,7 @@ void immure_flow_rejudge(struct worker *w, struct conn *c)
 	if (c->kind == CONN_PUBLISHED || c->kind == CONN_PROXY || c->state == CONN_PREAMBLE ||
 	    c->state == CONN_HELD)
 		return;
-	if (c->state != CONN_RELAY) {
+	if (c->state != CONN_RELAY && c->state != CONN_LENT) {
 		/* Nothing has passed yet: it is cut where it may not go on. What is still
 		 * to be looked at is looked at for the new rules; what was, has to fit them. */
 		if (c->look)

@@ -5,12 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+
 enum state { HEAD, BODY, SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF, LAST_CR, LAST_LF, END };
 
 enum { SIZE_DIGITS = 15 }; /* so that 64 bits hold it */
 
 struct immure_http_flow {
 	immure_http_flow_judge *judge;
+	immure_http_flow_rewrite *rewrite; /* NULL: heads go on as they are */
 	void *ctx;
 	enum state state;
 	bool close, once;
@@ -45,8 +48,14 @@ void immure_http_flow_free(struct immure_http_flow *f)
 	if (!f)
 		return;
 	free(f->last);
+	immure_wipe(f->out, f->out_cap);
 	free(f->out);
 	free(f);
+}
+
+void immure_http_flow_set_rewrite(struct immure_http_flow *f, immure_http_flow_rewrite *rewrite)
+{
+	f->rewrite = rewrite;
 }
 
 static int refuse(struct immure_http_flow *f, const char *why)
@@ -89,18 +98,47 @@ static int remember(struct immure_http_flow *f)
 	return 0;
 }
 
+/* Without wiping, realloc may leave a copy of what must not stay. */
+static int put_rewritten(struct immure_http_flow *f, const struct immure_http_head *h)
+{
+	unsigned char *old = f->out;
+	size_t old_len = f->out_len, len = 0;
+	char *text = NULL;
+	int r = f->rewrite(f->ctx, h, f->reader.buf, f->reader.len, &text, &len);
+
+	if (r == 0 && len > f->out_cap - old_len) {
+		f->out_cap = old_len + len + 1024;
+		f->out = malloc(f->out_cap);
+		if (!f->out) {
+			f->out = old;
+			f->out_cap = old_len;
+			r = -ENOMEM;
+		} else {
+			if (old_len)
+				memcpy(f->out, old, old_len);
+			immure_wipe(old, old_len);
+			free(old);
+		}
+	}
+	if (r == 0)
+		r = put(f, text, len);
+	immure_wipe(text, len);
+	free(text);
+	return r;
+}
+
 static int whole_head(struct immure_http_flow *f)
 {
 	struct immure_http_head h;
-	int r = put(f, f->reader.buf, f->reader.len);
+	int r = remember(f);
 
-	if (r == 0)
-		r = remember(f);
 	if (r < 0)
 		return r;
 	if (immure_http_head_parse(&f->reader, &h) < 0)
 		return refuse(f, f->reader.why);
 	r = f->judge(f->ctx, &h);
+	if (r == 0)
+		r = f->rewrite ? put_rewritten(f, &h) : put(f, f->reader.buf, f->reader.len);
 	if (r < 0)
 		return r;
 	f->requests++;

@@ -18,8 +18,15 @@ struct immure_http_flow;
 /* 0: goes on. Negative: it does not, and nothing after it. */
 typedef int immure_http_flow_judge(void *ctx, const struct immure_http_head *head);
 
+/* What is forwarded in the place of a head that was allowed; *ret is malloc'd, and cleared before
+ * it is freed. 0 or -errno, which ends the flow. */
+typedef int immure_http_flow_rewrite(void *ctx, const struct immure_http_head *head, const char *text,
+				     size_t len, char **ret, size_t *ret_len);
+
 int immure_http_flow_new(immure_http_flow_judge *judge, void *ctx, struct immure_http_flow **ret);
 void immure_http_flow_free(struct immure_http_flow *f);
+/* From the next head on. */
+void immure_http_flow_set_rewrite(struct immure_http_flow *f, immure_http_flow_rewrite *rewrite);
 /* *ret: what may be forwarded now, valid until the next call. -EPROTO: refused, see
  * immure_http_flow_why(); or what judge returned. Either stays. */
 int immure_http_flow_feed(struct immure_http_flow *f, const unsigned char *data, size_t len,

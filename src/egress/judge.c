@@ -48,6 +48,15 @@ int immure_judge_init(struct immure_arena *a, const struct immure_strv *allow,
 	return r;
 }
 
+int immure_judge_secrets(struct immure_arena *a, const struct immure_strv *to,
+			 struct immure_judge *j, struct immure_complaint *c)
+{
+	int r = parse_rules(a, to, &j->secret, c);
+
+	j->secret_n = r < 0 ? 0 : to->n;
+	return r;
+}
+
 /* What must be seen before a rule can be decided. */
 enum needs { NEEDS_NOTHING, NEEDS_TLS, NEEDS_HTTP, NEEDS_INTERCEPTION };
 
@@ -68,10 +77,19 @@ static enum needs needs_of(const struct immure_netrule *r)
 	return NEEDS_INTERCEPTION;
 }
 
-/* A deny rule about some requests only. */
-static bool conditional(const struct immure_netrule *r)
+/* Whether there is a way to see it. */
+static bool can_see(const struct immure_judge *j, enum needs needs)
 {
-	return needs_of(r) == NEEDS_HTTP && (r->path || r->methods);
+	return needs != NEEDS_INTERCEPTION || j->intercepts;
+}
+
+/* A deny rule about some requests only. */
+static bool conditional(const struct immure_judge *j, const struct immure_netrule *r)
+{
+	enum needs needs = needs_of(r);
+
+	return (needs == NEEDS_HTTP || needs == NEEDS_INTERCEPTION) && can_see(j, needs) &&
+	       (r->path || r->methods);
 }
 
 static bool covers_host(const struct immure_netrule *r, const struct immure_endpoint *to)
@@ -139,7 +157,7 @@ static unsigned int port_left(const struct immure_judge *j, const struct immure_
 		for (size_t i = 0; i < j->deny_n && !past; i++) {
 			const struct immure_netrule *r = &j->deny[i].rule;
 
-			if (conditional(r) || !covers_host(r, to))
+			if (conditional(j, r) || !covers_host(r, to))
 				continue;
 			for (unsigned int k = 0; k < r->ports_n; k++)
 				if (port >= r->ports[k].lo && port <= r->ports[k].hi)
@@ -158,7 +176,7 @@ enum immure_verdict_kind immure_judge_name(const struct immure_judge *j, const c
 					   size_t *ret_wild_bytes, struct immure_verdict *ret)
 {
 	struct immure_endpoint to = { .kind = IMMURE_HOST_NAME };
-	const char *rule = NULL, *denied_by = NULL;
+	const char *rule = NULL, *denied_by = NULL, *unable = NULL;
 	size_t len = strlen(name), wild = len;
 
 	if (len == 0 || len > IMMURE_HOST_NAME_MAX)
@@ -169,8 +187,12 @@ enum immure_verdict_kind immure_judge_name(const struct immure_judge *j, const c
 		size_t free_bytes = 0;
 		bool left = false;
 
-		if (!covers_host(r, &to) || needs_of(r) == NEEDS_INTERCEPTION)
+		if (!covers_host(r, &to))
 			continue;
+		if (!can_see(j, needs_of(r))) {
+			unable = j->allow[i].text;
+			continue;
+		}
 		for (unsigned int k = 0; k < r->ports_n; k++)
 			left |= port_left(j, &to, r->ports[k], &denied_by) != 0;
 		if (!left)
@@ -182,6 +204,9 @@ enum immure_verdict_kind immure_judge_name(const struct immure_judge *j, const c
 			rule = j->allow[i].text;
 		}
 	}
+	if (!rule && unable && !denied_by)
+		return immure_verdict_deny(ret, unable, "%s: the rule cannot be enforced without "
+					   "interception", name);
 	if (!rule)
 		return denied_by ? deny_by(ret, denied_by) : deny_unlisted(ret, &to);
 	*ret_wild_bytes = wild;
@@ -208,7 +233,7 @@ size_t immure_judge_ports(const struct immure_judge *j, const struct immure_endp
 	for (size_t i = 0; i < j->allow_n; i++) {
 		const struct immure_netrule *r = &j->allow[i].rule;
 
-		if (!covers_host(r, host) || needs_of(r) == NEEDS_INTERCEPTION)
+		if (!covers_host(r, host) || !can_see(j, needs_of(r)))
 			continue;
 		if (!any)
 			memset(ports, 0, sizeof(ports));
@@ -216,7 +241,7 @@ size_t immure_judge_ports(const struct immure_judge *j, const struct immure_endp
 		mark(ports, r, true);
 	}
 	for (size_t i = 0; any && i < j->deny_n; i++)
-		if (covers_host(&j->deny[i].rule, host) && !conditional(&j->deny[i].rule))
+		if (covers_host(&j->deny[i].rule, host) && !conditional(j, &j->deny[i].rule))
 			mark(ports, &j->deny[i].rule, false);
 	for (unsigned int p = 1; any && p < 65536; p++) {
 		if (ports[p / 64] == 0) {
@@ -242,6 +267,7 @@ size_t immure_judge_ports(const struct immure_judge *j, const struct immure_endp
 struct seen {
 	const struct immure_tls_hello *tls;
 	const struct immure_http_head *http;
+	bool https;         /* the request came by TLS that ended at us */
 	bool no_path;       /* the request's path has no one reading */
 	const char *path;   /* in the rules' form, when any rule asks */
 	const char *why;    /* the last reason why a rule did not fit */
@@ -290,6 +316,8 @@ static bool http_fits(const struct immure_netrule *r, const struct immure_endpoi
 		why = "the rule asks for HTTP";
 	else if (!host_agrees(to, s->http))
 		why = "Host names another host";
+	else if (s->https && s->http->form == IMMURE_HTTP_ABSOLUTE)
+		why = "the target is for a proxy";
 	else if (s->http->websocket)
 		why = "what follows an upgrade cannot be judged";
 	else if ((r->path || r->methods) && s->http->overrides)
@@ -336,52 +364,115 @@ static enum immure_verdict_kind deny_request(struct immure_verdict *v, const cha
 				  whole ? "" : "...");
 	/* A path that ends in a star would mean others as well. */
 	if (s->http->method_bit && whole && !strchr(s->path, '*'))
-		(void)snprintf(v->add, sizeof(v->add), "\"%s http://%s%s\" in network.allow", method,
-			       text, s->path);
+		(void)snprintf(v->add, sizeof(v->add), "\"%s %s://%s%s\" in network.allow", method,
+			       s->https ? "https" : "http", text, s->path);
 	return v->kind;
 }
 
-/* Before any byte: can some allow rule decide, or what must be seen? */
+static bool takes_secrets(const struct immure_judge *j, const struct immure_endpoint *to)
+{
+	for (size_t i = 0; i < j->secret_n; i++)
+		if (immure_judge_covers(&j->secret[i].rule, to))
+			return true;
+	return false;
+}
+
+/* What the allow rules for a place take. */
+struct early {
+	const char *first;   /* that needs nothing */
+	const char *looking; /* that needs to look */
+	const char *inside;  /* that needs interception */
+	unsigned int look;
+};
+
+static void ask_rules(const struct immure_judge *j, const struct immure_endpoint *to, struct early *e)
+{
+	for (size_t i = 0; i < j->allow_n; i++) {
+		const struct immure_judge_rule *r = &j->allow[i];
+
+		if (!immure_judge_covers(&r->rule, to))
+			continue;
+		switch (needs_of(&r->rule)) {
+		case NEEDS_NOTHING:
+			e->first = e->first ? e->first : r->text;
+			break;
+		case NEEDS_TLS:
+			e->look |= IMMURE_LOOK_TLS;
+			e->looking = r->text;
+			break;
+		case NEEDS_HTTP:
+			e->look |= IMMURE_LOOK_HTTP;
+			e->looking = r->text;
+			break;
+		case NEEDS_INTERCEPTION:
+			e->inside = r->text;
+			break;
+		}
+	}
+}
+
+static enum immure_verdict_kind look_at(struct immure_verdict *v, const char *rule, unsigned int look)
+{
+	*v = (struct immure_verdict){ .kind = IMMURE_VERDICT_LOOK, .look = look, .rule = rule };
+	return v->kind;
+}
+
+/* Before any byte: can some allow rule decide, or what must be seen? look: what a deny rule
+ * about some requests needs. */
 static enum immure_verdict_kind judge_early(const struct immure_judge *j,
 					    const struct immure_endpoint *to, unsigned int look,
 					    struct immure_verdict *v)
 {
-	const char *rule = NULL, *unable = NULL;
-	unsigned int could = 0;
+	bool secrets = takes_secrets(j, to);
+	struct early e = { 0 };
+	const char *any;
 
-	for (size_t i = 0; i < j->allow_n; i++) {
-		const struct immure_judge_rule *r = &j->allow[i];
-		enum needs needs;
+	ask_rules(j, to, &e);
+	any = e.first ? e.first : e.inside ? e.inside : e.looking;
+	if (!any)
+		return deny_unlisted(v, to);
+	if (secrets || (look & IMMURE_LOOK_INTERCEPT) || (e.inside && !e.first)) {
+		if (j->intercepts)
+			return look_at(v, any, IMMURE_LOOK_INTERCEPT);
+		/* Not to do without: what it would have seen to is not seen to. */
+		if (secrets || !e.look)
+			return deny_mismatch(v, any, to, "it cannot be enforced without interception");
+	}
+	if (e.first)
+		return look ? look_at(v, e.first, look) : allow(v, e.first);
+	if (look) /* only HTTP can be told apart from it */
+		e.look &= look;
+	return e.look ? look_at(v, e.looking, e.look) :
+			deny_mismatch(v, any, to, "the rule cannot be enforced without interception");
+}
 
-		if (!immure_judge_covers(&r->rule, to))
-			continue;
-		needs = needs_of(&r->rule);
-		if (needs == NEEDS_INTERCEPTION) {
-			unable = r->text;
-			continue;
-		}
-		if (needs == NEEDS_NOTHING) {
-			(void)allow(v, r->text);
-			if (look) {
-				v->kind = IMMURE_VERDICT_LOOK;
-				v->look = look;
-			}
-			return v->kind;
-		}
-		could |= needs == NEEDS_TLS ? IMMURE_LOOK_TLS : IMMURE_LOOK_HTTP;
-		rule = r->text;
+static bool seen_fits(const struct immure_judge *j, const struct immure_netrule *r,
+		      const struct immure_endpoint *to, struct seen *s)
+{
+	switch (needs_of(r)) {
+	case NEEDS_NOTHING:
+		return true;
+	case NEEDS_TLS:
+		return tls_fits(j, to, s);
+	case NEEDS_HTTP:
+		return http_fits(r, to, s);
+	case NEEDS_INTERCEPTION:
+		break;
 	}
-	if (look) /* a conditional denial: only HTTP can be told apart from it */
-		could &= look;
-	if (could) {
-		*v = (struct immure_verdict){ .kind = IMMURE_VERDICT_LOOK, .look = could,
-					      .rule = rule };
-		return v->kind;
+	s->why = "the rule cannot be enforced without interception";
+	return false;
+}
+
+/* Inside TLS every rule but those for plain HTTP is one about requests: what is not HTTP/1
+ * never comes so far. */
+static bool https_fits(const struct immure_netrule *r, const struct immure_endpoint *to,
+		       struct seen *s)
+{
+	if (r->protocol == IMMURE_PROTO_HTTP) {
+		s->why = "the rule is for HTTP without TLS";
+		return false;
 	}
-	if (rule || unable)
-		return deny_mismatch(v, rule ? rule : unable, to,
-				     "the rule cannot be enforced without interception");
-	return deny_unlisted(v, to);
+	return http_fits(r, to, s);
 }
 
 static enum immure_verdict_kind judge_seen(const struct immure_judge *j,
@@ -396,20 +487,7 @@ static enum immure_verdict_kind judge_seen(const struct immure_judge *j,
 
 		if (!immure_judge_covers(&r->rule, to))
 			continue;
-		switch (needs_of(&r->rule)) {
-		case NEEDS_NOTHING:
-			fits = true;
-			break;
-		case NEEDS_TLS:
-			fits = tls_fits(j, to, s);
-			break;
-		case NEEDS_HTTP:
-			fits = http_fits(&r->rule, to, s);
-			break;
-		case NEEDS_INTERCEPTION:
-			s->why = "the rule cannot be enforced without interception";
-			break;
-		}
+		fits = s->https ? https_fits(&r->rule, to, s) : seen_fits(j, &r->rule, to, s);
 		if (fits)
 			return allow(v, r->text);
 		rule = r->text;
@@ -434,9 +512,10 @@ static enum immure_verdict_kind judge(const struct immure_judge *j,
 
 		if (!immure_judge_covers(&r->rule, to))
 			continue;
-		if (conditional(&r->rule) && early)
-			look = IMMURE_LOOK_HTTP;
-		else if (!conditional(&r->rule) || !surely_other(&r->rule, to, s))
+		if (conditional(j, &r->rule) && early)
+			look |= r->rule.protocol == IMMURE_PROTO_HTTPS ? IMMURE_LOOK_INTERCEPT :
+									 IMMURE_LOOK_HTTP;
+		else if (!conditional(j, &r->rule) || !surely_other(&r->rule, to, s))
 			return deny_by(v, r->text);
 	}
 	return early ? judge_early(j, to, look, v) : judge_seen(j, to, s, v);
@@ -461,20 +540,50 @@ enum immure_verdict_kind immure_judge_tls(const struct immure_judge *j,
 	return judge(j, to, &s, ret);
 }
 
+/* path holds IMMURE_HTTP_LINE_MAX + 1 bytes. */
+static void see_path(struct seen *s, char *path)
+{
+	const struct immure_http_head *head = s->http;
+	const char *why;
+
+	if (head->form == IMMURE_HTTP_ASTERISK || head->form == IMMURE_HTTP_AUTHORITY ||
+	    head->path_len > IMMURE_HTTP_LINE_MAX ||
+	    immure_http_path(head->target, head->path_len, path, &why) < 0)
+		s->no_path = true;
+	else
+		s->path = path;
+}
+
 enum immure_verdict_kind immure_judge_http(const struct immure_judge *j,
 					   const struct immure_endpoint *to,
 					   const struct immure_http_head *head,
 					   struct immure_verdict *ret)
 {
 	char path[IMMURE_HTTP_LINE_MAX + 1];
-	const char *why;
 	struct seen s = { .http = head };
 
-	if (head->form == IMMURE_HTTP_ASTERISK || head->form == IMMURE_HTTP_AUTHORITY ||
-	    head->path_len > IMMURE_HTTP_LINE_MAX ||
-	    immure_http_path(head->target, head->path_len, path, &why) < 0)
-		s.no_path = true;
-	else
-		s.path = path;
+	see_path(&s, path);
 	return judge(j, to, &s, ret);
+}
+
+enum immure_verdict_kind immure_judge_https(const struct immure_judge *j,
+					    const struct immure_endpoint *to,
+					    const struct immure_http_head *head,
+					    struct immure_verdict *ret)
+{
+	char path[IMMURE_HTTP_LINE_MAX + 1];
+	struct seen s = { .http = head, .https = true };
+
+	see_path(&s, path);
+	return judge(j, to, &s, ret);
+}
+
+bool immure_judge_is_about(const struct immure_netrule *r, const struct immure_endpoint *to,
+			   const struct immure_http_head *head)
+{
+	char path[IMMURE_HTTP_LINE_MAX + 1];
+	struct seen s = { .http = head, .https = true };
+
+	see_path(&s, path);
+	return immure_judge_covers(r, to) && http_fits(r, to, &s);
 }

@@ -8,10 +8,12 @@
  *   dial      immure_vet_address()    the address that the name has led to
  *   first     immure_judge_tls(),     what the client says it wants, for rules that
  *   bytes     immure_judge_http()     ask for it; http again for every request
+ *   inside    immure_judge_https()    requests, where TLS ends at us (src/intercept)
+ *   TLS
  *
  * Deny rules win. A deny rule that cannot be decided denies; an allow rule that
  * cannot be decided does not allow. https rules with paths or methods can only
- * be decided by interception, which does not exist yet.
+ * be decided by interception; so is what goes where secrets may be sent.
  */
 #ifndef IMMURE_EGRESS_JUDGE_H
 #define IMMURE_EGRESS_JUDGE_H
@@ -40,6 +42,9 @@ struct immure_judge {
 	size_t allow_n, deny_n;
 	bool private_ok;  /* names may lead to private networks */
 	bool refuse_ech;  /* tls rules refuse hellos with ECH, grease too */
+	bool intercepts;  /* there is somebody who ends TLS; set after init */
+	struct immure_judge_rule *secret; /* where secrets go: always intercepted */
+	size_t secret_n;
 	/* This host's own addresses and the synthetic prefixes: the caller's. */
 	const struct immure_judge_net *own;
 	size_t own_n;
@@ -50,7 +55,8 @@ enum immure_verdict_kind {
 	IMMURE_VERDICT_ALLOW,
 	IMMURE_VERDICT_LOOK, /* undecided until the first bytes are seen: see look */
 };
-enum { IMMURE_LOOK_TLS = 1, IMMURE_LOOK_HTTP = 2 };
+/* INTERCEPT: whatever is said there is for whoever ends TLS. Comes alone. */
+enum { IMMURE_LOOK_TLS = 1, IMMURE_LOOK_HTTP = 2, IMMURE_LOOK_INTERCEPT = 4 };
 
 struct immure_verdict {
 	enum immure_verdict_kind kind;
@@ -65,6 +71,9 @@ struct immure_verdict {
 int immure_judge_init(struct immure_arena *a, const struct immure_strv *allow,
 		      const struct immure_strv *deny, struct immure_judge *ret,
 		      struct immure_complaint *c);
+/* Where secrets go, by rules of the https kind; likewise. */
+int immure_judge_secrets(struct immure_arena *a, const struct immure_strv *to,
+			 struct immure_judge *j, struct immure_complaint *c);
 
 /* Never LOOK. *ret_wild_bytes: see immure_synth_add(). */
 enum immure_verdict_kind immure_judge_name(const struct immure_judge *j, const char *name,
@@ -88,6 +97,16 @@ enum immure_verdict_kind immure_judge_http(const struct immure_judge *j,
 					   const struct immure_endpoint *to,
 					   const struct immure_http_head *head,
 					   struct immure_verdict *ret);
+
+/* A request that came by TLS, whose SNI was that name, or that had none for an address. */
+enum immure_verdict_kind immure_judge_https(const struct immure_judge *j,
+					    const struct immure_endpoint *to,
+					    const struct immure_http_head *head,
+					    struct immure_verdict *ret);
+/* Whether it is one of those that such a rule is about: host, port, method, path; no when in
+ * doubt. For secrets. */
+bool immure_judge_is_about(const struct immure_netrule *r, const struct immure_endpoint *to,
+			   const struct immure_http_head *head);
 
 /* Whether an address may be dialled for `to` (vet.c). Special addresses are
  * refused unless a rule names them: one that is itself as narrow as the range

@@ -92,7 +92,7 @@ void immure_look_judge(struct worker *w, struct conn *c)
 		return;
 	case IMMURE_VERDICT_LOOK:
 		c->look = v.look;
-		if (c->kind == CONN_CAUGHT) {
+		if (c->kind == CONN_CAUGHT && !(v.look & IMMURE_LOOK_INTERCEPT)) {
 			immure_look_start(w, c);
 			return;
 		}

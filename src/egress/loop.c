@@ -232,6 +232,9 @@ static bool dispatch(struct worker *w, uint64_t tag, uint32_t events)
 	case IMMURE_TAG_REFUSED:
 		immure_refused_event(w);
 		break;
+	case IMMURE_TAG_LINK:
+		immure_lend_event(w);
+		break;
 	case IMMURE_TAG_CONN:
 		conn_event(w, tag, events);
 		break;

@@ -81,7 +81,7 @@ int main(void)
 	if (!w)
 		return 1;
 	w->control_fd = IMMURE_WIRE_FD;
-	w->epoll_fd = w->own.fd = -1;
+	w->epoll_fd = w->own.fd = w->link_fd = -1;
 	w->why = "descriptors";
 	r = only_control();
 	if (r == 0)

@@ -204,7 +204,7 @@ static const char *state_name(const struct conn *c)
 	static const char *const names[] = {
 		[CONN_FREE] = "free", [CONN_PREAMBLE] = "preamble", [CONN_LOOK] = "looking",
 		[CONN_SPARE] = "waiting", [CONN_RESOLVE] = "resolving", [CONN_DIAL] = "dialling",
-		[CONN_RELAY] = "open", [CONN_HELD] = "denied",
+		[CONN_RELAY] = "open", [CONN_HELD] = "denied", [CONN_LENT] = "intercepted",
 	};
 
 	return names[c->state];

@@ -10,10 +10,13 @@
 #include <sys/resource.h>
 
 #include "base/fd.h"
+#include "egress/confine.h"
 #include "egress/worker.h"
 
 /* Beside connections: listeners, questions, pipes, spare sockets. */
 enum { FDS_BESIDE = 700, FDS_A_CONNECTION = 3 };
+/* What all connections may hold together. */
+enum { MEMORY_MAX = 256 << 20 };
 
 int immure_worker_watch(struct worker *w, int fd, uint32_t events, uint64_t tag)
 {
@@ -45,6 +48,11 @@ static int load(struct worker *w, int fd, struct immure_arena *a, struct immure_
 	r = immure_judge_init(a, &c->allow, &c->deny, j, &complaint);
 	if (r < 0) {
 		(void)snprintf(why, len, "a rule cannot be read: %s", complaint.text);
+		return r;
+	}
+	r = immure_judge_secrets(a, &c->secret, j, &complaint);
+	if (r < 0) {
+		(void)snprintf(why, len, "where a secret goes cannot be read: %s", complaint.text);
 		return r;
 	}
 	j->private_ok = c->private_ok;
@@ -82,6 +90,7 @@ int immure_worker_policy(struct worker *w, int config_fd, char *ret_why, size_t 
 
 	if (r == 0) /* where the next worker's names start; ours are where they are */
 		c.first_name = w->config.first_name;
+	c.intercepts = w->config.intercepts; /* it has a link, or has lost it */
 	if (r == 0 && !immure_egress_config_can_replace(&w->config, &c)) {
 		(void)snprintf(ret_why, len, "something changed that cannot while the worker runs");
 		r = -EINVAL;
@@ -93,6 +102,7 @@ int immure_worker_policy(struct worker *w, int config_fd, char *ret_why, size_t 
 	w->arena = a;
 	w->config = c;
 	w->judge = j;
+	w->judge.intercepts = w->link_fd >= 0;
 	set_connections(w);
 	immure_worker_rejudge(w);
 	r = immure_pairs_change(w, &old);
@@ -194,6 +204,8 @@ static int watch_fixed(struct worker *w)
 
 	if (r == 0)
 		r = immure_worker_watch(w, w->own.fd, EPOLLIN, IMMURE_TAG(IMMURE_TAG_OWN, 0, 0, 0));
+	if (r == 0 && w->link_fd >= 0)
+		r = immure_worker_watch(w, w->link_fd, EPOLLIN, IMMURE_TAG(IMMURE_TAG_LINK, 0, 0, 0));
 	if (r == 0 && w->net.fd[IMMURE_NETPLUMB_DNS_UDP] >= 0)
 		r = immure_worker_watch(w, w->net.fd[IMMURE_NETPLUMB_DNS_UDP], EPOLLIN,
 					IMMURE_TAG(IMMURE_TAG_DNS_UDP, 0, 0, 0));
@@ -239,6 +251,23 @@ static int make_all(struct worker *w)
 	return r == 0 ? failed(w, immure_pairs_init(w), "rules by address") : r;
 }
 
+static int receive_link(struct worker *w)
+{
+	int fds[IMMURE_WIRE_FDS_MAX], r;
+	struct immure_wire m;
+	size_t n = 0;
+
+	if (!w->config.intercepts)
+		return 0;
+	r = immure_wire_recv(w->control_fd, true, &m, fds, &n);
+	if (r == 1 && m.type == IMMURE_WIRE_LINK)
+		w->link_fd = immure_take_fd(&fds[0]);
+	for (size_t i = 0; r == 1 && i < n; i++)
+		immure_close(&fds[i]);
+	w->judge.intercepts = w->link_fd >= 0;
+	return w->link_fd >= 0 ? 0 : failed(w, r < 0 ? r : -EPROTO, "no LINK");
+}
+
 static int receive_start(struct worker *w)
 {
 	int fds[IMMURE_WIRE_FDS_MAX], r, flags;
@@ -263,6 +292,9 @@ static int receive_start(struct worker *w)
 	}
 	if (m.start.publish_n != w->config.publish_n)
 		return failed(w, -EPROTO, "listeners and the publish list differ");
+	r = receive_link(w);
+	if (r < 0)
+		return r;
 	flags = fcntl(w->control_fd, F_GETFL);
 	if (flags < 0 || fcntl(w->control_fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return failed(w, -errno, "control socket");
@@ -285,7 +317,8 @@ int immure_worker_start(struct worker *w)
 	if (r == 0)
 		r = make_all(w);
 	if (r == 0)
-		r = immure_worker_confine(w->net.with_nft || w->handed, &m.ready.landlock_abi, &w->why);
+		r = immure_confine("egress", MEMORY_MAX, w->net.with_nft || w->handed,
+				   &m.ready.landlock_abi, &w->why);
 	if (r < 0)
 		return r;
 	set_connections(w);

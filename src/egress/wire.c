@@ -28,6 +28,7 @@ static bool body_of(uint32_t type, bool to_worker, size_t *ret_len)
 	case IMMURE_WIRE_SHOW:
 	case IMMURE_WIRE_HOSTCONF:
 	case IMMURE_WIRE_LOOKED:
+	case IMMURE_WIRE_LINK:
 		*ret_len = 0;
 		return true;
 	case IMMURE_WIRE_SOCKETS:
@@ -113,6 +114,7 @@ static bool content_ok(const struct immure_wire *m, size_t *ret_fds)
 		       m->start.publish_n <= IMMURE_EGRESS_PUBLISH_MAX;
 	case IMMURE_WIRE_POLICY:
 	case IMMURE_WIRE_SHOW:
+	case IMMURE_WIRE_LINK:
 		*ret_fds = 1;
 		return true;
 	case IMMURE_WIRE_HOSTCONF:

@@ -7,6 +7,7 @@
  *   supervisor                             worker
  *   START    config, plumbing, listeners ->          once, first
  *                                        <- READY    or FAILED, and it exits
+ *   LINK     a socket to immure-intercept (lend.h) ->   second, where the config says so
  *   POLICY   config                      ->
  *                                        <- DONE     when the new rules are in force
  *   SOCKETS  spare sockets               ->          any time; no answer
@@ -72,6 +73,7 @@ enum immure_wire_type {
 	IMMURE_WIRE_REACH,
 	IMMURE_WIRE_HANDED,
 	IMMURE_WIRE_LOOKED,
+	IMMURE_WIRE_LINK,
 	IMMURE_WIRE_READY = 32,
 	IMMURE_WIRE_DONE,
 	IMMURE_WIRE_DENIED,

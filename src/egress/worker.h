@@ -11,6 +11,7 @@
  *   accept -> judge --allowed--------------------------> RESOLVE -> DIAL -> RELAY
  *                   \--look at what comes first--> LOOK -/
  *   proxy: PREAMBLE -> judge -> RESOLVE -> DIAL -> reply -> (LOOK) -> RELAY
+ *   where TLS is to end at us: ... -> DIAL -> LENT (lend.c)
  *   plain request to the proxy: PREAMBLE -> judge -> RESOLVE -> DIAL -> RELAY
  *   published: SPARE -> DIAL (inside) -> RELAY
  */
@@ -44,6 +45,7 @@ enum immure_tag {
 	IMMURE_TAG_CONN,
 	IMMURE_TAG_PAIR,    /* index: into the pairs of handed.c */
 	IMMURE_TAG_REFUSED,
+	IMMURE_TAG_LINK,
 };
 
 /* kind, side, life, index */
@@ -52,7 +54,7 @@ enum immure_tag {
 	 (uint32_t)(index))
 
 enum conn_state { CONN_FREE, CONN_PREAMBLE, CONN_LOOK, CONN_SPARE, CONN_RESOLVE, CONN_DIAL,
-		  CONN_RELAY,
+		  CONN_RELAY, CONN_LENT,
 		  CONN_HELD };  /* denied, and its client is told when somebody has looked who it is */
 /* PROXY: which of the three it is, is not known yet. */
 enum conn_kind { CONN_CAUGHT, CONN_PROXY, CONN_CONNECT, CONN_PLAIN, CONN_SOCKS, CONN_PUBLISHED };
@@ -126,6 +128,7 @@ struct immure_handed;
 
 struct worker {
 	int control_fd, epoll_fd;
+	int link_fd;             /* to immure-intercept, -1 = there is none (any more) */
 	uint64_t now_ms;
 	int failed;              /* -errno once nothing can go on; why says what */
 	const char *why;
@@ -195,10 +198,6 @@ int immure_worker_loop(struct worker *w);
 bool immure_worker_take_spare(struct worker *w, bool v6, int *ret_fd);
 void immure_worker_want(struct worker *w);
 void immure_worker_pause(struct worker *w, bool pause);
-
-/* confine.c: closes this process in, and looks whether that is so. nft: no socket is
- * bound any more. */
-int immure_worker_confine(bool nft, uint32_t *ret_landlock_abi, const char **ret_why);
 
 /* report.c */
 void immure_report(struct worker *w, const struct immure_wire *m);
@@ -296,6 +295,9 @@ void immure_dial_list(struct worker *w, struct conn *c, const struct immure_inet
 void immure_dial_event(struct worker *w, struct conn *c, unsigned int slot, uint32_t events);
 void immure_dial_due(struct worker *w, struct conn *c);
 void immure_dial_spare(struct worker *w, struct conn *c);
+/* lend.c: connections that immure-intercept goes on with. */
+void immure_lend(struct worker *w, struct conn *c);
+void immure_lend_event(struct worker *w);
 /* relaying.c */
 /* far_events: what epoll said of the side that was dialled. */
 void immure_relaying_start(struct worker *w, struct conn *c, uint32_t far_events);

@@ -296,6 +296,72 @@ static void requests(void **state)
 	}
 }
 
+/* Requests that came by TLS which ended at us, and whether it does. */
+static void inside_tls(void **state)
+{
+	static const struct {
+		const char *allow, *deny, *secret;
+		enum immure_verdict_kind before;
+		const char *request;
+		enum immure_verdict_kind after;
+	} t[] = {
+		{ "https://h.example/v1/*", "", "", L, GET("/v1/x"), A },
+		{ "https://h.example/v1/*", "", "", L, GET("/v2"), D },
+		{ "https://h.example/v1/*", "", "", L, GET("/v1/%2e%2e/v2"), D },
+		{ "https://h.example/v1/*", "", "", L, "GET /v1/ HTTP/1.1\r\nHost: e.example\r\n\r\n", D },
+		{ "https://h.example/v1/*", "", "", L,
+		  "GET http://h.example/v1/ HTTP/1.1\r\nHost: h.example\r\n\r\n", D },
+		{ "https://h.example/v1/*", "", "", L,
+		  "GET /v1/ HTTP/1.1\r\nHost: h.example\r\nUpgrade: websocket\r\n\r\n", D },
+		{ "GET h.example", "", "", L, GET("/x"), A },
+		{ "PUT h.example", "", "", L, GET("/x"), D },
+		{ "h.example|PUT h.example", "", "", A, NULL, D },
+		{ "h.example", "https://h.example/x", "", L, GET("/y"), A },
+		{ "h.example", "https://h.example/x", "", L, GET("/x"), D },
+		{ "h.example", "https://h.example/x", "", L, GET("/%78"), D },
+		{ "h.example", "https://h.example", "", D, NULL, D },
+		{ "h.example", "", "https://h.example:443", L, GET("/x"), A },
+		{ "tls://h.example", "", "https://h.example", L, GET("/x"), A },
+		{ "tls://h.example", "", "https://e.example", L, NULL, D },
+		{ "http://h.example:443/v1/*", "", "https://h.example", L, GET("/v1/x"), D },
+		{ "", "", "https://h.example", D, NULL, D },
+	};
+	static char buf[4096];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct immure_endpoint to = at("h.example:443");
+		struct immure_strv secret = { 0 };
+		struct immure_complaint c;
+		struct immure_http_reader r;
+		struct immure_http_head h;
+		struct immure_verdict v;
+		struct setup s;
+		size_t used;
+
+		set_up(&s, t[i].allow, t[i].deny);
+		add(&s.a, &secret, t[i].secret);
+		assert_int_equal(immure_judge_secrets(&s.a, &secret, &s.j, &c), 0);
+		s.j.intercepts = true;
+		if (immure_judge_connect(&s.j, &to, &v) != t[i].before ||
+		    (t[i].request && t[i].before == L && v.look != IMMURE_LOOK_INTERCEPT))
+			fail_msg("%zu: before: %d, look %u, %s", i, v.kind, v.look, v.why);
+		if (t[i].request) {
+			immure_http_reader_init(&r, buf, sizeof(buf));
+			assert_int_equal(immure_http_reader_feed(&r, t[i].request, strlen(t[i].request),
+								 &used), 1);
+			assert_int_equal(immure_http_head_parse(&r, &h), 0);
+			if (immure_judge_https(&s.j, &to, &h, &v) != t[i].after)
+				fail_msg("%zu: after: %d, %s", i, v.kind, v.why);
+		}
+		/* With nobody to do it nothing that asks for it is let through. */
+		s.j.intercepts = false;
+		if (t[i].request && t[i].before == L)
+			assert_int_equal(immure_judge_connect(&s.j, &to, &v), D);
+		immure_arena_done(&s.a);
+	}
+}
+
 /* Where names must not lead. What may be said for it: a rule that names it, the
  * policy's word on private networks. */
 static void vetting(void **state)
@@ -431,6 +497,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(connections), cmocka_unit_test(words),
+		cmocka_unit_test(inside_tls),
 		cmocka_unit_test(names),
 		cmocka_unit_test(hellos),      cmocka_unit_test(requests),
 		cmocka_unit_test(vetting),     cmocka_unit_test(own_addresses),

@@ -642,6 +642,26 @@ static void image_worker(void **unused)
 	expect("image", NULL, "mprotect", 0, 4096, 4, EPERM);
 }
 
+/* Whoever ends TLS: not even sockets of its own. */
+static void whoever_ends_tls_can_do_less(void **unused)
+{
+	static const char *const closed[] = { "openat", "open", "connect", "bind", "listen", "accept4",
+		"socketpair", "memfd_create", "kill", "tgkill", "pidfd_open", "ioctl", "prlimit64",
+		"splice", "pipe2", "ftruncate", "pwrite64", "dup", "mount", "rt_sigaction" };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+		expect("intercept", NULL, closed[i], 0, 0, 0, EPERM);
+	for (uint32_t af = 0; af < 70; af++)
+		for (uint32_t type = 1; type < 8; type++)
+			expect_int("intercept", NULL, "socket", af, type, 0, EPERM);
+	expect("intercept", NULL, "mmap", 0, 4096, 3, OK);
+	expect("intercept", NULL, "mmap", 0, 4096, 7, EPERM);
+	expect_int("intercept", NULL, "setsockopt", 3, 6, 1, OK); /* TCP_NODELAY */
+	expect_int("intercept", NULL, "setsockopt", 3, 6, 31, EPERM); /* TCP_ULP */
+	expect_int("intercept", NULL, "prctl", 4, 1, 0, EPERM); /* PR_SET_DUMPABLE */
+}
+
 static void closed_in_every_profile(void **unused)
 {
 	static const char *const calls[] = {
@@ -696,6 +716,7 @@ int main(void)
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(closed_in_every_profile),
 		cmocka_unit_test(the_gatekeeper_can_do_little), cmocka_unit_test(image_worker),
+		cmocka_unit_test(whoever_ends_tls_can_do_less),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
