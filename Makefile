@@ -60,6 +60,7 @@ else
 	@$(call COPY,$(B)/src/lib/immure-egress,$(B)/immure-egress)
 endif
 	@$(call COPY,$(B)/src/lib/immure-image,$(B)/immure-image)
+	@$(call COPY,$(B)/src/lib/immure-intercept,$(B)/immure-intercept)
 	@ln -sfn immure $(B)/immure-sh
 
 tools:

@@ -48,6 +48,7 @@ need meson 'describes the build' yes meson --version
 need ninja-build 'runs the build' yes ninja --version
 need pkg-config 'finds libraries' yes pkg-config --version
 need libjansson-dev 'reads policy files (JSON)' yes pkg-config --exists jansson
+need libssl-dev 'ends TLS where rules look inside (OpenSSL)' yes pkg-config --exists openssl
 need python3 'runs build scripts and tests' yes python3 --version
 need musl-tools 'builds the launcher static and fast to start' no command -v musl-gcc
 case ${1-} in

@@ -228,6 +228,7 @@ static bool hold(struct worker *w, struct conn *c, uint32_t id, enum immure_wire
 static bool is_answered(const struct conn *c)
 {
 	return !c->answered && c->state != CONN_LOOK && c->state != CONN_RELAY &&
+	       c->state != CONN_LENT &&
 	       (c->kind == CONN_CONNECT || c->kind == CONN_PLAIN || c->kind == CONN_SOCKS);
 }
 
