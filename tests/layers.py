@@ -12,7 +12,7 @@ import re
 import sys
 
 LAYERS = ["base", "kernel", "image", "facts", "policy", "plan", "backend", "init", "egress",
-          "session", "changes", "evidence", "lib"]
+          "intercept", "session", "changes", "evidence", "lib"]
 # A dependency is wrapped by one file; its header appears nowhere else.
 WRAPPED = {"jansson.h": {"base/json.c"},
            "archive.h": {"image/archive.c", "image/blob.c", "image/unpack.c"},

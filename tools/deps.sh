@@ -41,14 +41,13 @@ python_with()
 
 need gcc 'compiles the C' yes compiler
 need libarchive-dev 'reads the archives of images' yes header archive.h
-need libssl-dev 'digests of images' yes header openssl/evp.h
+need libssl-dev 'digests of images, TLS that ends where rules look inside' yes header openssl/evp.h
 need libc6-dev 'the C library to build against' yes header stdio.h
 need linux-libc-dev 'the headers of the kernel' yes header linux/landlock.h
 need meson 'describes the build' yes meson --version
 need ninja-build 'runs the build' yes ninja --version
 need pkg-config 'finds libraries' yes pkg-config --version
 need libjansson-dev 'reads policy files (JSON)' yes pkg-config --exists jansson
-need libssl-dev 'ends TLS where rules look inside (OpenSSL)' yes pkg-config --exists openssl
 need python3 'runs build scripts and tests' yes python3 --version
 need musl-tools 'builds the launcher static and fast to start' no command -v musl-gcc
 case ${1-} in

@@ -18,6 +18,7 @@ enum { IMMURE_BUILD_OWN = 64, IMMURE_BUILD_SEALS = 32, IMMURE_BUILD_PARENT = 256
 struct immure_build {
 	struct immure_init_net *net;
 	const char *kept;              /* what an overlay with KEPT puts its changes in; NULL = none */
+	uint64_t texts;                /* bytes that its large files of ours take */
 	int root_fd;
 	bool root_own;                 /* a tmpfs of ours, which is read-only in the end */
 	int mask_dir_fd, mask_file_fd; /* mode 000, cloned over what is masked */

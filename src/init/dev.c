@@ -70,7 +70,7 @@ static int make_dev(struct immure_build *b, const char *dst)
 
 	if (b->root_own)
 		return immure_build_target(b, dst, false);
-	dev = immure_mount_tmpfs(64 << 10, 0755, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
+	dev = immure_mount_tmpfs((64 << 10) + b->texts, 0755, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
 	if (dev < 0)
 		return dev;
 	r = immure_build_attach(b, dev, dst, false);

@@ -66,7 +66,7 @@ static int root_host(struct immure_build *b)
 
 static int root_empty(struct immure_build *b)
 {
-	int tree = immure_mount_tmpfs(1 << 20, 0755, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV), r;
+	int tree = immure_mount_tmpfs((1 << 20) + b->texts, 0755, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV), r;
 
 	if (tree < 0)
 		return tree;
@@ -372,6 +372,19 @@ int immure_root_some(struct immure_build *b, const struct immure_plan *p, const 
 	return r;
 }
 
+/* The file systems that files of ours are made in have room for small ones, many of them. */
+static uint64_t large_texts(const struct immure_plan *p)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < p->ops_n; i++) {
+		size_t len = p->ops[i].kind == IMMURE_OP_FILE ? strlen(p->ops[i].src) : 0;
+
+		sum += len > 8192 ? (len + 0xffff) & ~(uint64_t)0xffff : 0;
+	}
+	return sum;
+}
+
 int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
 		       const struct immure_plan *p, const char *kept, struct immure_init_step *step)
 {
@@ -379,6 +392,7 @@ int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
 
 	*b = (struct immure_build)IMMURE_BUILD_INIT(net, -1);
 	b->kept = kept;
+	b->texts = large_texts(p);
 	step->stage = IMMURE_STAGE_MOUNT;
 	step->subject = "/";
 	r = immure_mount_make_private();

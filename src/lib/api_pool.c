@@ -76,6 +76,10 @@ static int32_t start(const struct immure_plan *plan, const struct immure_pool_op
 	int pair[2];
 	int32_t r = immure_plan_startable(plan, err);
 
+	/* Who is trusted inside, and for whom secrets are, would be the same for all callers. */
+	if (r == 0 && immure_plan_find(plan, IMMURE_OP_INTERCEPT))
+		r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "pool", "network.allow",
+				"sessions in whose TLS rules look, or with secrets, cannot wait in a pool");
 	if (r == 0)
 		r = immure_plan_seal_bytes(plan, &sealed, &len, err);
 	if (r < 0)

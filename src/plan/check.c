@@ -166,6 +166,12 @@ static bool values_fit(const struct immure_op *op)
 	case IMMURE_OP_EGRESS_ALLOW:
 	case IMMURE_OP_EGRESS_DENY:
 		return op->src[0]; /* whether it is a rule, the gatekeeper asks */
+	case IMMURE_OP_INTERCEPT:
+		return op->num[0] <= 1;
+	case IMMURE_OP_SECRET:
+		return op->src[0] && op->dst[0] && op->num[0] < 64;
+	case IMMURE_OP_SECRET_TO:
+		return op->src[0] && op->num[0] < 64;
 	case IMMURE_OP_EGRESS_NET:
 		return is_network(op->src) && are_ports(op->num[0], op->num[1]) &&
 		       op->num[0] <= op->num[1];
@@ -245,6 +251,10 @@ static const char *check_rules(const unsigned int *seen)
 	if ((seen[IMMURE_OP_EGRESS_ALLOW] || seen[IMMURE_OP_EGRESS_DENY] ||
 	     seen[IMMURE_OP_EGRESS_NET] || seen[IMMURE_OP_EGRESS_LIMITS]) && !seen[IMMURE_OP_EGRESS])
 		return "network rules that nobody enforces";
+	if ((seen[IMMURE_OP_SECRET] || seen[IMMURE_OP_SECRET_TO]) && !seen[IMMURE_OP_INTERCEPT])
+		return "secrets that nobody sends";
+	if (seen[IMMURE_OP_INTERCEPT] && (!seen[IMMURE_OP_EGRESS] || seen[IMMURE_OP_INTERCEPT] > 1))
+		return "TLS that ends nowhere";
 	if (seen[IMMURE_OP_EGRESS_NET] > IMMURE_NETPLUMB_NETS_MAX)
 		return "too many networks";
 	return NULL;

@@ -78,6 +78,7 @@ static int32_t environment(struct immure_compile *b)
 	if (b->bare)
 		own_places(b);
 	immure_compile_proxy(b, &env);
+	immure_compile_trust_env(b, &env);
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 

@@ -240,6 +240,14 @@ void immure_compile_lookup(struct immure_compile *b);
 int32_t immure_compile_network(struct immure_compile *b);
 void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *env);
 void immure_compile_network_gaps(struct immure_compile *b);
+/* Where a file is to stand, so that this name leads to it. NULL: it cannot. */
+const char *immure_compile_place(const struct immure_compile *b, const char *path);
+/* intercept.c: what is inside TLS. */
+bool immure_plan_intercepts(const struct immure_policy *p, struct immure_arena *a);
+void immure_compile_trust_files(struct immure_compile *b);
+void immure_compile_trust_env(struct immure_compile *b, const struct immure_strv *env);
+int32_t immure_compile_intercept(struct immure_compile *b);
+void immure_compile_intercept_gaps(struct immure_compile *b);
 int32_t immure_compile_bwrap(struct immure_compile *b);     /* bwrap.c: after all others */
 
 /* One way to plan, for one backend; make.c has the table, in the order in which auto

@@ -130,11 +130,7 @@ int32_t immure_compile_gaps(struct immure_compile *b)
 	gap_files(b);
 	immure_compile_network_gaps(b);
 	immure_compile_lend_gaps(b);
-	for (size_t i = 0; i < b->p->secrets_n; i++)
-		immure_compile_gap(b, false, "secrets", "secret_isolation",
-				 immure_arena_printf(b->a, "no backend here delivers secret %s",
-						     b->p->secrets[i].name),
-				 "take the secret out of the policy");
+	immure_compile_intercept_gaps(b);
 	gap_calls(b);
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }

@@ -271,6 +271,8 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 		add(&q, "/etc/hosts");
 		add(&q, "/etc/nsswitch.conf");
 	}
+	for (const char *const *s = immure_plan_bundles(); immure_plan_intercepts(p, a) && *s; s++)
+		add(&q, *s);
 	if (p->sensitive)
 		add_sensitive(&q, workspace);
 	for (size_t i = 0; i < p->protect.n; i++)

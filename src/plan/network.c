@@ -55,7 +55,7 @@ static const char *gateway(struct immure_compile *b)
 /* ---- files ---- */
 
 /* Where a file is to stand, so that this name leads to it. NULL: it cannot. */
-static const char *place_of(struct immure_compile *b, const char *path)
+const char *immure_compile_place(const struct immure_compile *b, const char *path)
 {
 	const struct immure_fact_path *s = immure_facts_path(b->f, path);
 	const char *to;
@@ -75,7 +75,7 @@ static const char *place_of(struct immure_compile *b, const char *path)
 
 static void put(struct immure_compile *b, const char *path, const char *contents, bool optional)
 {
-	const char *at = place_of(b, path);
+	const char *at = immure_compile_place(b, path);
 	struct immure_point *pt;
 
 	if (!at || !contents)
@@ -249,6 +249,8 @@ int32_t immure_compile_network(struct immure_compile *b)
 		r = put_rules(b, IMMURE_OP_EGRESS_ALLOW, &b->p->net_allow);
 	if (r == 0)
 		r = put_rules(b, IMMURE_OP_EGRESS_DENY, &b->p->net_deny);
+	if (r == 0)
+		r = immure_compile_intercept(b);
 	return r < 0 || b->bare ? r : put_published(b);
 }
 
@@ -270,7 +272,7 @@ void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *en
 
 	if (!server)
 		return;
-	if (!b->bare && place_of(b, "/etc/hosts")) /* where the name is */
+	if (!b->bare && immure_compile_place(b, "/etc/hosts")) /* where the name is */
 		server = PROXY_NAME;
 	/* One that the user chose speaks for all of them. */
 	for (size_t i = 0; i < env->n; i++)
@@ -289,23 +291,6 @@ void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *en
 }
 
 /* ---- gaps ---- */
-
-static void gap_rules(struct immure_compile *b, const char *key, const struct immure_strv *rules)
-{
-	for (size_t i = 0; i < rules->n; i++) {
-		struct immure_complaint c = { 0 };
-		struct immure_netrule r;
-
-		if (immure_netrule_parse(b->a, rules->v[i], &r, &c) < 0 ||
-		    r.protocol != IMMURE_PROTO_HTTPS || !(r.path || r.methods))
-			continue;
-		immure_compile_gap(b, false, key, "egress_allowlist",
-				   immure_arena_printf(b->a, "%s: paths and methods inside TLS are not "
-						       "looked at by any backend here", rules->v[i]),
-				   "name the host alone, as in tls://HOST:443; approved, it reaches "
-				   "nothing");
-	}
-}
 
 void immure_compile_network_gaps(struct immure_compile *b)
 {
@@ -327,9 +312,7 @@ void immure_compile_network_gaps(struct immure_compile *b)
 				   "a network from which only names can be reached cannot be made here",
 				   "immure doctor tells why and what helps");
 	if (is_limited(b)) {
-		gap_rules(b, "network.allow", &p->net_allow);
-		gap_rules(b, "network.deny", &p->net_deny);
-		if (!b->bare && !place_of(b, "/etc/resolv.conf"))
+		if (!b->bare && !immure_compile_place(b, "/etc/resolv.conf"))
 			immure_compile_gap(b, false, "network.mode", "egress_allowlist",
 					   "/etc/resolv.conf is missing, so names could not be looked up "
 					   "inside", "make an empty one");

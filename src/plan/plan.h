@@ -95,6 +95,11 @@ enum immure_op_kind {
 	                            * num2: 1 = no encrypted ClientHello */
 	IMMURE_OP_EGRESS_ALLOW,    /* src: a rule in normal form */
 	IMMURE_OP_EGRESS_DENY,     /* the same */
+	IMMURE_OP_INTERCEPT,       /* TLS ends at us where rules look inside, or secrets go; num0: 1 = the
+	                            * session's own authority is all that is trusted inside */
+	IMMURE_OP_SECRET,          /* src: how it is sent, a space, its name; dst: where it is from;
+	                            * num0: its number */
+	IMMURE_OP_SECRET_TO,       /* src: a rule for where secret num0 goes */
 	IMMURE_OP_EGRESS_NET,      /* src: an address or network that a rule names; num0 to num1:
 	                            * its ports */
 	IMMURE_OP_PUBLISH,         /* src: an address of the host; num0: its port; num1: the port
@@ -158,6 +163,13 @@ enum {
 };
 
 enum { IMMURE_LAYERS_MAX = 128 }; /* of one OVERLAY */
+
+/* The key of FILE operations whose contents are made at the start, "" in the plan; and what
+ * stands for secrets in the environment, each followed by its name, before that. */
+#define IMMURE_KEY_TRUST "network.trust"
+#define IMMURE_PLACEHOLDER "immure-placeholder-"
+/* Files of trusted certificates, as distributions have them; ends with NULL. */
+const char *const *immure_plan_bundles(void);
 
 struct immure_op {
 	uint32_t kind;

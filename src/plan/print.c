@@ -331,6 +331,22 @@ static bool describe_network(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_puts(o, op->kind == IMMURE_OP_EGRESS_ALLOW ? "may reach " : "may not reach ");
 		put(o, op->src);
 		break;
+	case IMMURE_OP_INTERCEPT:
+		immure_buf_puts(o, "TLS ends outside where rules look inside, with an authority of this "
+				   "session's");
+		if (op->num[0])
+			immure_buf_puts(o, ", the only one that is trusted inside");
+		break;
+	case IMMURE_OP_SECRET:
+		immure_buf_puts(o, "secret put into requests outside: ");
+		put(o, op->src);
+		immure_buf_puts(o, " from ");
+		put(o, op->dst);
+		break;
+	case IMMURE_OP_SECRET_TO:
+		immure_buf_puts(o, "… and only to ");
+		put(o, op->src);
+		break;
 	case IMMURE_OP_EGRESS_NET:
 		immure_buf_puts(o, "by address: ");
 		put(o, op->src);

@@ -215,5 +215,6 @@ int32_t immure_compile_view(struct immure_compile *b)
 	(void)immure_compile_point(b, IMMURE_POINT_PROC, IMMURE_RANK_STRUCTURE, "/proc",
 				 KEY_ALWAYS);
 	immure_compile_lookup(b);
+	immure_compile_trust_files(b);
 	return tmp_areas(b);
 }

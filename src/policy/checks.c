@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/parse.h"
 #include "base/path.h"
@@ -462,6 +463,19 @@ static int secret_source(const char *from, struct immure_complaint *c)
 			       "\"%.60s\"", from);
 }
 
+/* Fields that say where a request goes, or where it ends. */
+static bool is_framing(const char *name)
+{
+	static const char *const fields[] = { "host", "content-length", "transfer-encoding", "connection",
+					      "upgrade", "expect", "te", "trailer", "keep-alive",
+					      "accept-encoding", "http2-settings" };
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (strcasecmp(fields[i], name) == 0)
+			return true;
+	return false;
+}
+
 static int secret_use(const char *as, struct immure_complaint *c)
 {
 	const char *name = strchr(as, ':');
@@ -474,7 +488,7 @@ static int secret_use(const char *as, struct immure_complaint *c)
 		size_t n = strlen(++name);
 
 		/* RFC 9110 tokens, the part of them that is in use */
-		if (n > 0 && n <= 128 &&
+		if (n > 0 && n <= 64 && !is_framing(name) &&
 		    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				 "0123456789-_.") == n)
 			return 0;

@@ -362,6 +362,19 @@ const struct immure_key immure_keys[] = {
 		.enforced_by = "network_egress", .example = "false",
 	},
 	{
+		KEY("network.trust"), .type = IMMURE_KEY_ENUM, .offset = AT(net_trust),
+		.names = NAMES("append_system_roots", "sole"), .choices = "append_system_roots|sole",
+		.rank = RANK(0, 1), .fallback = "append_system_roots", .tighten = IMMURE_TIGHTEN_RANK,
+		.flag = "trust", .argument = "WHOM",
+		.help = "whose certificates are trusted where TLS ends outside",
+		.doc = "Where TLS ends outside, for https rules with methods or paths and for secrets, "
+		       "programs inside are told to trust an authority of the session's own: by the "
+		       "system's files of certificates, which are covered, and by variables. "
+		       "append_system_roots: beside the system's, so that other hosts are reached as "
+		       "ever. sole: nobody else.",
+		.enforced_by = "network_egress", .example = "\"sole\"",
+	},
+	{
 		KEY("network.proxy"), .type = IMMURE_KEY_BOOL, .offset = AT(net_proxy),
 		.fallback = "true", .tighten = IMMURE_TIGHTEN_FALSE,
 		.flag = "proxy", .argument = "BOOL", .choices = "true|false",
@@ -414,9 +427,11 @@ const struct immure_key immure_keys[] = {
 		.doc = "A map from a secret's name to where it comes from (from: env:NAME, file:PATH or "
 		       "fd:N), the hosts it may be sent to (to: rules as in network.allow), and how "
 		       "(as: bearer, basic, header:NAME, query:NAME or env:NAME; bearer unless given). "
-		       "The gatekeeper inserts it; the value never enters the sandbox, except with "
-		       "env:NAME, which hands it to the command. Until a backend can do that it is a "
-		       "gap and the run refuses.",
+		       "It is put, outside, into every request to those hosts by TLS, in the place of "
+		       "what the command put there; the value never enters the sandbox, where NAME of "
+		       "env:NAME holds a placeholder. basic takes a value of the form USER:PASSWORD. "
+		       "It takes network.mode limited; fd:, query: and as env: are gaps, and the run "
+		       "refuses.",
 		.enforced_by = "secret_isolation",
 		.example = "{\"openai\": {\"from\": \"env:OPENAI_API_KEY\", \"to\": [\"api.openai.com\"], "
 			   "\"as\": \"bearer\"}}",

@@ -34,6 +34,7 @@ enum immure_network_mode { IMMURE_NETWORK_NONE, IMMURE_NETWORK_LIMITED, IMMURE_N
 enum immure_identity { IMMURE_IDENTITY_CALLER, IMMURE_IDENTITY_ROOT, IMMURE_IDENTITY_NOBODY,
 		       IMMURE_IDENTITY_IMAGE };
 enum immure_id_range { IMMURE_ID_RANGE_SINGLE, IMMURE_ID_RANGE_SUBID };
+enum immure_trust_roots { IMMURE_TRUST_APPEND, IMMURE_TRUST_SOLE };
 enum immure_origin { IMMURE_ORIGIN_LOCAL, IMMURE_ORIGIN_REMOTE };
 enum immure_downgrade { IMMURE_DOWNGRADE_DENY, IMMURE_DOWNGRADE_ALLOW };
 
@@ -95,6 +96,7 @@ struct immure_policy {
 	uint64_t net_connections;  /* open at one time, 0 = the gatekeeper's default */
 	uint64_t net_bandwidth;    /* bytes a second, both ways together, 0 = no limit */
 	uint64_t net_idle, net_handshake; /* ms, 0 = the gatekeeper's defaults */
+	enum immure_trust_roots net_trust;
 	bool net_ech;              /* a name in TLS may be hidden where a rule looks at it */
 	bool net_proxy;            /* variables that point programs at a proxy of ours */
 	struct immure_strv sockets; /* of the host, lent: paths, with a final '/' all below */

@@ -7,6 +7,7 @@
 #include "egress/wire.h"
 #include "session/broker.h"
 #include "session/gatekeeper.h"
+#include "session/gatetls.h"
 
 enum immure_gate_state { IMMURE_GATE_IDLE, IMMURE_GATE_RUNNING, IMMURE_GATE_CLOSED };
 
@@ -16,6 +17,7 @@ enum { IMMURE_GATE_DENIALS = 256 };
 struct immure_gate_rules {
 	struct immure_arena arena;
 	struct immure_strv allow, deny;
+	bool inside; /* a rule is about methods or paths inside TLS */
 	struct immure_rtnl_net *nets;
 	size_t nets_n;
 };
@@ -41,6 +43,7 @@ struct immure_gatekeeper {
 	bool paused;                  /* with the session, by that */
 	uint32_t unanswered;          /* new rules that it had no time yet to take; 0 = none */
 	int wire_fd, pidfd;
+	struct immure_gate_tls tls;
 	int hostwatch_fd; /* -1 = not (yet) watched */
 	pid_t pid;
 	uint32_t last_id, answered;

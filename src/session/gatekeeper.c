@@ -25,7 +25,7 @@
 enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300, HEAR_MS = 20,
        WANTS_A_SECOND = 64 };
 
-enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD, TAG_HOST, TAG_BROKER };
+enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD, TAG_HOST, TAG_BROKER, TAG_TLS };
 
 static uint64_t now_ms(void)
 {
@@ -74,6 +74,7 @@ static void close_for_good(struct immure_gatekeeper *g, const char *why)
 	immure_close(&g->hostwatch_fd);
 	immure_gateproc_end(&g->pid, &g->pidfd);
 	left_leaf(g);
+	immure_gate_tls_end(g);
 	immure_netplumb_done(&g->plumb);
 	immure_broker_done(&g->broker);
 	for (uint32_t i = 0; i < g->config.publish_n; i++)
@@ -142,6 +143,17 @@ static void host_changed(struct immure_gatekeeper *g)
 	immure_close(&fds[1]);
 }
 
+static int send_link(struct immure_gatekeeper *g)
+{
+	struct immure_wire m = { .type = IMMURE_WIRE_LINK };
+	int link = immure_gate_tls_link(g), r = -EPIPE;
+
+	if (link >= 0)
+		r = immure_wire_send(g->wire_fd, &m, &link, 1);
+	immure_close(&link);
+	return r;
+}
+
 static void start_worker(struct immure_gatekeeper *g)
 {
 	IMMURE_CLEANUP_FD int config_fd = -1;
@@ -161,6 +173,8 @@ static void start_worker(struct immure_gatekeeper *g)
 	g->starts++;
 	r = immure_wire_send_start(g->wire_fd, config_fd, &g->plumb, g->listeners, g->config.publish_n,
 				   g->broker.listener_fd < 0 ? 0 : g->proxy ? 2 : 1);
+	if (r == 0 && g->config.intercepts)
+		r = send_link(g);
 	/* A worker's spare sockets end with it; the next one gets others. */
 	for (unsigned int i = IMMURE_NETPLUMB_SPARE4; i < IMMURE_NETPLUMB_MAX; i++)
 		immure_close(&g->plumb.fd[i]);
@@ -291,17 +305,19 @@ static bool wait_answer(struct immure_gatekeeper *g, uint32_t id, int timeout_ms
 
 void immure_gatekeeper_step(struct immure_gatekeeper *g)
 {
-	struct epoll_event e[5];
+	struct epoll_event e[6];
 	int n;
 
 	if (!g || g->epoll_fd < 0)
 		return;
-	n = epoll_wait(g->epoll_fd, e, 5, 0);
+	n = epoll_wait(g->epoll_fd, e, 6, 0);
 	for (int i = 0; i < n; i++) {
 		if (e[i].data.u64 == TAG_ACTIVATE && g->state == IMMURE_GATE_IDLE)
 			start_worker(g);
 		else if (e[i].data.u64 == TAG_HOST && g->hostwatch_fd >= 0)
 			host_changed(g);
+		else if (e[i].data.u64 == TAG_TLS)
+			immure_gate_tls_step(g);
 		else if (e[i].data.u64 == TAG_BROKER && g->broker.listener_fd >= 0)
 			immure_broker_step(g);
 		else if (g->state != IMMURE_GATE_RUNNING)
@@ -464,11 +480,18 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 		return immure_fail(err, IMMURE_ERR_STATE, 0, "network", "network.mode",
 				   "this session has no limited network");
 	r = immure_gate_rules_take(&now, allow, deny, err);
+	if (r == 0 && now.inside && !g->tls.on) {
+		immure_gate_rules_done(&now);
+		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "network", "network.allow", "%s",
+				"nobody looks inside TLS in this session: it was begun without a rule "
+				"that asks for it, or whoever did has ended");
+	}
 	if (r < 0)
 		return r;
 	old = g->rules;
 	g->rules = now;
 	immure_gate_rules_use(g);
+	/* Whoever begins a connection there has the old rules for an instant, and is cut. */
 	if (g->state == IMMURE_GATE_RUNNING) {
 		r = tell(g, err);
 		if (r < 0) {
@@ -478,6 +501,7 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 			return r;
 		}
 	}
+	immure_gate_tls_rules(g);
 	/* A worker that runs has seen to it itself. */
 	e = g->state != IMMURE_GATE_IDLE || !g->adopted || !g->plumb.with_nft ? 0 :
 	    immure_netplumb_set_nets(&g->plumb, &g->routes, g->rules.nets, g->rules.nets_n);
@@ -541,6 +565,10 @@ void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result 
 				     g->deaths == 1 ? "" : "s",
 				     g->starts > 1 ? " and was started again" : "",
 				     g->failed_why[0] ? ": " : "", g->failed_why);
+	if (g->tls.ended)
+		immure_result_notice(result, "network: immure-intercept ended%s%s; what rules or secrets "
+				     "ask it for was refused from then on",
+				     g->tls.failed_why[0] ? ": " : "", g->tls.failed_why);
 	if (g->broker.trouble)
 		immure_result_notice(result, "network: %s: %s: a process that hides its memory, or this "
 				     "host forbids it (`immure doctor`: seccomp_notify)",
@@ -557,6 +585,7 @@ void immure_gatekeeper_free(struct immure_gatekeeper *g)
 	immure_close(&g->epoll_fd);
 	immure_close(&g->program_fd);
 	immure_gate_rules_done(&g->rules);
+	immure_gate_tls_done(&g->tls);
 	immure_arena_done(&g->arena);
 	free(g);
 }
@@ -577,6 +606,7 @@ int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *progra
 	g->hostwatch_fd = -1;
 	g->userns_fd = g->netns_fd = -1;
 	immure_broker_init(&g->broker);
+	immure_gate_tls_init(&g->tls);
 	for (size_t i = 0; i < IMMURE_NETPLUMB_MAX; i++)
 		g->plumb.fd[i] = -1;
 	for (size_t i = 0; i < IMMURE_EGRESS_PUBLISH_MAX; i++)
@@ -593,10 +623,21 @@ int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *progra
 			r = immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
 					"the gatekeeper cannot be set up: %s", strerror(errno));
 	}
+	if (r == 0)
+		r = immure_gate_tls_start(g, plan, program, err);
+	if (r == 0 && g->tls.on && !watch(g->epoll_fd, g->tls.wire_fd, TAG_TLS))
+		r = immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
+				"the gatekeeper cannot be set up: %s", strerror(errno));
 	if (r < 0) {
 		immure_gatekeeper_free(g);
 		return r;
 	}
 	*ret = g;
 	return 0;
+}
+
+const struct immure_plan *immure_gatekeeper_plan(const struct immure_gatekeeper *g,
+						 const struct immure_plan *plan)
+{
+	return g && g->tls.on ? &g->tls.plan : plan;
 }

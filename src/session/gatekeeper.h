@@ -28,6 +28,10 @@ struct immure_wire_stats; /* egress/wire.h */
  * a refusal. Nothing of the session exists yet. */
 int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *program,
 			      struct immure_gatekeeper **ret, struct immure_error **err);
+/* The plan as it is carried out: with what was made for this session. For as long as g is there;
+ * without one the same plan. */
+const struct immure_plan *immure_gatekeeper_plan(const struct immure_gatekeeper *g,
+						 const struct immure_plan *plan);
 /* All of these but new accept NULL and do nothing then. */
 /* Who answers the calls about files that come by the same listener; borrowed. g may be NULL. */
 struct immure_metadata;

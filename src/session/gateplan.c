@@ -85,6 +85,7 @@ static int32_t take(struct immure_gate_rules *r, struct immure_strv *to,
 
 		if (immure_netrule_parse(&r->arena, from->v[i], &rule, &c) < 0)
 			return bad_rule(err, from->v[i], c.text);
+		r->inside |= rule.protocol == IMMURE_PROTO_HTTPS && (rule.path || rule.methods);
 		e = add_rule(r, to, &rule, err);
 		local_n = immure_netrule_localhost(&rule, local);
 		for (unsigned int k = 0; k < local_n && e == 0; k++)
@@ -257,6 +258,10 @@ int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_p
 	plan_limits(g, plan);
 	if (r == 0)
 		r = plan_rules(g, plan, err);
+	for (size_t i = 0; i < plan->ops_n; i++)
+		if (plan->ops[i].kind == IMMURE_OP_SECRET_TO &&
+		    !immure_strv_add(&g->arena, &g->config.secret, plan->ops[i].src))
+			r = immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "network", "", "out of memory");
 	for (size_t i = 0; i < plan->ops_n && r == 0; i++)
 		if (plan->ops[i].kind == IMMURE_OP_PUBLISH)
 			r = publish(g, &plan->ops[i], err);

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -62,11 +63,13 @@ static void await_place(const struct immure_cgroup_sub *sub, int placed[2])
 		(void)immure_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999");
 }
 
-__attribute__((noreturn)) static void become_worker(int program_fd, int wire_fd, pid_t parent)
+__attribute__((noreturn)) static void become_worker(int program_fd, const char *name, int wire_fd,
+						    pid_t parent)
 {
-	char *const argv[] = { (char[]){ "immure-egress" }, NULL }, *const env[] = { NULL };
+	char own[32], *const argv[] = { own, NULL }, *const env[] = { NULL };
 	int null_fd;
 
+	(void)snprintf(own, sizeof(own), "%s", name);
 	detach(parent);
 	null_fd = immure_open_null();
 	for (int i = 0; i < 3; i++)
@@ -139,6 +142,12 @@ static int start(struct immure_cgroup *within, pid_t *ret_pid)
 int immure_gateproc_worker(int program_fd, struct immure_cgroup *within, pid_t *ret_pid,
 			   int *ret_pidfd, int *ret_wire_fd)
 {
+	return immure_gateproc_program(program_fd, "immure-egress", within, ret_pid, ret_pidfd, ret_wire_fd);
+}
+
+int immure_gateproc_program(int program_fd, const char *name, struct immure_cgroup *within,
+			    pid_t *ret_pid, int *ret_pidfd, int *ret_wire_fd)
+{
 	pid_t parent = getpid(), pid = -1;
 	int pair[2] = { -1, -1 }, r = immure_wire_pair(pair);
 	IMMURE_CLEANUP_FD int ours = r < 0 ? -1 : pair[0], theirs = r < 0 ? -1 : pair[1];
@@ -153,7 +162,7 @@ int immure_gateproc_worker(int program_fd, struct immure_cgroup *within, pid_t *
 	if (r < 0)
 		return r;
 	if (pid == 0)
-		become_worker(program_fd, theirs, parent);
+		become_worker(program_fd, name, theirs, parent);
 	pidfd = (int)IMMURE_SYS(syscall(SYS_pidfd_open, pid, 0));
 	if (pidfd < 0) {
 		(void)kill(pid, SIGKILL); /* ours, and not reaped yet */

@@ -13,6 +13,9 @@
  * NULL: none. 0 or -errno. */
 int immure_gateproc_worker(int program_fd, struct immure_cgroup *within, pid_t *ret_pid,
 			   int *ret_pidfd, int *ret_wire_fd);
+/* The same for another program. */
+int immure_gateproc_program(int program_fd, const char *name, struct immure_cgroup *within,
+			    pid_t *ret_pid, int *ret_pidfd, int *ret_wire_fd);
 /* Kills it if need be, and reaps it. */
 void immure_gateproc_end(pid_t *pid, int *pidfd);
 /* Unbound TCP sockets born in the namespaces given: n4, then n6; how many there

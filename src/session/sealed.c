@@ -167,6 +167,8 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 		r = immure_bare_adopt(&s->bare, err);
 	if (r == 0)
 		r = immure_gatekeeper_new(s->plan, s->egress, &s->gate, err);
+	if (r == 0)
+		s->plan = s->init.plan = immure_gatekeeper_plan(s->gate, s->plan);
 	s->metadata.plan = s->plan;
 	s->metadata.session_dir = s->bare.dir;
 	immure_gatekeeper_metadata(s->gate, &s->metadata);

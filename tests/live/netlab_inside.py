@@ -293,6 +293,12 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.reply(200 if ok else 404, found.read_bytes() if ok else b"none\n")
         elif path == "/redirect":
             self.reply(302, b"", Location=query)
+        elif path == "/headers":
+            said = self.headers.get("Authorization", "")
+            for name in ("Authorization", "X-Api-Key"):
+                for text in self.headers.get_all(name, []):
+                    self.log.add("field", self.headers.get("Host", ""), f"{name}: {text}")
+            self.reply(200, str(self.headers).encode(), X_Said=said)
         elif path == "/post":
             self.reply(200, body)
         else:

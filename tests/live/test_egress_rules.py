@@ -404,9 +404,3 @@ def test_methods_and_paths(net):
     reached = [e[2] for e in net.lab.seen().only("web.example.net:80").reached("request")]
     assert reached == ["GET /open/x", "POST /inbox%C3%A9", "GET /ope%6E/x"], reached
     assert "GET http://web.example.net:80/closed" in told, told
-
-
-@pytest.mark.parametrize("rule", ["https://secure.example.net/open/*", "GET secure.example.net/open/*"])
-def test_paths_inside_tls_are_refused_until_they_are_looked_at(net, rule):
-    result = net.run("/bin/true", flags=allow(rule))
-    assert result.code == 125 and "network.allow" in result.errors, result

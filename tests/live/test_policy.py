@@ -248,15 +248,16 @@ def test_loopback_works_inside(site):
 
 
 @pytest.mark.parametrize("flags,text", [
-    (["--net", "limited", "--allow", "https://a.example/x"], None),
-    (["--net", "limited", "--allow", "GET https://a.example/"], None),
+    (["--net", "limited", "--allow", "https://a.example/x", "--backend", "landlock"], None),
     (["--workspace-mode", "cow", "--backend", "landlock"], None),
     (["--image", "debian:12", "--view", "image"], None), (["--backend", "microvm"], None),
     (["--backend", "firecracker"], None), (["--backend", "seatbelt"], None),
     (["--require-class", "lightweight_vm"], None), (["--require-class", "remote_sandbox"], None),
     ([], {"secrets": {"a": {"from": "env:A", "to": ["x.org"]}}}),
-    (["--net", "limited", "--allow", "https://a.example/x", "--downgrade", "network.allow",
-      "--origin", "remote"], None),
+    (["--net", "limited", "--allow", "https://a.example/x", "--backend", "landlock", "--downgrade",
+      "network.allow", "--origin", "remote"], None),
+    (["--net", "limited"], {"secrets": {"a": {"from": "fd:3", "to": ["x.org"]}}}),
+    (["--net", "limited"], {"secrets": {"a": {"from": "env:A", "to": ["x.org"], "as": "query:key"}}}),
 ])
 def test_gaps_refuse(site, flags, text):
     if text:
