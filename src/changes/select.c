@@ -42,10 +42,14 @@ static int32_t resolve(const char *state_dir, const char *id, char ret[IMMURE_ID
 		memcpy(ret, f.id, sizeof(f.id));
 		return 0;
 	}
-	(void)immure_fail(err, IMMURE_ERR_NO_SESSION, ENOENT, "workspace", id,
-			  f.n ? "%s: %zu copy-on-write workspaces are kept" :
-				"%s: no copy-on-write workspace of that name is kept", *id ? id : "(any)", f.n);
-	if (err && *err)
+	if (!f.n)
+		(void)immure_fail(err, IMMURE_ERR_NO_SESSION, ENOENT, "workspace", id, "%s%s", id,
+				  *id ? ": no copy-on-write workspace of that name is kept" :
+					"no copy-on-write workspace is kept");
+	else
+		(void)immure_fail(err, IMMURE_ERR_NO_SESSION, ENOENT, "workspace", id,
+				  "%s%s%zu copy-on-write workspaces are kept: which one?", id, *id ? ": " : "", f.n);
+	if (f.n && err && *err)
 		immure_error_set_hint(*err, "immure diff --list tells which there are");
 	return -IMMURE_ERR_NO_SESSION;
 }

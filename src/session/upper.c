@@ -29,13 +29,28 @@ const struct immure_op *immure_upper_op(const struct immure_plan *p)
 	return NULL;
 }
 
+/* Times of files are told in ticks of a few milliseconds, since Linux 6.13 sometimes more
+ * finely: only of the tick after this one is it known that what is older was there. */
+static void next_tick(struct timespec *ret)
+{
+	const struct timespec pause = { .tv_nsec = 250000 };
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &now); /* cannot fail */
+	*ret = now;
+	for (int i = 0; i < 200 && ret->tv_sec == now.tv_sec && ret->tv_nsec == now.tv_nsec; i++) {
+		(void)nanosleep(&pause, NULL); /* cut short: the next round waits */
+		(void)clock_gettime(CLOCK_REALTIME_COARSE, ret);
+	}
+}
+
 static int write_meta(int dir, const char *session, const struct stat *ws)
 {
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct timespec since;
 	int r;
 
-	(void)clock_gettime(CLOCK_REALTIME_COARSE, &since); /* cannot fail */
+	next_tick(&since);
 	immure_fields_begin(&b, "workspace");
 	immure_fields_uint(&b, "since_s", (uint64_t)since.tv_sec);
 	immure_fields_uint(&b, "since_ns", (uint64_t)since.tv_nsec);

@@ -14,12 +14,6 @@ import harness
 COW = ["--cow", "-q"]
 
 
-@pytest.fixture(autouse=True)
-def settled(site):
-    """What the site was made of is older than any session of it, by the clock's grain."""
-    older()
-
-
 def ids(site):
     listed = site.call(site.immure, "diff", "--list", "--json")
     assert listed.code == 0, listed
@@ -34,11 +28,6 @@ def changes(site, *more):
 
 def apply(site, *flags):
     return site.call(site.immure, "apply", *flags)
-
-
-def older():
-    """What was there before a session has a change time before it, by the clock's grain."""
-    time.sleep(0.02)
 
 
 def tree(path):
@@ -70,7 +59,6 @@ def prepare(site):
     site.put("replaced/one", "1")
     site.put("replaced/two", "2")
     site.put("turned", "file")
-    older()
 
 
 def test_nothing_lands(site):
@@ -140,10 +128,8 @@ def test_some_of_it(site):
 def test_conflicts(site):
     prepare(site)
     site.put("theirs", "theirs")
-    older()
     assert site.sh("echo c > mine; echo c > theirs; rm sub/keep; rm -r sub/gone; echo c > fresh; echo b > both; "
                    "chmod 700 sub/old", flags=COW).code == 0
-    older()
     (site.ws / "mine").write_text("the host's\n")
     (site.ws / "theirs").unlink()
     (site.ws / "sub/keep").write_text("the host's\n")
