@@ -228,7 +228,7 @@ static void gaps(void **state)
 		assert_true(*g->what && *g->remedy && !strchr(g->what, '\n'));
 		assert_int_equal(immure_plan_startable(h->plan, &err), -IMMURE_ERR_GAP);
 		assert_non_null(strstr(immure_error_text(err), g->what));
-		assert_string_equal(immure_error_hint(err), g->remedy);
+		assert_int_equal(strncmp(immure_error_hint(err), g->remedy, strlen(g->remedy)), 0); /* and the others */
 		immure_error_free(err);
 	}
 	host_must(h, "dev", "require.class=sandbox", "require.capabilities=no_network_guarantee",
