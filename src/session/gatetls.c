@@ -13,9 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/backend.h"
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "plan/seal.h"
 #include "session/gatekeep.h"
 #include "session/gateproc.h"
 
@@ -33,6 +35,8 @@ void immure_gate_tls_done(struct immure_gate_tls *t)
 	immure_gateproc_end(&t->pid, &t->pidfd);
 	free(t->bundle);
 	t->bundle = NULL;
+	if (t->plan.sealed) /* as sealed_anew() left it */
+		immure_arena_done(&t->plan.arena);
 	immure_arena_done(&t->arena);
 	t->on = false;
 }
@@ -318,6 +322,33 @@ static const char *filled(struct immure_gate_tls *t, const struct immure_plan *p
 	return entry;
 }
 
+/* For an init that is a program of its own. Of the plan's hash nothing changes: what is
+ * filled in is made for this session alone. */
+static int32_t sealed_anew(struct immure_gate_tls *t, const struct immure_plan *plan,
+			   struct immure_error **err)
+{
+	const struct immure_backend *backend = immure_backend_by_name(plan->backend);
+	struct immure_gap *gaps = immure_arena_alloc(&t->arena, plan->gaps_n * sizeof(*gaps));
+	int32_t r = 0;
+
+	if (!backend || !backend->become)
+		return 0;
+	/* Sealing makes all strings point to what was sealed: in tables of this plan's own. */
+	t->plan.argv = (struct immure_strv){ 0 };
+	for (size_t i = 0; i < plan->argv.n; i++)
+		(void)immure_strv_add(&t->arena, &t->plan.argv, plan->argv.v[i]);
+	if (!gaps || t->arena.failed)
+		return failed(err, -ENOMEM, "the plan");
+	if (plan->gaps_n)
+		memcpy(gaps, plan->gaps, plan->gaps_n * sizeof(*gaps));
+	t->plan.gaps = gaps;
+	t->plan.arena = (struct immure_arena)IMMURE_ARENA_INIT;
+	(void)immure_plan_hash_of(plan); /* taken before it is shared */
+	r = immure_plan_close(&t->plan, err);
+	t->plan.digest = plan->digest;
+	return r;
+}
+
 static int32_t fill_plan(struct immure_gate_tls *t, const struct immure_plan *plan,
 			 struct immure_error **err)
 {
@@ -336,7 +367,7 @@ static int32_t fill_plan(struct immure_gate_tls *t, const struct immure_plan *pl
 		if (ops[i].kind == IMMURE_OP_FILE && strcmp(ops[i].key, IMMURE_KEY_TRUST) == 0)
 			ops[i].src = t->bundle;
 	t->plan.ops = ops;
-	return 0;
+	return sealed_anew(t, plan, err);
 }
 
 int32_t immure_gate_tls_start(struct immure_gatekeeper *g, const struct immure_plan *plan,
