@@ -236,6 +236,12 @@ static void of_dial(struct advice *a, const struct plan *p, const struct immure_
 		return;
 	}
 	(void)snprintf(a->key, sizeof(a->key), "network.%s", p->limited ? "allow" : "mode");
+	/* Names have a server of ours where there are any: theirs need not be allowed. */
+	if (!p->limited && strlen(r->path) > 3 && strcmp(r->path + strlen(r->path) - 3, ":53") == 0) {
+		(void)snprintf(a->why, sizeof(a->why), "there is no network, so no name is found");
+		put(a->allow, sizeof(a->allow), "--net limited --allow", "HOST");
+		return;
+	}
 	(void)snprintf(a->why, sizeof(a->why), p->limited ? "no rule of network.allow covers it"
 							  : "there is no network");
 	put(a->allow, sizeof(a->allow), p->limited ? "--allow" : "--net limited --allow", r->path);

@@ -127,6 +127,13 @@ def test_network(site):
     assert one["address"] == "192.0.2.1:80" and one["key"] == "network.mode", one
 
 
+def test_a_name_is_asked_for(site):
+    """The host's name server is not what a rule should name."""
+    script = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('192.0.2.1', 53))"
+    one = about(explain(site, "/usr/bin/python3", "-c", script)[1], what="connect")
+    assert one["allow"] == "--net limited --allow HOST" and one["key"] == "network.mode", one
+
+
 def test_calls(site):
     _, told = explain(site, "/usr/bin/unshare", "-U", "/bin/true")
     assert about(told, call="unshare")["key"] == "syscalls"
