@@ -132,7 +132,7 @@ class Things:
             self.flags |= set(re.findall(r"(--[\w-]+)", ask("help", command)))
         self.keys = dict.fromkeys(ask("policy", "reference", "keys").split(), None)
         self.flag_of = {}
-        source = (ROOT / "src/policy/keys.c").read_text()
+        source = "".join(p.read_text() for p in (ROOT / "src/policy/keys").glob("*.inc"))
         for key, body in re.findall(r'KEY\("([\w.]+)"\)(.*?)\n\t\},', source, re.S):
             found = re.search(r"\.names = NAMES\((.*?)\)", body, re.S)
             if found:
