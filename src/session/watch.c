@@ -321,9 +321,15 @@ static bool is_git_config(const char *pattern)
 /* The command cannot have changed it: somebody on the host did. */
 static bool was_readonly(const struct immure_plan *p, const char *path)
 {
-	for (size_t i = 0; i < p->ops_n; i++)
-		if (p->ops[i].kind == IMMURE_OP_READONLY && immure_path_is_under(path, p->ops[i].dst))
+	for (size_t i = 0; i < p->ops_n; i++) {
+		const struct immure_op *op = &p->ops[i];
+
+		/* Without namespaces the directory that such a one is in is nobody's to change. */
+		if ((op->kind == IMMURE_OP_READONLY ||
+		     (op->kind == IMMURE_OP_WITHHELD && op->flags & IMMURE_OPF_RO)) &&
+		    immure_path_is_under(path, op->dst))
 			return true;
+	}
 	return false;
 }
 

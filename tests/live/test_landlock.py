@@ -266,3 +266,13 @@ def test_inside_itself(site):
         return  # root's state directory is the outer's
     assert (result.code, result.out) == (0, b"mine\nend\n"), result
     assert not (site.ws / "sub/x").exists()
+
+
+def test_what_was_there_right_before_stays(site):
+    """Told by the tick of a clock it is as new as what the command makes; but it could not be changed."""
+    for _ in range(12):
+        site.put(".envrc", "mine")
+        result = site.run("/bin/true", flags=["--backend", "landlock",
+                                              "--downgrade", "process_visibility,file_metadata,file_create"])
+        assert result.code == 0 and (site.ws / ".envrc").read_text() == "mine", result
+        (site.ws / ".envrc").unlink()
