@@ -112,6 +112,10 @@ static int destroy_sandbox(struct mcp_request *q)
 
 static int list_sandboxes(struct mcp_request *q)
 {
+	/* Of one that ended while it was asked for something else, nothing more may come. */
+	for (size_t i = 0; i < MCP_SANDBOXES; i++)
+		if (q->m->sandboxes[i].session)
+			immure_mcp_news(q->m, &q->m->sandboxes[i]);
 	immure_jsonw_array(&q->w, "sandboxes");
 	for (size_t i = 0; i < MCP_SANDBOXES; i++) {
 		size_t running = 0;

@@ -16,11 +16,17 @@
 #include "plan/plan.h"
 #include "session/control.h"
 
+/* What it said before is still to be read, and then its end. */
+static int32_t unheard(const struct immure_link *l, struct immure_error **err)
+{
+	return immure_fail(err, IMMURE_ERR_STATE, EPIPE, "session", l->session,
+			   "the session has ended");
+}
+
 static int32_t gone(struct immure_link *l, struct immure_error **err)
 {
 	l->ended = true;
-	return immure_fail(err, IMMURE_ERR_STATE, EPIPE, "session", l->session,
-			   "the session has ended");
+	return unheard(l, err);
 }
 
 /* ---- life ---- */
@@ -439,7 +445,7 @@ int32_t immure_link_send(struct immure_link *l, struct immure_link_ask *ask, con
 	if (sent < 0 && sent != -EPIPE && sent != -ECONNRESET)
 		return immure_fail(err, IMMURE_ERR_IO, (int)-sent, "session", l->session, "cannot ask: %s",
 				   strerror((int)-sent));
-	return sent < 0 ? gone(l, err) : 0;
+	return sent < 0 ? unheard(l, err) : 0;
 }
 
 static int32_t send_large(struct immure_link *l, struct immure_link_ask *ask, const int *fds, size_t n,
