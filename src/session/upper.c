@@ -30,15 +30,17 @@ const struct immure_op *immure_upper_op(const struct immure_plan *p)
 }
 
 /* Times of files are told in ticks of a few milliseconds, since Linux 6.13 sometimes more
- * finely: only of the tick after this one is it known that what is older was there. */
+ * finely, and a tick may come late: only of one that is later than now, told finely, is it
+ * known that what is older was there. */
 static void next_tick(struct timespec *ret)
 {
 	const struct timespec pause = { .tv_nsec = 250000 };
 	struct timespec now;
 
-	(void)clock_gettime(CLOCK_REALTIME_COARSE, &now); /* cannot fail */
-	*ret = now;
-	for (int i = 0; i < 200 && ret->tv_sec == now.tv_sec && ret->tv_nsec == now.tv_nsec; i++) {
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* these cannot fail */
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, ret);
+	for (int i = 0; i < 400 && (ret->tv_sec < now.tv_sec ||
+				    (ret->tv_sec == now.tv_sec && ret->tv_nsec <= now.tv_nsec)); i++) {
 		(void)nanosleep(&pause, NULL); /* cut short: the next round waits */
 		(void)clock_gettime(CLOCK_REALTIME_COARSE, ret);
 	}
