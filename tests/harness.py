@@ -142,9 +142,12 @@ def remove_discarded():
     remove_trees(paths)
 
 
+BECOME = str(BUILD / "tests/escape/become")
+
+
 def become(uid, gid, cwd, *argv, fds=()):
     """argv as another user and elsewhere, see escape/become.c."""
-    return [str(BUILD / "tests/escape/become"), str(uid), str(gid), os.fspath(cwd), *map(str, fds), "--", *argv]
+    return [BECOME, str(uid), str(gid), os.fspath(cwd), *map(str, fds), "--", *argv]
 
 
 class Result:

@@ -146,7 +146,8 @@ def test_runtime_directory_of_others(site):
 @pytest.mark.modes("root", "user")
 @pytest.mark.parametrize("argv, said", [
     (["journal", "nobody"], "no such session"),
-    (["journal", "../x"], "neither the name nor the id"),
+    (["journal", "a b"], "neither the name nor the id"),
+    (["journal", "../x"], "No such file"), # a path is a run's
     (["journal"], "expected one session"),
     (["reclaim", "x"], "this is not a ticket"),
     (["reclaim", "imt-2aaaaaaaaaaaaaaa-" + "0" * 64], "not valid"),

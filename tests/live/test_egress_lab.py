@@ -139,7 +139,9 @@ def test_an_ordinary_user_can_have_one(base, mode, account, lab):
     # The checkout may lie where that user cannot look.
     for module in [*netlab.HERE.glob("netlab*.py"), netlab.HERE.parent / "harness.py"]:
         shutil.copy(module, place)
+    shutil.copy(harness.BUILD / "tests/escape/become", place)
     script = (f"import sys; sys.path[:0] = [{str(place)!r}]\n"
+              f"import harness; harness.BECOME = {str(place / 'become')!r}\n"
               f"import netlab\nwith netlab.Lab({str(place / 'lab')!r}) as lab:\n"
               " print(lab.call('host', 'id', '-u'), lab.call('host', 'cat', '/proc/self/status'))\n"
               " lab.call('host', '/usr/bin/python3', '-c', \"import socket; "
