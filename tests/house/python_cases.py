@@ -471,6 +471,7 @@ def case_pool():
         with raises(immure.StateError):
             pool.acquire()
         pool.close()
+        immure.gc()  # of what was killed, nothing stays
 
 
 def case_open_pool():
