@@ -21,6 +21,7 @@
 
 #include "backend/bwrap.h"
 #include "base/fd.h"
+#include "base/names.h"
 #include "base/path.h"
 #include "kernel/mount.h"
 #include "kernel/sys.h"
@@ -305,7 +306,7 @@ static int op_mask_keep(struct render *r, size_t at, const struct immure_op *op)
 	size_t count = 0;
 	struct dirent *d;
 	DIR *dir;
-	int names;
+	int names, unread = 0;
 
 	if (fd < 0)
 		return is_absent(fd) && (op->flags & IMMURE_OPF_OPTIONAL) ? SKIPPED : fd;
@@ -320,11 +321,9 @@ static int op_mask_keep(struct render *r, size_t at, const struct immure_op *op)
 		return -ENOMEM;
 	}
 	put_tmpfs(r, 0111, 4 << 20, op->dst, true);
-	while ((d = readdir(dir)) && count <= NAMES_MAX) {
+	while ((d = immure_readdir(dir, &unread))) {
 		int need;
 
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
 		if (++count > NAMES_MAX ||
 		    snprintf(path, sizeof(path), "%s/%s", op->dst, d->d_name) >= (int)sizeof(path))
 			break;
@@ -335,7 +334,7 @@ static int op_mask_keep(struct render *r, size_t at, const struct immure_op *op)
 		add2(&r->w->args, "--dir", path);
 	}
 	(void)closedir(dir); /* was only read */
-	return d ? -E2BIG : 0;
+	return d ? -E2BIG : unread;
 }
 
 static void op_dev(struct render *r, const struct immure_op *op)

@@ -9,7 +9,6 @@
  * Everything else in an upper directory is a whole object that covers the real one;
  * metacopy and redirect_dir are off.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "base/path.h"
 #include "changes/changes.h"
 
@@ -103,6 +103,7 @@ static bool newer_below(const struct walk *w, int dir, const char *name, size_t 
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *e;
 	bool newer = false;
+	int r = 0;
 
 	if (!d || depth > IMMURE_CHANGES_DEPTH) {
 		if (d)
@@ -111,16 +112,15 @@ static bool newer_below(const struct walk *w, int dir, const char *name, size_t 
 			immure_close(&fd);
 		return true; /* what cannot be looked at is not removed unasked */
 	}
-	while (!newer && (e = readdir(d))) {
+	while (!newer && (e = immure_readdir(d, &r))) {
 		struct stat st;
 
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
 		newer = fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || is_later(w, &st) ||
 			st.st_dev != w->dev;
 		if (!newer && S_ISDIR(st.st_mode))
 			newer = newer_below(w, dirfd(d), e->d_name, depth + 1);
 	}
+	newer = newer || r < 0; /* a part of it is not all of it */
 	(void)closedir(d); /* read only: nothing is lost */
 	return newer;
 }
@@ -320,62 +320,8 @@ static int32_t entry(struct walk *w, const struct place *p, const char *name)
 
 /* ---- one directory ---- */
 
-struct names {
-	char **v;
-	size_t n, cap;
-};
-
-static void names_done(struct names *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		free(l->v[i]);
-	free(l->v);
-}
-
-static int by_bytes(const void *x, const void *y)
-{
-	return strcmp(*(char *const *)x, *(char *const *)y);
-}
-
-/* Sorted; -errno. */
-static int list(int fd, struct names *l)
-{
-	int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = again < 0 ? NULL : fdopendir(again);
-	const struct dirent *e;
-	int r = d ? 0 : -errno;
-
-	if (!d)
-		immure_close(&again);
-	while (r == 0 && (e = readdir(d))) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		if (l->n == l->cap) {
-			size_t cap = l->cap ? l->cap * 2 : 32;
-			char **v = l->n < IMMURE_CHANGES_MAX ? reallocarray(l->v, cap, sizeof(*v)) : NULL;
-
-			if (!v) {
-				r = -E2BIG;
-				break;
-			}
-			l->v = v;
-			l->cap = cap;
-		}
-		l->v[l->n] = strdup(e->d_name);
-		if (!l->v[l->n])
-			r = -ENOMEM;
-		else
-			l->n++;
-	}
-	if (d)
-		(void)closedir(d); /* read only: nothing is lost */
-	if (r == 0 && l->n)
-		qsort(l->v, l->n, sizeof(*l->v), by_bytes);
-	return r;
-}
-
 /* In an opaque directory what only the real one has is gone. */
-static int32_t missing(struct walk *w, const struct place *p, const struct names *upper, const struct names *real)
+static int32_t missing(struct walk *w, const struct place *p, const struct immure_names *upper, const struct immure_names *real)
 {
 	int32_t r = 0;
 
@@ -383,7 +329,7 @@ static int32_t missing(struct walk *w, const struct place *p, const struct names
 		size_t before = w->len, n = strlen(real->v[i]);
 		struct stat was;
 
-		if (upper->n && bsearch(&real->v[i], upper->v, upper->n, sizeof(*upper->v), by_bytes))
+		if (immure_names_has(upper, real->v[i]))
 			continue;
 		if (fstatat(p->real, real->v[i], &was, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
@@ -398,7 +344,7 @@ static int32_t missing(struct walk *w, const struct place *p, const struct names
 	return r;
 }
 
-static void look_for_repository(struct place *p, const struct names *upper, const struct names *real)
+static void look_for_repository(struct place *p, const struct immure_names *upper, const struct immure_names *real)
 {
 	struct stat st;
 
@@ -411,13 +357,13 @@ static void look_for_repository(struct place *p, const struct names *upper, cons
 
 static int32_t walk_dir(struct walk *w, struct place *p)
 {
-	struct names upper = { 0 }, real = { 0 };
+	struct immure_names upper = { 0 }, real = { 0 };
 	struct stat st;
-	int r = list(p->upper, &upper);
+	int r = immure_names_read(p->upper, IMMURE_CHANGES_MAX, &upper);
 	int32_t ret = 0;
 
 	if (r == 0 && p->real >= 0)
-		r = list(p->real, &real);
+		r = immure_names_read(p->real, IMMURE_CHANGES_MAX, &real);
 	if (r < 0)
 		ret = fail(w, -r, "cannot be read");
 	p->setgid = p->real >= 0 && fstat(p->real, &st) == 0 && st.st_mode & S_ISGID;
@@ -426,8 +372,8 @@ static int32_t walk_dir(struct walk *w, struct place *p)
 		ret = entry(w, p, upper.v[i]);
 	if (ret == 0 && p->opaque && p->real >= 0)
 		ret = missing(w, p, &upper, &real);
-	names_done(&upper);
-	names_done(&real);
+	immure_names_done(&upper);
+	immure_names_done(&real);
 	return ret;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "cli/cli.h"
 
 int immure_copy_bytes(int from, int to)
@@ -164,9 +165,7 @@ static int copy_entries(struct copying *c, int from, int to, int depth)
 		immure_close(&list);
 		return -errno;
 	}
-	while (r >= 0 && (e = readdir(d))) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
+	while (r >= 0 && (e = immure_readdir(d, &r))) {
 		r = copy_entry(c, from, to, e->d_name, depth);
 		left_out += r > 0 ? r : 0;
 	}

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/jsonw.h"
+#include "base/names.h"
 #include "base/sort.h"
 #include "cli/copy.h"
 #include "cli/session.h"
@@ -55,17 +56,16 @@ static int list(int fd, bool json)
 	struct immure_jsonw w;
 	struct dirent *e;
 	DIR *d = fdopendir(fd);
+	int status, r = 0;
 	char *text;
-	int status;
 
 	if (!d) {
 		immure_cli_say("ls: %s", strerror(errno));
 		immure_close(&fd);
 		return IMMURE_EXIT_FAILED;
 	}
-	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			(void)immure_strv_add(&a, &names, immure_arena_strdup(&a, e->d_name)); /* a.failed */
+	while ((e = immure_readdir(d, &r)))
+		(void)immure_strv_add(&a, &names, immure_arena_strdup(&a, e->d_name)); /* a.failed */
 	if (names.n)
 		qsort(names.v, names.n, sizeof(*names.v), by_name);
 	immure_jsonw_init(&w, &b, 0);
@@ -78,7 +78,9 @@ static int list(int fd, bool json)
 		immure_buf_putc(&b, '\n');
 	}
 	text = immure_buf_take(&b);
-	status = a.failed ? IMMURE_EXIT_FAILED : immure_cli_print(text ? text : "");
+	if (r < 0)
+		immure_cli_say("ls: %s", strerror(-r));
+	status = a.failed || r < 0 ? IMMURE_EXIT_FAILED : immure_cli_print(text ? text : "");
 	free(text);
 	(void)closedir(d); /* nothing was written */
 	immure_arena_done(&a);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "base/parse.h"
 #include "image/store.h"
 #include "image/worker.h"
@@ -109,14 +110,16 @@ static int by_name(const void *a, const void *b)
 int image_list(struct image_worker *w, struct immure_buf *out)
 {
 	struct row row = { .w = w, .out = out };
-	int fd = openat(w->store_fd, "images", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	int fd = openat(w->store_fd, "images", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0, unread = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct immure_strv all = { 0 };
 	struct dirent *e;
 
-	while (d && (e = readdir(d)))
+	while (d && (e = immure_readdir(d, &unread)))
 		if (strlen(e->d_name) == IMMURE_IMAGE_HEX)
 			(void)immure_strv_add(&w->arena, &all, immure_arena_strdup(&w->arena, e->d_name));
+	if (unread < 0)
+		r = image_fail(w, -unread, "the store cannot be read: %s", strerror(-unread));
 	if (d)
 		(void)closedir(d);
 	if (all.n)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "image/store.h"
 #include "image/worker.h"
 
@@ -32,19 +33,24 @@ static void answer(const struct image_worker *w, const struct sweep *s, struct i
 static int each(struct image_worker *w, const char *dir, struct sweep *s,
 		int (*fn)(struct image_worker *w, int dir_fd, const char *name, struct sweep *s))
 {
-	int fd = openat(w->store_fd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	int fd = openat(w->store_fd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0, unread = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
 	if (!d) {
+		int saved = errno;
+
 		immure_close(&fd);
-		return errno == ENOENT ? 0 : image_fail(w, errno, "the store cannot be read: %s", strerror(errno));
+		return saved == ENOENT ? 0 : image_fail(w, saved, "the store cannot be read: %s", strerror(saved));
 	}
-	while ((e = readdir(d))) {
+	while ((e = immure_readdir(d, &unread))) {
 		int one = e->d_name[0] == '.' ? 0 : fn(w, dirfd(d), e->d_name, s);
 
 		r = r == 0 ? one : r;
 	}
+	/* What is not listed is not kept: a part of what is needed would lose layers. */
+	if (unread < 0 && r == 0)
+		r = image_fail(w, -unread, "the store cannot be read: %s", strerror(-unread));
 	(void)closedir(d);
 	return r;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 
 enum { NAMES_MAX = 1 << 20, SHORTEST = 12 };
 
@@ -81,6 +82,7 @@ static int match(void *ctx, const char *name, const char *digest)
 static int by_prefix(int store_fd, const char *hex, char *ret)
 {
 	size_t n = strlen(hex), found = 0;
+	int r = 0;
 	int fd = openat(store_fd, "images", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct dirent *d;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -89,14 +91,14 @@ static int by_prefix(int store_fd, const char *hex, char *ret)
 		immure_close(&fd);
 		return -errno;
 	}
-	while ((d = readdir(dir))) {
+	while ((d = immure_readdir(dir, &r))) {
 		if (strlen(d->d_name) != IMMURE_IMAGE_HEX || strncmp(d->d_name, hex, n) != 0)
 			continue;
 		(void)snprintf(ret, IMMURE_IMAGE_DIGEST + 1, "sha256:%.64s", d->d_name);
 		found++;
 	}
 	(void)closedir(dir);
-	return found == 1 ? 0 : found ? -EEXIST : -ENOENT;
+	return r < 0 ? r : found == 1 ? 0 : found ? -EEXIST : -ENOENT;
 }
 
 int immure_image_resolve(int store_fd, const char *ref, char *ret)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A tree's digest: of every entry, in the order of names, what it is and what is in it. Two
  * trees that differ in anything a command could see have two. And the removal of trees. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "image/worker.h"
 
 enum { DEPTH = 160, CHUNK = 128 << 10, XATTR_LIST = 64 << 10 };
@@ -22,64 +22,6 @@ struct walk {
 	char *buf; /* CHUNK */
 };
 
-struct names {
-	char **v;
-	size_t n, cap;
-};
-
-static void names_done(struct names *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		free(l->v[i]);
-	free(l->v);
-}
-
-static int names_add(struct names *l, const char *name)
-{
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 32;
-		char **v = realloc(l->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		l->v = v;
-		l->cap = cap;
-	}
-	l->v[l->n] = strdup(name);
-	return l->v[l->n] ? (l->n++, 0) : -ENOMEM;
-}
-
-static int compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Borrows dir_fd. */
-static int list(int dir_fd, struct names *ret)
-{
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	int r = 0;
-
-	if (!d) {
-		int saved = -errno;
-
-		immure_close(&fd);
-		return saved;
-	}
-	errno = 0;
-	while (r == 0 && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			r = names_add(ret, e->d_name);
-	if (r == 0 && errno)
-		r = -errno;
-	(void)closedir(d);
-	if (r == 0 && ret->n)
-		qsort(ret->v, ret->n, sizeof(*ret->v), compare);
-	return r;
-}
-
 /* ---- digest ---- */
 
 static int add_text(struct walk *k, const char *s)
@@ -89,15 +31,14 @@ static int add_text(struct walk *k, const char *s)
 
 static int add_xattrs(struct walk *k, int fd)
 {
-	struct names l = { 0 };
+	struct immure_names l = { 0 };
 	ssize_t n = flistxattr(fd, k->buf, XATTR_LIST);
 	int r = n < 0 ? (errno == ENOTSUP ? 0 : -errno) : 0;
 
 	for (ssize_t i = 0; r == 0 && i < n; i += (ssize_t)strlen(k->buf + i) + 1)
 		if (strncmp(k->buf + i, "user.", 5) == 0)
-			r = names_add(&l, k->buf + i);
-	if (l.n)
-		qsort(l.v, l.n, sizeof(*l.v), compare);
+			r = immure_names_add(&l, k->buf + i);
+	immure_names_sort(&l);
 	for (size_t i = 0; r == 0 && i < l.n; i++) {
 		ssize_t got = fgetxattr(fd, l.v[i], k->buf, CHUNK);
 
@@ -105,7 +46,7 @@ static int add_xattrs(struct walk *k, int fd)
 		if (r == 0)
 			r = image_hash_add(k->h, k->buf, (size_t)got);
 	}
-	names_done(&l);
+	immure_names_done(&l);
 	return r;
 }
 
@@ -168,12 +109,12 @@ static int digest_entry(struct walk *k, int dir_fd, const char *name, int depth)
 
 static int digest_dir(struct walk *k, int dir_fd, int depth)
 {
-	struct names l = { 0 };
-	int r = depth > DEPTH ? -ELOOP : list(dir_fd, &l);
+	struct immure_names l = { 0 };
+	int r = depth > DEPTH ? -ELOOP : immure_names_read(dir_fd, SIZE_MAX, &l);
 
 	for (size_t i = 0; r == 0 && i < l.n; i++)
 		r = digest_entry(k, dir_fd, l.v[i], depth);
-	names_done(&l);
+	immure_names_done(&l);
 	/* Where its entries end is part of what a directory is. */
 	return r < 0 ? r : image_hash_add(k->h, "", 1);
 }
@@ -205,7 +146,7 @@ int image_tree_digest(struct image_worker *w, int dir_fd, char ret[IMMURE_IMAGE_
 static int remove_at(int dir_fd, const char *name, int depth)
 {
 	IMMURE_CLEANUP_FD int fd = -1;
-	struct names l = { 0 };
+	struct immure_names l = { 0 };
 	int r;
 
 	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
@@ -217,10 +158,10 @@ static int remove_at(int dir_fd, const char *name, int depth)
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	r = list(fd, &l);
+	r = immure_names_read(fd, SIZE_MAX, &l);
 	for (size_t i = 0; r == 0 && i < l.n; i++)
 		r = remove_at(fd, l.v[i], depth + 1);
-	names_done(&l);
+	immure_names_done(&l);
 	return r == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 ? -errno : r;
 }
 

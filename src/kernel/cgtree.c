@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "kernel/procid.h"
 #include "kernel/sys.h"
 
@@ -87,7 +88,7 @@ static int each_below(int dir_fd, int depth, int (*each)(void *ctx, int dir, int
 		immure_close(&fd);
 		return r;
 	}
-	while (r == 0 && (d = readdir(dir))) {
+	while (r == 0 && (d = immure_readdir(dir, &r))) {
 		int sub;
 
 		if (d->d_type != DT_DIR || d->d_name[0] == '.')
@@ -259,7 +260,7 @@ static int search_dir(struct search *s, int dir_fd, size_t len, int depth)
 		immure_close(&fd);
 		return 0; /* not for us to read, so not ours */
 	}
-	while (r == 0 && (d = readdir(dir))) {
+	while (r == 0 && (d = immure_readdir(dir, &r))) {
 		size_t n = strlen(d->d_name);
 		uint64_t ns;
 		int32_t pid;

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/jsonw.h"
+#include "base/names.h"
 #include "kernel/sys.h"
 #include "lib/options.h"
 #include "lib/session.h"
@@ -179,6 +180,7 @@ int32_t immure_session_list_files(immure_session *session, const char *path, cha
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 	struct dirent *d;
+	int unread = 0;
 	int32_t fd = -1, r = immure_session_open_file(session, path, O_RDONLY | O_DIRECTORY, 0, &fd, err);
 	DIR *dir;
 
@@ -192,11 +194,14 @@ int32_t immure_session_list_files(immure_session *session, const char *path, cha
 	}
 	immure_jsonw_init(&w, &b, 0);
 	immure_jsonw_array(&w, NULL);
-	while ((d = readdir(dir)))
-		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-			put_entry(&w, dirfd(dir), d->d_name);
+	while ((d = immure_readdir(dir, &unread)))
+		put_entry(&w, dirfd(dir), d->d_name);
 	immure_jsonw_end(&w, ']');
 	(void)closedir(dir); /* read only: nothing is lost */
+	if (unread < 0) {
+		immure_buf_done(&b);
+		return file_failed(err, path, -unread);
+	}
 	*ret_json = immure_buf_take(&b);
 	immure_buf_done(&b);
 	return *ret_json ? 0 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "file", path, "out of memory");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "kernel/cgtree.h"
 #include "kernel/procid.h"
 #include "kernel/sys.h"
@@ -159,14 +160,19 @@ static bool is_confined(int proc, const char *pid)
 int immure_strays_kill(const char *dir, bool *ret_foreign)
 {
 	IMMURE_CLEANUP_FD int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int again = proc < 0 ? -1 : openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
+	int again = proc < 0 ? -1 : openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0, r = 0;
 	DIR *d = again < 0 ? NULL : fdopendir(again);
 	char needle[4096];
 	struct dirent *e;
 
 	*ret_foreign = false;
+	if (!d) {
+		r = -errno;
+		immure_close(&again);
+		return r;
+	}
 	(void)snprintf(needle, sizeof(needle), "%s/", dir);
-	while (d && (e = readdir(d))) {
+	while ((e = immure_readdir(d, &r))) {
 		int fd;
 
 		if (e->d_name[0] < '1' || e->d_name[0] > '9' || !has_in_environment(proc, e->d_name, needle))
@@ -183,11 +189,8 @@ int immure_strays_kill(const char *dir, bool *ret_foreign)
 		}
 		immure_close(&fd);
 	}
-	if (d)
-		(void)closedir(d); /* read only: nothing is lost */
-	else
-		immure_close(&again);
-	return n;
+	(void)closedir(d); /* read only: nothing is lost */
+	return r < 0 ? r : n;
 }
 
 /* ---- directories ---- */
@@ -199,21 +202,25 @@ static bool one_dir(const struct immure_gc *gc, const char *name, struct immure_
 	bool foreign = false;
 	uint64_t ns = 0;
 	int32_t pid = 0;
-	int r = 0;
+	int strays = 1, r = 0;
 
 	(void)snprintf(as_leaf, sizeof(as_leaf), "immure-%.100s", name);
 	if (!immure_cgtree_name(as_leaf, &pid, &ns) || maker_lives(pid, ns))
 		return false;
 	(void)snprintf(path, sizeof(path), "%s/tmp/%s", gc->runtime_dir, name);
-	for (int i = 0; !gc->dry_run && i < 1000 && immure_strays_kill(path, &foreign) > 0 && !foreign; i++)
+	for (int i = 0; !gc->dry_run && i < 1000; i++) {
+		strays = immure_strays_kill(path, &foreign);
+		if (strays <= 0 || foreign)
+			break;
 		(void)nanosleep(&pause, NULL); /* cut short: looked at once more */
+	}
 	if (foreign) {
 		immure_report_add(report, NULL, "directory", path, IMMURE_FATE_KEPT,
 				  "processes of another pid namespace use it");
 		return false;
 	}
 	if (!gc->dry_run)
-		r = immure_rmtree(path);
+		r = strays < 0 ? strays : immure_rmtree(path);
 	immure_report_add(report, NULL, "directory", path, r < 0 ? IMMURE_FATE_FAILED : IMMURE_FATE_REMOVED,
 			  r < 0 ? strerror(-r) : "of no session");
 	return r == 0 && !gc->dry_run;
@@ -226,9 +233,12 @@ void immure_leftover_dirs(const struct immure_gc *gc, int runtime_fd, struct imm
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	bool removed = false;
 	struct dirent *e;
+	int r = 0;
 
-	while (d && (e = readdir(d)))
+	while (d && (e = immure_readdir(d, &r)))
 		removed |= one_dir(gc, e->d_name, report);
+	if (r < 0)
+		immure_report_add(report, NULL, "directory", "tmp", IMMURE_FATE_FAILED, strerror(-r));
 	if (removed)
 		(void)unlinkat(runtime_fd, "tmp", AT_REMOVEDIR); /* others may be in it */
 	if (d)

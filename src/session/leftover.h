@@ -12,7 +12,7 @@ void immure_leftover_dirs(const struct immure_gc *gc, int runtime_fd, struct imm
 
 /* The processes of a session without a pid namespace: confined, ours, and with a path
  * below its directory in their environment. SIGKILL to all of them; how many there
- * were, *ret_foreign: some are of another pid namespace and were left alone. */
+ * were, or -errno where they cannot all be seen. *ret_foreign: some are of another pid namespace and were left alone. */
 int immure_strays_kill(const char *dir, bool *ret_foreign);
 
 #endif

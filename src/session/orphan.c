@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "session/fields.h"
 #include "session/quarantine.h"
 #include "session/registry.h"
@@ -117,8 +118,11 @@ void immure_orphan_report(const char *state_dir, bool dry_run, struct immure_rep
 		immure_close(&fd);
 		return;
 	}
-	while ((d = readdir(dir)))
+	n = 0;
+	while ((d = immure_readdir(dir, &n)))
 		if (d->d_name[0] >= '0' && d->d_name[0] <= '9' && !strstr(d->d_name, ".new"))
 			one_note(dirfd(dir), d->d_name, dry_run, report);
+	if (n < 0)
+		immure_report_add(report, NULL, "note", path, IMMURE_FATE_FAILED, strerror(-n));
 	(void)closedir(dir); /* read only: nothing is lost */
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 
 enum { DEPTH_MAX = 64 };
 static const off_t copy_max = 64 << 20; /* of one file: more is left where it is */
@@ -86,9 +87,8 @@ static int move_dir(int from_dir, const char *name, int to_dir, int depth)
 		immure_close(&from);
 		return r;
 	}
-	while (r == 0 && (d = readdir(dir)))
-		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-			r = move_entry(dirfd(dir), d->d_name, to, depth + 1);
+	while (r == 0 && (d = immure_readdir(dir, &r)))
+		r = move_entry(dirfd(dir), d->d_name, to, depth + 1);
 	(void)closedir(dir); /* read only: nothing is lost */
 	if (r < 0)
 		return r;

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/names.h"
 #include "session/quarantine.h"
 #include "session/runtime.h"
 
@@ -156,7 +157,7 @@ int immure_registry_each(struct immure_registry *r,
 		immure_close(&fd);
 		return k;
 	}
-	while (k == 0 && (d = readdir(dir))) {
+	while (k == 0 && (d = immure_readdir(dir, &k))) {
 		bool half = strncmp(d->d_name, "new.", 4) == 0;
 		const char *id = d->d_name + (half ? 4 : 0);
 
@@ -225,7 +226,7 @@ int immure_registry_prune_names(struct immure_registry *r, bool dry_run)
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	char id[IMMURE_ID_LEN + 1];
 	struct dirent *d;
-	int n = 0;
+	int n = 0, k = 0;
 
 	if (!dir || lock < 0) {
 		n = r->names_fd < 0 ? 0 : lock < 0 ? lock : -errno;
@@ -235,7 +236,7 @@ int immure_registry_prune_names(struct immure_registry *r, bool dry_run)
 			immure_close(&fd);
 		return n;
 	}
-	while ((d = readdir(dir))) {
+	while ((d = immure_readdir(dir, &k))) {
 		if (!immure_name_valid(d->d_name) ||
 		    (name_target(r, d->d_name, id) == 0 && id_there(r, id)))
 			continue;
@@ -243,7 +244,7 @@ int immure_registry_prune_names(struct immure_registry *r, bool dry_run)
 			n++;
 	}
 	(void)closedir(dir); /* read only: nothing is lost */
-	return n;
+	return k < 0 ? k : n;
 }
 
 /* ---- finding ---- */

@@ -289,10 +289,10 @@ static int clear_file(struct clearing *c, const struct immure_standing *s)
 		bool foreign = false;
 
 		/* What runs without a pid namespace is known by this directory. */
-		while (c->m->this_boot && immure_strays_kill(s->subject, &foreign) > 0 && !foreign &&
+		while (c->m->this_boot && (r = immure_strays_kill(s->subject, &foreign)) > 0 && !foreign &&
 		       left_ms(c->m) > 0)
 			(void)nanosleep(&pause, NULL); /* cut short: looked at once more */
-		r = immure_rmtree(s->subject);
+		r = r < 0 ? r : immure_rmtree(s->subject);
 	} else if (r == 0 && is_dir) {
 		IMMURE_CLEANUP_FD int sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 							      O_CLOEXEC);

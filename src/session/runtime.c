@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 
 enum { DEPTH_MAX = 32 };
 
@@ -129,9 +130,8 @@ static int remove_below(int dir_fd, const char *except, dev_t dev, int depth, ch
 		immure_close(&fd);
 		return r;
 	}
-	while ((d = readdir(dir))) {
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 ||
-		    (except && strcmp(d->d_name, except) == 0))
+	while ((d = immure_readdir(dir, &first))) {
+		if (except && strcmp(d->d_name, except) == 0)
 			continue;
 		r = remove_one(dirfd(dir), d->d_name, dev, depth, left, len);
 		if (r < 0 && first == 0)

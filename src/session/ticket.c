@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "base/sha256.h"
 #include "session/fields.h"
 #include "session/journal_line.h"
@@ -117,7 +118,7 @@ static int each_ticket(int dir_fd, int (*each)(void *ctx, int dir_fd, const char
 		immure_close(&fd);
 		return r;
 	}
-	while (r == 0 && (d = readdir(dir)))
+	while (r == 0 && (d = immure_readdir(dir, &r)))
 		if (strlen(d->d_name) == FILE_LEN && strncmp(d->d_name, "ticket-", 7) == 0 &&
 		    hex_only(d->d_name + 7, 64))
 			r = each(ctx, dir_fd, d->d_name);

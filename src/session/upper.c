@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "kernel/mount.h"
 #include "plan/seal.h"
 #include "session/fields.h"
@@ -168,15 +169,14 @@ bool immure_upper_is_empty(int dir)
 {
 	int fd = openat(dir, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-	bool some = false;
+	bool some;
+	int r = 0;
 
 	if (!d) { /* what cannot be looked at may hold somebody's work */
 		immure_close(&fd);
 		return false;
 	}
-	while (!some && (e = readdir(d)))
-		some = strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+	some = immure_readdir(d, &r) || r < 0; /* as above */
 	(void)closedir(d); /* read only: nothing is lost */
 	return !some;
 }
@@ -313,7 +313,7 @@ int immure_upper_each(const char *state_dir, int (*each)(void *ctx, const char *
 		immure_close(&fd);
 		return r;
 	}
-	while (r == 0 && (e = readdir(d)))
+	while (r == 0 && (e = immure_readdir(d, &r)))
 		if (immure_id_valid(e->d_name) || strncmp(e->d_name, half, strlen(half)) == 0)
 			r = each(ctx, e->d_name);
 	(void)closedir(d); /* read only: nothing is lost */

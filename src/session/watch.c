@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "base/path.h"
 #include "kernel/dirset.h"
 #include "kernel/mount.h"
@@ -388,6 +389,7 @@ static void check_hooks(struct walk *w, int repo, size_t depth)
 	int fd = openat(repo, "hooks", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
+	int r = 0;
 
 	if (!dir) {
 		immure_close(&fd);
@@ -396,7 +398,7 @@ static void check_hooks(struct walk *w, int repo, size_t depth)
 		return;
 	}
 	w->names[depth] = "hooks";
-	while ((d = readdir(dir))) {
+	while ((d = immure_readdir(dir, &r))) {
 		size_t len = strlen(d->d_name);
 
 		if (d->d_name[0] == '.' || (len > 7 && strcmp(d->d_name + len - 7, ".sample") == 0))
@@ -404,6 +406,7 @@ static void check_hooks(struct walk *w, int repo, size_t depth)
 		if (touched(dirfd(dir), d->d_name, w->since))
 			found_in_tree(w, dirfd(dir), d->d_name, depth + 1, w->git, AGE_CREATED, false);
 	}
+	w->incomplete |= r < 0;
 	(void)closedir(dir); /* read only: nothing is lost */
 }
 
@@ -485,18 +488,17 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 	DIR *dir = fdopendir(fd);
 	struct repo repo = { 0 };
 	struct dirent *d;
+	int r = 0;
 
 	if (!dir) {
 		immure_close(&fd);
 		w->incomplete = true;
 		return;
 	}
-	while ((d = readdir(dir))) {
+	while ((d = immure_readdir(dir, &r))) {
 		dev_t sub_dev;
 		int sub;
 
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
 		if (++w->seen > WALK_ENTRIES) {
 			w->incomplete = true;
 			break;
@@ -515,6 +517,7 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 		w->names[depth] = d->d_name; /* stays valid: this stream is not read on */
 		walk_dir(w, sub, depth + 1, sub_dev);
 	}
+	w->incomplete |= r < 0;
 	check_repo(w, dirfd(dir), depth, &repo);
 	(void)closedir(dir); /* read only: nothing is lost */
 }
