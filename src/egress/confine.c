@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -21,24 +20,45 @@
 #include "kernel/landlock.h"
 #include "kernel/privs.h"
 #include "kernel/seccomp.h"
+#include "kernel/sys.h"
 
-static int no_caps_left(void)
+#ifdef __SANITIZE_ADDRESS__
+#define KEEP_STDERR 1 /* what it has to say goes there */
+#else
+#define KEEP_STDERR 0
+#endif
+
+bool immure_confine_has_control(int fd)
 {
-	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct have[2] = { 0 };
+	int type = 0;
+	socklen_t len = sizeof(type);
 
-	if (syscall(SYS_capget, &hdr, have) < 0)
-		return -errno;
-	for (int i = 0; i < 2; i++)
-		if (have[i].effective | have[i].permitted | have[i].inheritable)
-			return -EPERM;
-	return 0;
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET;
+}
+
+int immure_confine_keep_only(int fd)
+{
+	int null, r = immure_sys_close_range((unsigned int)fd + 1, ~0U, 0);
+
+	if (r == -ENOSYS) /* before 5.9 */
+		for (int i = fd + 1; i < 65536; i++)
+			(void)close(i); /* most are not open */
+	else if (r < 0)
+		return r;
+	null = immure_open_null();
+	if (null < 0)
+		return null;
+	for (int i = 0; i < 3 - KEEP_STDERR; i++)
+		if (dup3(null, i, O_CLOEXEC) < 0)
+			return -errno;
+	immure_close(&null);
+	return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
 /* An ordinary user has none to drop, and may not drop them either. */
 static int drop_caps(void)
 {
-	return no_caps_left() == 0 ? 0 : immure_caps_drop_all();
+	return immure_caps_check_empty() == 0 ? 0 : immure_caps_drop_all();
 }
 
 static int limit(uint64_t memory_max)
@@ -93,7 +113,7 @@ static int check(const char **ret_why)
 	int fd;
 
 	*ret_why = "self-check: capabilities are left";
-	if (no_caps_left() < 0)
+	if (immure_caps_check_empty() < 0)
 		return -EPERM;
 	*ret_why = "self-check: no_new_privs is not set";
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)

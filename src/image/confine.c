@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -32,19 +31,6 @@
 	 IMMURE_LANDLOCK_FS_MAKE_DIR | IMMURE_LANDLOCK_FS_MAKE_REG | IMMURE_LANDLOCK_FS_MAKE_SYM | \
 	 IMMURE_LANDLOCK_FS_REFER | IMMURE_LANDLOCK_FS_TRUNCATE)
 #define INPUT_RIGHTS (IMMURE_LANDLOCK_FS_READ_FILE | IMMURE_LANDLOCK_FS_READ_DIR)
-
-static int has_no_caps(void)
-{
-	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct have[2] = { 0 };
-
-	if (syscall(SYS_capget, &hdr, have) < 0)
-		return -errno;
-	for (int i = 0; i < 2; i++)
-		if (have[i].effective | have[i].permitted | have[i].inheritable)
-			return -EPERM;
-	return 0;
-}
 
 static int limit(void)
 {
@@ -92,7 +78,7 @@ static int check(const char **what)
 	int fd;
 
 	*what = "self-check: capabilities are left";
-	if (has_no_caps() < 0)
+	if (immure_caps_check_empty() < 0)
 		return -EPERM;
 	*what = "self-check: no_new_privs is not set";
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
@@ -124,7 +110,7 @@ static int close_in(const char **what)
 	if (r < 0)
 		return r;
 	*what = "dropping capabilities";
-	r = has_no_caps() == 0 ? 0 : immure_caps_drop_all();
+	r = immure_caps_check_empty() == 0 ? 0 : immure_caps_drop_all();
 	if (r < 0)
 		return r;
 	*what = "no_new_privs";

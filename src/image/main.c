@@ -45,8 +45,10 @@ static int only_ours(void)
 		return -EBADF;
 	if (immure_sys_close_range(IMAGE_INPUT_FD + 1, ~0U, 0) < 0)
 		return -ENOSYS;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || dup2(null, 0) < 0)
+	null = immure_open_null();
+	if (null < 0)
+		return null;
+	if (dup2(null, 0) < 0)
 		return -errno;
 #ifndef __SANITIZE_ADDRESS__
 	if (dup2(null, 2) < 0)

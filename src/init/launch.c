@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "init/serving.h"
 #include "kernel/landlock.h"
 #include "kernel/rawcall.h"
@@ -135,14 +136,14 @@ long immure_init_launch_fd(const struct immure_init *in, const int fds[3], int *
 	pid_t pid = vfork();
 
 	if (pid == 0) {
-		int null = open("/dev/null", O_RDWR | O_CLOEXEC), r = 0;
+		int null = immure_open_null(), r = null < 0 ? null : 0;
 
 		(void)setsid(); /* as above */
 		/* The program is moved up first: 0..3 are about to be taken. */
 		int program = fcntl(fds[0], F_DUPFD_CLOEXEC, 20);
 
-		if (null < 0 || program < 0 || dup2(fds[1], 0) < 0 || dup2(null, 1) < 0 ||
-		    dup2(null, 2) < 0 || dup2(fds[2], 3) < 0 || chdir(p->cwd) < 0)
+		if (r == 0 && (program < 0 || dup2(fds[1], 0) < 0 || dup2(null, 1) < 0 ||
+		    dup2(null, 2) < 0 || dup2(fds[2], 3) < 0 || chdir(p->cwd) < 0))
 			r = -errno;
 		if (r == 0)
 			r = last_filter(in);
@@ -177,9 +178,9 @@ static int take_streams(const struct immure_init_start *start)
 	for (int i = 0; i < 3; i++) { /* all above 2: init has those open itself */
 		from[i] = start->stdio[i];
 		if (from[i] < 0 && null < 0) {
-			null = open("/dev/null", O_RDWR | O_CLOEXEC);
+			null = immure_open_null();
 			if (null < 0)
-				return -errno;
+				return null;
 		}
 		if (from[i] < 0)
 			from[i] = null;

@@ -176,9 +176,9 @@ static int hand_over(struct immure_serving *s, struct immure_init_step *step)
 		if (fds[i] >= 0)
 			m.status |= 1 << i;
 		else
-			fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+			fds[i] = immure_open_null();
 		if (fds[i] < 0)
-			r = -errno;
+			r = fds[i];
 	}
 	if (r == 0)
 		r = immure_init_send(s->in->report_fd, &m, sizeof(m), fds, IMMURE_HANDLE_MAX, 0);

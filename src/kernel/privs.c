@@ -119,7 +119,7 @@ int immure_caps_drop_held(void)
 	return (int)IMMURE_SYS(syscall(SYS_capset, &hdr, none));
 }
 
-int immure_caps_check_held(void)
+int immure_caps_check_empty(void)
 {
 	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct have[2] = { 0 };
@@ -129,7 +129,14 @@ int immure_caps_check_held(void)
 	for (int i = 0; i < 2; i++)
 		if (have[i].effective | have[i].permitted | have[i].inheritable)
 			return -EPERM;
-	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -EPERM;
+	return 0;
+}
+
+int immure_caps_check_held(void)
+{
+	int r = immure_caps_check_empty();
+
+	return r < 0 ? r : prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -EPERM;
 }
 
 static int check_bounding(void)
@@ -147,15 +154,9 @@ static int check_bounding(void)
 
 int immure_caps_check_none(void)
 {
-	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct have[2] = { 0 };
+	int r = immure_caps_check_empty();
 
-	if (syscall(SYS_capget, &hdr, have) < 0)
-		return -errno;
-	for (int i = 0; i < 2; i++)
-		if (have[i].effective | have[i].permitted | have[i].inheritable)
-			return -EPERM;
-	return check_bounding();
+	return r < 0 ? r : check_bounding();
 }
 
 int immure_caps_check_locked(void)

@@ -20,6 +20,8 @@ int immure_ids_check(uint32_t uid, uint32_t gid);
 int immure_caps_drop_all(void);
 /* -EPERM when any capability is left in any set, 0 when none. */
 int immure_caps_check_none(void);
+/* The same of the effective, permitted and inheritable sets only. */
+int immure_caps_check_empty(void);
 /* The same without a user namespace of one's own: the bounding set is dropped where
  * the caller may, else no_new_privs, which must be set too, keeps what is in it
  * from coming back. */

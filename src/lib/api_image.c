@@ -88,7 +88,7 @@ static int start(const struct call *c, int out, pid_t *ret)
 
 	if (null >= 0)
 		input = fcntl(c->input_fd < 0 ? null : c->input_fd, F_DUPFD_CLOEXEC, 16);
-	r = store < 0 || input < 0 || answer < 0 ? EMFILE : posix_spawn_file_actions_init(&acts);
+	r = null < 0 ? -null : store < 0 || input < 0 || answer < 0 ? EMFILE : posix_spawn_file_actions_init(&acts);
 	if (r == 0) {
 		r = posix_spawn_file_actions_adddup2(&acts, null, 0);
 		if (r == 0)

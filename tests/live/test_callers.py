@@ -146,7 +146,9 @@ def test_what_hides_facts_is_a_refusal(site, cover):
 @pytest.mark.modes("root")
 @pytest.mark.parametrize("words", [["run", "--", "/bin/touch", "ran"], ["doctor"], ["create", "--name", "nothing"],
                                    ["pool", "start", "--name", "nothing", "--size", "1"],
-                                   ["run", "--backend", "bwrap", "--", "/bin/touch", "ran"]],
+                                   ["run", "--backend", "bwrap", "--", "/bin/touch", "ran"],
+                                   ["run", "--backend=landlock", "--downgrade=process_visibility,file_metadata", "--",
+                                    "/bin/touch", "ran"], ["image", "ls"]],
                          ids=lambda w: "-".join(w[:3]))
 def test_what_stands_for_dev_null_is_not_written_to(site, words):
     """What is thrown away would come to lie in somebody's file."""
