@@ -50,7 +50,9 @@ int32_t immure_build_profile(struct immure_policy_build *b, const char *name,
 /* Applies the caller's settings as one layer. */
 int32_t immure_build_settings(struct immure_policy_build *b, const struct immure_setting *s,
 			      size_t n, struct immure_error **err);
-/* Checks what only the whole can contradict, computes the version and hands
+/* Checks what only the whole can contradict; rules that a layer above made void fall away. */
+int32_t immure_build_whole(struct immure_policy_build *b, struct immure_error **err);
+/* Checks the whole, computes the version and hands
  * the policy over. On failure the build is aborted. */
 int32_t immure_build_finish(struct immure_policy_build *b, struct immure_policy **ret,
 			    struct immure_error **err);
