@@ -18,7 +18,8 @@ WRAPPED = {"jansson.h": {"base/json.c"},
            "archive.h": {"image/archive.c", "image/blob.c", "image/unpack.c"},
            "archive_entry.h": {"image/archive.c", "image/blob.c", "image/unpack.c"},
            "openssl/evp.h": {"image/digest.c"}, "openssl/crypto.h": {"image/digest.c"},
-           **{f"openssl/{h}.h": {"intercept/tlslib.c"} for h in ("ssl", "err", "pem", "rand", "x509v3")}}
+           **{f"openssl/{h}.h": {"intercept/tlslib.c", "intercept/certs.c", "intercept/certs.h"}
+              for h in ("ssl", "err", "pem", "rand", "x509v3")}}
 PUBLIC_MAY = {"stddef.h", "stdint.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
 

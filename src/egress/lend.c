@@ -62,6 +62,15 @@ static void unlink_it(struct worker *w)
 			immure_conn_close(w, w->conns[i], true);
 }
 
+void immure_lend_link(struct worker *w, int *fd)
+{
+	unlink_it(w);
+	w->link_fd = immure_take_fd(fd);
+	if (immure_worker_watch(w, w->link_fd, EPOLLIN, IMMURE_TAG(IMMURE_TAG_LINK, 0, 0, 0)) < 0)
+		immure_close(&w->link_fd);
+	w->judge.intercepts = w->link_fd >= 0;
+}
+
 void immure_lend_event(struct worker *w)
 {
 	int fds[IMMURE_LEND_FDS], r;

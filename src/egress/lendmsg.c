@@ -20,7 +20,7 @@ static bool shape_of(uint32_t type, size_t *ret_len, size_t *ret_fds)
 	switch ((enum immure_lend_type)type) {
 	case IMMURE_LEND_BEGIN:
 		*ret_len = sizeof(m->begin);
-		*ret_fds = 2;
+		*ret_fds = 3;
 		return true;
 	case IMMURE_LEND_SECRET:
 		*ret_len = sizeof(m->secret);

@@ -5,7 +5,7 @@
  * of the exact length of its type, with descriptors beside it.
  *
  *   supervisor                                   intercept
- *   BEGIN    config, roots                     ->          once, first
+ *   BEGIN    config, roots, authority          ->          once, first
  *   SECRET   where its value is to be read     ->          as many as BEGIN says, next
  *                                              <- AUTHORITY   or FAILED, and it exits
  *   LINK     a socket to the gatekeeper        ->          again when there is a new one;
@@ -40,7 +40,8 @@ enum immure_lend_type {
 
 enum { IMMURE_LEND_PEM = 2048, IMMURE_LEND_FDS = 3 };
 
-/* Descriptors: the config; certificates to trust, as PEM. */
+/* Descriptors: the config; certificates to trust, as PEM; memory for the authority: empty, to be
+ * filled and sealed, or as another one left it. */
 struct immure_lend_begin {
 	uint32_t secrets_n;
 	uint32_t days; /* that what is issued holds; a session that goes on for longer needs a new one */

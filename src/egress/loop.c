@@ -96,6 +96,9 @@ static void request(struct worker *w, const struct immure_wire *m, int *fds)
 	case IMMURE_WIRE_HANDED:
 		immure_handed_take(w, &m->handed, &fds[0]);
 		break;
+	case IMMURE_WIRE_LINK:
+		immure_lend_link(w, &fds[0]);
+		break;
 	case IMMURE_WIRE_LOOKED:
 		immure_refused_looked(w, m->id);
 		break;

@@ -7,7 +7,8 @@
  *   supervisor                             worker
  *   START    config, plumbing, listeners ->          once, first
  *                                        <- READY    or FAILED, and it exits
- *   LINK     a socket to immure-intercept (lend.h) ->   second, where the config says so
+ *   LINK     a socket to immure-intercept (lend.h) ->   second, where the config says so; and
+ *                                                   another when there is a new one
  *   POLICY   config                      ->
  *                                        <- DONE     when the new rules are in force
  *   SOCKETS  spare sockets               ->          any time; no answer

@@ -298,6 +298,8 @@ void immure_dial_spare(struct worker *w, struct conn *c);
 /* lend.c: connections that immure-intercept goes on with. */
 void immure_lend(struct worker *w, struct conn *c);
 void immure_lend_event(struct worker *w);
+/* There is another who ends TLS; what the one before had is cut. */
+void immure_lend_link(struct worker *w, int *fd);
 /* relaying.c */
 /* far_events: what epoll said of the side that was dialled. */
 void immure_relaying_start(struct worker *w, struct conn *c, uint32_t far_events);

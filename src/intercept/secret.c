@@ -57,7 +57,7 @@ static int read_value(struct immure_secrets *s, int fd, struct immure_secret_use
 	if (!p)
 		return -E2BIG;
 	while (n <= VALUE_MAX) {
-		ssize_t got = read(fd, p + n, VALUE_MAX + 1 - n);
+		ssize_t got = pread(fd, p + n, VALUE_MAX + 1 - n, (off_t)n); /* others read it, too */
 
 		if (got < 0 && errno == EINTR)
 			continue;

@@ -143,7 +143,7 @@ static int begin(struct intercept *in, struct immure_lend_msg *authority)
 		in->why = in->why_text;
 	}
 	if (r == 0)
-		r = immure_tls_lib_new(m.begin.days, authority->authority.pem,
+		r = immure_tls_lib_new(m.begin.days, fds[2], authority->authority.pem,
 				       sizeof(authority->authority.pem), &in->tls, &in->why);
 	if (r == 0)
 		r = failed(in, read_roots(in, fds[1]), "certificates to trust");

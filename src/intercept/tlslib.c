@@ -4,12 +4,13 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "intercept/certs.h"
 
 /* Names whose certificate is kept. A name more takes the oldest one's place. */
 enum { LEAVES = 256 };
@@ -42,99 +43,11 @@ struct immure_tls_end {
 
 /* ---- certificates ---- */
 
-static int extend(X509 *x, X509 *issuer, int nid, const char *value)
-{
-	X509_EXTENSION *ext;
-	X509V3_CTX c;
-	int ok;
-
-	X509V3_set_ctx_nodb(&c);
-	X509V3_set_ctx(&c, issuer, x, NULL, NULL, 0);
-	ext = X509V3_EXT_conf_nid(NULL, &c, nid, value);
-	ok = ext && X509_add_ext(x, ext, -1) == 1;
-	X509_EXTENSION_free(ext);
-	return ok;
-}
-
-static int set_serial(X509 *x)
-{
-	unsigned char bytes[16];
-	BIGNUM *n;
-	int ok;
-
-	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
-		return 0;
-	bytes[0] = (unsigned char)((bytes[0] & 0x3f) | 0x40); /* positive, and of this length */
-	n = BN_bin2bn(bytes, sizeof(bytes), NULL);
-	ok = n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x));
-	BN_free(n);
-	return ok;
-}
-
-/* A day back: clocks inside may be behind, and ours was not asked. */
-static X509 *blank(EVP_PKEY *key, const char *cn, unsigned int days)
-{
-	X509 *x = X509_new();
-	X509_NAME *name = x ? X509_get_subject_name(x) : NULL;
-
-	if (name && X509_set_version(x, 2) == 1 && set_serial(x) &&
-	    X509_gmtime_adj(X509_getm_notBefore(x), -24L * 3600) &&
-	    X509_gmtime_adj(X509_getm_notAfter(x), (long)days * 24 * 3600) &&
-	    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1,
-				       0) == 1 &&
-	    X509_set_pubkey(x, key) == 1)
-		return x;
-	X509_free(x);
-	return NULL;
-}
-
-static X509 *make_authority(EVP_PKEY *key, unsigned int days)
-{
-	unsigned char word[4];
-	char cn[64];
-	X509 *x;
-
-	/* Two sessions' authorities are told apart by their names as well. */
-	if (RAND_bytes(word, sizeof(word)) != 1)
-		return NULL;
-	(void)snprintf(cn, sizeof(cn), "immure session %02x%02x%02x%02x", word[0], word[1], word[2],
-		       word[3]);
-	x = blank(key, cn, days);
-	if (x && X509_set_issuer_name(x, X509_get_subject_name(x)) == 1 &&
-	    extend(x, x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
-	    extend(x, x, NID_key_usage, "critical,keyCertSign,cRLSign") &&
-	    extend(x, x, NID_subject_key_identifier, "hash") && X509_sign(x, key, EVP_sha256()))
-		return x;
-	X509_free(x);
-	return NULL;
-}
-
 static const char *host_text(const struct immure_endpoint *to, char *buf)
 {
 	if (to->kind == IMMURE_HOST_NAME)
 		return to->name;
 	return immure_address_print(to->kind, to->address, buf);
-}
-
-static X509 *make_leaf(struct immure_tls_lib *l, const struct immure_endpoint *to)
-{
-	char host[IMMURE_ADDRESS_TEXT], san[IMMURE_HOST_NAME_MAX + 8];
-	const char *text = host_text(to, host);
-	X509 *x;
-
-	(void)snprintf(san, sizeof(san), "%s:%s", to->kind == IMMURE_HOST_NAME ? "DNS" : "IP", text);
-	/* A common name has 64 bytes at most, and nobody looks at it any more. */
-	x = blank(l->leaf_key, strlen(text) <= 64 ? text : "immure", l->days);
-	if (x && X509_set_issuer_name(x, X509_get_subject_name(l->ca)) == 1 &&
-	    extend(x, l->ca, NID_basic_constraints, "critical,CA:FALSE") &&
-	    extend(x, l->ca, NID_key_usage, "critical,digitalSignature") &&
-	    extend(x, l->ca, NID_ext_key_usage, "serverAuth") &&
-	    extend(x, l->ca, NID_subject_alt_name, san) &&
-	    extend(x, l->ca, NID_authority_key_identifier, "keyid") &&
-	    X509_sign(x, l->ca_key, EVP_sha256()))
-		return x;
-	X509_free(x);
-	return NULL;
 }
 
 static X509 *leaf_for(struct immure_tls_lib *l, const struct immure_endpoint *to)
@@ -147,7 +60,7 @@ static X509 *leaf_for(struct immure_tls_lib *l, const struct immure_endpoint *to
 	for (size_t i = 0; i < l->leaves_n; i++)
 		if (strcmp(l->leaf[i].name, name) == 0)
 			return l->leaf[i].cert;
-	x = make_leaf(l, to);
+	x = immure_tls_leaf(l->ca_key, l->ca, l->leaf_key, l->days, to->kind == IMMURE_HOST_NAME, name);
 	if (!x)
 		return NULL;
 	f = &l->leaf[l->next_leaf];
@@ -248,8 +161,8 @@ static bool contexts(struct immure_tls_lib *l)
 	return SSL_CTX_set_alpn_protos(l->client, alpn, sizeof(alpn) - 1) == 0;
 }
 
-int immure_tls_lib_new(unsigned int days, char *ret_pem, size_t len, struct immure_tls_lib **ret,
-		       const char **ret_why)
+int immure_tls_lib_new(unsigned int days, int memory, char *ret_pem, size_t len,
+		       struct immure_tls_lib **ret, const char **ret_why)
 {
 	struct immure_tls_lib *l;
 	BIO *out = NULL;
@@ -263,11 +176,8 @@ int immure_tls_lib_new(unsigned int days, char *ret_pem, size_t len, struct immu
 	if (!l)
 		return -ENOMEM;
 	l->days = days;
-	l->ca_key = EVP_EC_gen("P-256");
 	l->leaf_key = EVP_EC_gen("P-256");
-	if (l->ca_key && l->leaf_key)
-		l->ca = make_authority(l->ca_key, days);
-	if (l->ca && contexts(l))
+	if (l->leaf_key && immure_tls_authority(memory, days, &l->ca_key, &l->ca) == 0 && contexts(l))
 		out = BIO_new(BIO_s_mem());
 	if (out && PEM_write_bio_X509(out, l->ca) == 1)
 		n = BIO_read(out, ret_pem, (int)len - 1);

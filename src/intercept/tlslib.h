@@ -15,10 +15,11 @@
 struct immure_tls_lib;
 struct immure_tls_end;
 
-/* A new key and a certificate for it, which *ret_pem holds: len bytes of room. Before confining:
- * what OpenSSL loads, it loads here. */
-int immure_tls_lib_new(unsigned int days, char *ret_pem, size_t len, struct immure_tls_lib **ret,
-		       const char **ret_why);
+/* An authority, whose certificate *ret_pem holds: len bytes of room. memory: a memfd, borrowed; an
+ * empty one gets a new key and certificate and is sealed, else they are what it holds.
+ * Before confining: what OpenSSL loads, it loads here. */
+int immure_tls_lib_new(unsigned int days, int memory, char *ret_pem, size_t len,
+		       struct immure_tls_lib **ret, const char **ret_why);
 void immure_tls_lib_free(struct immure_tls_lib *l);
 /* Whom servers may be certified by: PEM, read when the first connection needs it. Taken. */
 void immure_tls_lib_roots(struct immure_tls_lib *l, char *pem, size_t len);

@@ -152,7 +152,7 @@ int immure_cgroup_set_memory(struct immure_cgroup *c, uint64_t bytes)
 int immure_cgroup_set_pids(struct immure_cgroup *c, uint64_t count)
 {
 	/* One more than asked: our init is in the leaf as well. */
-	int r = ctl_write(c, IMMURE_CTL_PIDS, "pids.max", count + 1 + c->with_sub);
+	int r = ctl_write(c, IMMURE_CTL_PIDS, "pids.max", count + 1 + c->subs);
 
 	if (r == 0)
 		c->pids_max = count;
@@ -356,9 +356,11 @@ int immure_cgroup_sub_put(const struct immure_cgroup_sub *sub, int pid)
 	return r;
 }
 
-int immure_cgroup_sub_counts(struct immure_cgroup *c, bool there)
+int immure_cgroup_sub_counts(struct immure_cgroup *c, bool more)
 {
-	c->with_sub = there;
+	if (!more && !c->subs)
+		return 0;
+	c->subs = more ? c->subs + 1 : c->subs - 1;
 	return c->pids_max ? immure_cgroup_set_pids(c, c->pids_max) : 0;
 }
 

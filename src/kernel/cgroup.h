@@ -24,11 +24,11 @@ struct immure_cgroup {
 	int tasks_fd[IMMURE_CGROUP_DIRS];     /* v1 only, open for writing */
 	int ctl_dir[IMMURE_CTL_MAX];                       /* controller -> index, -1 = not here */
 	uint64_t pids_max;                                 /* as it was set; 0 = it was not */
-	bool with_sub;                                     /* one process in the sub-group, not counted in it */
+	uint32_t subs;                                     /* processes in the sub-group: on top of those */
 };
 
-/* Below the leaf, for one process of ours that works for the session: what it takes is the
- * session's. No freezer of v1 is in it, by which it could not be ended. */
+/* Below the leaf, for processes of ours that work for the session: what they take is the
+ * session's. No freezer of v1 is in it, by which they could not be ended. */
 struct immure_cgroup_sub {
 	bool v2, memory;
 	int n;
@@ -65,8 +65,8 @@ int immure_cgroup_sub_open(const struct immure_cgroup *c, struct immure_cgroup_s
 void immure_cgroup_sub_close(struct immure_cgroup_sub *sub);
 /* Puts a process of one thread there; no limit on processes keeps it out. */
 int immure_cgroup_sub_put(const struct immure_cgroup_sub *sub, int pid);
-/* One process more is in the leaf, or not any more: what was granted to others stays theirs. */
-int immure_cgroup_sub_counts(struct immure_cgroup *c, bool there);
+/* One process more is in the sub-group, or one less: what was granted to others stays theirs. */
+int immure_cgroup_sub_counts(struct immure_cgroup *c, bool more);
 void immure_cgroup_stats(const struct immure_cgroup *c, struct immure_cgroup_stats *ret);
 /* v2: the calling process, which was not born in the leaf, enters it. 0 or -errno. */
 int immure_cgroup_enter_v2(const struct immure_cgroup *c);

@@ -55,13 +55,6 @@ static void unwatch(int epoll_fd, int fd)
 
 /* ---- life of the worker ---- */
 
-/* Its place is no command's. Not written: one more may run until there is a worker again. */
-static void left_leaf(struct immure_gatekeeper *g)
-{
-	if (g->within && g->within->with_sub)
-		(void)immure_cgroup_sub_counts(g->within, false);
-}
-
 static void close_for_good(struct immure_gatekeeper *g, const char *why)
 {
 	if (g->state == IMMURE_GATE_CLOSED)
@@ -72,8 +65,7 @@ static void close_for_good(struct immure_gatekeeper *g, const char *why)
 	immure_close(&g->activate_fd);
 	immure_close(&g->wire_fd);
 	immure_close(&g->hostwatch_fd);
-	immure_gateproc_end(&g->pid, &g->pidfd);
-	left_leaf(g);
+	immure_gateproc_end(g->within, &g->pid, &g->pidfd);
 	immure_gate_tls_end(g);
 	immure_netplumb_done(&g->plumb);
 	immure_broker_done(&g->broker);
@@ -102,11 +94,10 @@ static void worker_ended(struct immure_gatekeeper *g)
 	unwatch(g->epoll_fd, g->pidfd);
 	immure_broker_refuse(&g->broker);
 	immure_close(&g->wire_fd);
-	immure_gateproc_end(&g->pid, &g->pidfd);
+	immure_gateproc_end(g->within, &g->pid, &g->pidfd);
 	add_up(&g->total, &g->stats);
 	memset(&g->stats, 0, sizeof(g->stats));
 	g->unanswered = 0; /* the next one begins with them */
-	left_leaf(g);
 	g->deaths++;
 	if (now - g->first_death > DEATHS_SECONDS) {
 		g->first_death = now;
@@ -416,15 +407,9 @@ int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure
 
 /* ---- within the session's limits ---- */
 
-void immure_gatekeeper_within(struct immure_gatekeeper *g, struct immure_cgroup *leaf)
-{
-	if (g)
-		g->within = leaf;
-}
-
 uint32_t immure_gatekeeper_members(const struct immure_gatekeeper *g)
 {
-	return g && g->within && g->within->with_sub ? 1 : 0;
+	return g && g->within ? g->within->subs : 0;
 }
 
 void immure_gatekeeper_pause(struct immure_gatekeeper *g, bool paused)
@@ -434,6 +419,8 @@ void immure_gatekeeper_pause(struct immure_gatekeeper *g, bool paused)
 	if (!g || !g->within || !g->within->v2) /* it has no part in the other freezer */
 		return;
 	g->paused = paused;
+	if (!paused)
+		immure_gate_tls_resumed(g);
 	id = g->unanswered;
 	if (paused || !id || g->state != IMMURE_GATE_RUNNING)
 		return;
@@ -480,7 +467,7 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 		return immure_fail(err, IMMURE_ERR_STATE, 0, "network", "network.mode",
 				   "this session has no limited network");
 	r = immure_gate_rules_take(&now, allow, deny, err);
-	if (r == 0 && now.inside && !g->tls.on) {
+	if (r == 0 && now.inside && !g->tls.there) {
 		immure_gate_rules_done(&now);
 		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "network", "network.allow", "%s",
 				"nobody looks inside TLS in this session: it was begun without a rule "
@@ -565,9 +552,11 @@ void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result 
 				     g->deaths == 1 ? "" : "s",
 				     g->starts > 1 ? " and was started again" : "",
 				     g->failed_why[0] ? ": " : "", g->failed_why);
-	if (g->tls.ended)
-		immure_result_notice(result, "network: immure-intercept ended%s%s; what rules or secrets "
-				     "ask it for was refused from then on",
+	if (g->tls.deaths)
+		immure_result_notice(result, "network: immure-intercept ended %u time%s%s%s%s", g->tls.deaths,
+				     g->tls.deaths == 1 ? "" : "s",
+				     g->tls.ended ? "; what rules or secrets ask it for was refused from "
+				     "then on" : " and was started again",
 				     g->tls.failed_why[0] ? ": " : "", g->tls.failed_why);
 	if (g->broker.trouble)
 		immure_result_notice(result, "network: %s: %s: a process that hides its memory, or this "
@@ -585,7 +574,7 @@ void immure_gatekeeper_free(struct immure_gatekeeper *g)
 	immure_close(&g->epoll_fd);
 	immure_close(&g->program_fd);
 	immure_gate_rules_done(&g->rules);
-	immure_gate_tls_done(&g->tls);
+	immure_gate_tls_done(g);
 	immure_arena_done(&g->arena);
 	free(g);
 }
@@ -623,11 +612,6 @@ int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *progra
 			r = immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
 					"the gatekeeper cannot be set up: %s", strerror(errno));
 	}
-	if (r == 0)
-		r = immure_gate_tls_start(g, plan, program, err);
-	if (r == 0 && g->tls.on && !watch(g->epoll_fd, g->tls.wire_fd, TAG_TLS))
-		r = immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
-				"the gatekeeper cannot be set up: %s", strerror(errno));
 	if (r < 0) {
 		immure_gatekeeper_free(g);
 		return r;
@@ -636,8 +620,22 @@ int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *progra
 	return 0;
 }
 
-const struct immure_plan *immure_gatekeeper_plan(const struct immure_gatekeeper *g,
-						 const struct immure_plan *plan)
+bool immure_gate_tls_watch(struct immure_gatekeeper *g)
 {
-	return g && g->tls.on ? &g->tls.plan : plan;
+	return watch(g->epoll_fd, g->tls.wire_fd, TAG_TLS);
+}
+
+int32_t immure_gatekeeper_look_inside(struct immure_gatekeeper *g, struct immure_cgroup *leaf,
+				      const char *program, const struct immure_plan **plan,
+				      struct immure_error **err)
+{
+	int32_t r;
+
+	if (!g)
+		return 0;
+	g->within = leaf;
+	r = immure_gate_tls_start(g, *plan, program, err);
+	if (r == 0 && g->tls.there)
+		*plan = &g->tls.plan;
+	return r;
 }

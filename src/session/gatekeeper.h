@@ -28,11 +28,13 @@ struct immure_wire_stats; /* egress/wire.h */
  * a refusal. Nothing of the session exists yet. */
 int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *program,
 			      struct immure_gatekeeper **ret, struct immure_error **err);
-/* The plan as it is carried out: with what was made for this session. For as long as g is there;
- * without one the same plan. */
-const struct immure_plan *immure_gatekeeper_plan(const struct immure_gatekeeper *g,
-						 const struct immure_plan *plan);
 /* All of these but new accept NULL and do nothing then. */
+/* Starts whoever ends TLS, where the plan has one; program as for new. leaf: the session's, in which it
+ * and the worker will be; borrowed; NULL: there is none. *plan becomes the plan as it is carried
+ * out, with what was made for this session; for as long as g is there. */
+int32_t immure_gatekeeper_look_inside(struct immure_gatekeeper *g, struct immure_cgroup *leaf,
+				      const char *program, const struct immure_plan **plan,
+				      struct immure_error **err);
 /* Who answers the calls about files that come by the same listener; borrowed. g may be NULL. */
 struct immure_metadata;
 void immure_gatekeeper_metadata(struct immure_gatekeeper *g, const struct immure_metadata *m);
@@ -40,8 +42,6 @@ void immure_gatekeeper_metadata(struct immure_gatekeeper *g, const struct immure
  * when it fails. init_pid: for finding out who was denied what. */
 int32_t immure_gatekeeper_adopt(struct immure_gatekeeper *g, const struct immure_init_msg *m,
 				int *fds, size_t n, int init_pid, struct immure_error **err);
-/* The session's leaf, borrowed: the worker will be in it too. */
-void immure_gatekeeper_within(struct immure_gatekeeper *g, struct immure_cgroup *leaf);
 /* How many processes of ours it has in there now. */
 uint32_t immure_gatekeeper_members(const struct immure_gatekeeper *g);
 /* Nothing in the leaf runs, the worker neither, or all of it again. */

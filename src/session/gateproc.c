@@ -165,8 +165,7 @@ int immure_gateproc_program(int program_fd, const char *name, struct immure_cgro
 		become_worker(program_fd, name, theirs, parent);
 	pidfd = (int)IMMURE_SYS(syscall(SYS_pidfd_open, pid, 0));
 	if (pidfd < 0) {
-		(void)kill(pid, SIGKILL); /* ours, and not reaped yet */
-		(void)waitpid(pid, NULL, 0);
+		immure_gateproc_end(within, &pid, &pidfd);
 		return pidfd;
 	}
 	*ret_pid = pid;
@@ -175,7 +174,7 @@ int immure_gateproc_program(int program_fd, const char *name, struct immure_cgro
 	return 0;
 }
 
-void immure_gateproc_end(pid_t *pid, int *pidfd)
+void immure_gateproc_end(struct immure_cgroup *within, pid_t *pid, int *pidfd)
 {
 	if (*pid <= 0)
 		return;
@@ -184,6 +183,9 @@ void immure_gateproc_end(pid_t *pid, int *pidfd)
 		;
 	*pid = 0;
 	immure_close(pidfd);
+	/* Its place is no command's. Not written: one more may run until there is another. */
+	if (within && within->n)
+		(void)immure_cgroup_sub_counts(within, false);
 }
 
 /* ---- sockets from inside ---- */

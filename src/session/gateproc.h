@@ -16,8 +16,8 @@ int immure_gateproc_worker(int program_fd, struct immure_cgroup *within, pid_t *
 /* The same for another program. */
 int immure_gateproc_program(int program_fd, const char *name, struct immure_cgroup *within,
 			    pid_t *ret_pid, int *ret_pidfd, int *ret_wire_fd);
-/* Kills it if need be, and reaps it. */
-void immure_gateproc_end(pid_t *pid, int *pidfd);
+/* Kills it if need be, and reaps it. within: as it was started. */
+void immure_gateproc_end(struct immure_cgroup *within, pid_t *pid, int *pidfd);
 /* Unbound TCP sockets born in the namespaces given: n4, then n6; how many there
  * are in all, or -errno. fds: room for n4 + n6. */
 int immure_gateproc_sockets(int userns_fd, int netns_fd, unsigned int n4, unsigned int n6, int *fds);

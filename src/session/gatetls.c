@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
@@ -21,24 +21,32 @@
 #include "session/gatekeep.h"
 #include "session/gateproc.h"
 
-enum { READY_MS = 15000, ANSWER_MS = 2000, DAYS = 30, ROOTS_MAX = 16 << 20, HEAR = 64 };
+enum { READY_MS = 15000, ANSWER_MS = 2000, DAYS = 30, ROOTS_MAX = 16 << 20, HEAR = 64,
+       DEATHS_MAX = 16, DEATHS_SECONDS = 60 };
 
 void immure_gate_tls_init(struct immure_gate_tls *t)
 {
 	memset(t, 0, sizeof(*t));
-	t->wire_fd = t->pidfd = -1;
+	t->wire_fd = t->pidfd = t->program_fd = t->roots_fd = t->authority_fd = -1;
+	for (size_t i = 0; i < IMMURE_LEND_SECRETS; i++)
+		t->source_fd[i] = -1;
 }
 
-void immure_gate_tls_done(struct immure_gate_tls *t)
+void immure_gate_tls_done(struct immure_gatekeeper *g)
 {
-	immure_close(&t->wire_fd);
-	immure_gateproc_end(&t->pid, &t->pidfd);
+	struct immure_gate_tls *t = &g->tls;
+
+	immure_gate_tls_end(g);
+	immure_close(&t->program_fd);
+	immure_close(&t->roots_fd);
+	immure_close(&t->authority_fd);
+	for (size_t i = 0; i < IMMURE_LEND_SECRETS; i++)
+		immure_close(&t->source_fd[i]);
 	free(t->bundle);
 	t->bundle = NULL;
 	if (t->plan.sealed) /* as sealed_anew() left it */
 		immure_arena_done(&t->plan.arena);
 	immure_arena_done(&t->arena);
-	t->on = false;
 }
 
 static int32_t failed(struct immure_error **err, int r, const char *what)
@@ -71,128 +79,33 @@ static int open_roots(void)
 	return -errno;
 }
 
-/* ---- secrets ---- */
-
-/* What is only in a variable goes through memory that the two of us share, and nobody else. */
-static int from_env(const char *name)
-{
-	IMMURE_CLEANUP_FD int fd = -1;
-	const char *value = getenv(name);
-	int r;
-
-	if (!value)
-		return -ENOENT;
-	fd = memfd_create("immure-secret", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = immure_write_all(fd, value, strlen(value));
-	if (r < 0 || lseek(fd, 0, SEEK_SET) < 0)
-		return r < 0 ? r : -errno;
-	return immure_take_fd(&fd);
-}
-
-/* Opened here, since whoever is sealed in opens nothing; read there. */
-static int open_source(const char *from)
-{
-	int fd;
-	struct stat st;
-
-	if (strncmp(from, "env:", 4) == 0)
-		return from_env(from + 4);
-	fd = open(from + strlen("file:"), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		immure_close(&fd);
-		return -EINVAL;
-	}
-	return fd;
-}
-
-static int make_placeholder(char *to, size_t cap)
-{
-	unsigned char random[16];
-	size_t n;
-
-	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	n = (size_t)snprintf(to, cap, "%s", IMMURE_PLACEHOLDER);
-	for (size_t i = 0; i < sizeof(random); i++)
-		n += (size_t)snprintf(to + n, cap - n, "%02x", random[i]);
-	return 0;
-}
-
-/* The use of a SECRET operation; its name is returned. NULL: none. */
-static const char *use_of(const char *text, struct immure_lend_secret *s)
-{
-	const char *space = strchr(text, ' ');
-	size_t n = space ? (size_t)(space - text) : 0;
-
-	if (n == 6 && memcmp(text, "bearer", 6) == 0)
-		s->use = IMMURE_LEND_BEARER;
-	else if (n == 5 && memcmp(text, "basic", 5) == 0)
-		s->use = IMMURE_LEND_BASIC;
-	else if (n > 7 && n - 7 < sizeof(s->header) && memcmp(text, "header:", 7) == 0) {
-		s->use = IMMURE_LEND_HEADER;
-		memcpy(s->header, text + 7, n - 7);
-	} else
-		return NULL;
-	return space + 1;
-}
-
-static bool list_targets(const struct immure_plan *plan, uint64_t number, char *to, size_t cap)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < plan->ops_n; i++) {
-		const struct immure_op *op = &plan->ops[i];
-		size_t len = strlen(op->src);
-
-		if (op->kind != IMMURE_OP_SECRET_TO || op->num[0] != number)
-			continue;
-		if (len + 2 > cap - n)
-			return false;
-		n += (size_t)snprintf(to + n, cap - n, "%s%s", n ? "|" : "", op->src);
-	}
-	return n > 0;
-}
-
-static int32_t send_secret(struct immure_gate_tls *t, const struct immure_plan *plan,
-			   const struct immure_op *op, struct immure_error **err)
-{
-	struct immure_lend_msg m = { .type = IMMURE_LEND_SECRET };
-	const char *name = use_of(op->src, &m.secret);
-	IMMURE_CLEANUP_FD int fd = -1;
-	int32_t r;
-	int e;
-
-	if (!name || strlen(name) >= sizeof(m.secret.name) ||
-	    !list_targets(plan, op->num[0], m.secret.to, sizeof(m.secret.to)))
-		return immure_fail(err, IMMURE_ERR_POLICY, EINVAL, "network", "secrets",
-				   "secrets: too much of it, or none");
-	(void)snprintf(m.secret.name, sizeof(m.secret.name), "%s", name);
-	if (strncmp(op->dst, "env:", 4) == 0) {
-		e = make_placeholder(t->placeholder[op->num[0]], IMMURE_LEND_PLACEHOLDER);
-		if (e < 0)
-			return failed(err, e, "randomness");
-		memcpy(m.secret.placeholder, t->placeholder[op->num[0]], IMMURE_LEND_PLACEHOLDER);
-	}
-	fd = open_source(op->dst);
-	if (fd < 0) {
-		r = immure_fail(err, IMMURE_ERR_LAUNCH, -fd, "network", "secrets", "secret %s: %s: %s",
-				name, op->dst, fd == -ENOENT && op->dst[0] == 'e' ?
-				"there is no such variable where the session is supervised" :
-				fd == -EINVAL ? "no regular file" : strerror(-fd));
-		if (err && *err && op->dst[0] == 'e')
-			immure_error_set_hint(*err, "`immure run` has the caller's variables; for other "
-					      "sessions name a file: file:/PATH");
-		return r;
-	}
-	e = immure_lend_send(t->wire_fd, &m, &fd, 1);
-	return e < 0 ? failed(err, e, "handing over secrets") : 0;
-}
-
 /* ---- start ---- */
+
+/* A worker that runs is told where to find it; to the next one it is told at its start. */
+static void send_link(struct immure_gatekeeper *g)
+{
+	struct immure_wire m = { .type = IMMURE_WIRE_LINK };
+	int link = g->state == IMMURE_GATE_RUNNING ? immure_gate_tls_link(g) : -1;
+
+	if (link >= 0) /* not taken: that one is at its end, too */
+		(void)immure_wire_send(g->wire_fd, &m, &link, 1);
+	immure_close(&link);
+}
+
+/* false: it is not the authority that programs inside trust. */
+static bool is_ready(struct immure_gatekeeper *g, const char *pem)
+{
+	struct immure_gate_tls *t = &g->tls;
+
+	if (!t->pem[0])
+		memcpy(t->pem, pem, sizeof(t->pem));
+	if (strcmp(t->pem, pem) != 0)
+		return false;
+	t->on = true;
+	g->config.intercepts = true;
+	send_link(g);
+	return true;
+}
 
 /* One message of its; 0: it is gone, or says what it must not. */
 static int hear(struct immure_gatekeeper *g)
@@ -216,10 +129,7 @@ static int hear(struct immure_gatekeeper *g)
 		t->answered = m.id;
 		return 1;
 	case IMMURE_LEND_AUTHORITY:
-		if (t->bundle)
-			return 0;
-		t->bundle = strdup(m.authority.pem);
-		return t->bundle != NULL;
+		return !t->on && is_ready(g, m.authority.pem);
 	case IMMURE_LEND_FAILED:
 		(void)snprintf(t->failed_why, sizeof(t->failed_why), "%s", m.done.why);
 		return 1;
@@ -234,7 +144,7 @@ static bool wait_for(struct immure_gatekeeper *g, uint64_t id, int timeout_ms)
 	struct immure_gate_tls *t = &g->tls;
 	int r;
 
-	while (id ? t->answered != id : !t->bundle) {
+	while (id ? t->answered != id : !t->on) {
 		struct pollfd p = { .fd = t->wire_fd, .events = POLLIN };
 
 		do
@@ -250,12 +160,17 @@ static bool wait_for(struct immure_gatekeeper *g, uint64_t id, int timeout_ms)
 }
 
 /* What is there beside the session's own authority. */
-static int32_t append_roots(struct immure_gate_tls *t, int roots_fd, struct immure_error **err)
+static int32_t make_bundle(struct immure_gate_tls *t, bool sole, struct immure_error **err)
 {
-	size_t own = strlen(t->bundle), n = 0;
+	size_t own = strlen(t->pem), n = 0;
+	int roots_fd = t->roots_fd;
 	struct stat st;
 	char *all;
 
+	if (sole) {
+		t->bundle = strdup(t->pem);
+		return t->bundle ? 0 : failed(err, -ENOMEM, "certificates to trust");
+	}
 	if (fstat(roots_fd, &st) < 0 || st.st_size > ROOTS_MAX)
 		return failed(err, -EFBIG, "certificates to trust");
 	all = malloc((size_t)st.st_size + own + 2);
@@ -275,32 +190,32 @@ static int32_t append_roots(struct immure_gate_tls *t, int roots_fd, struct immu
 		return failed(err, -EINVAL, "certificates to trust: not text");
 	}
 	all[n] = '\n';
-	memcpy(all + n + 1, t->bundle, own + 1);
-	free(t->bundle);
+	memcpy(all + n + 1, t->pem, own + 1);
 	t->bundle = all;
 	return 0;
 }
 
-static int32_t begin(struct immure_gatekeeper *g, const struct immure_plan *plan, int roots_fd,
+static int32_t begin(struct immure_gatekeeper *g, const struct immure_plan *plan,
 		     struct immure_error **err)
 {
 	struct immure_lend_msg m = { .type = IMMURE_LEND_BEGIN };
 	IMMURE_CLEANUP_FD int config_fd = -1;
 	int32_t r = 0;
-	int e = immure_egress_config_seal(&g->config, &config_fd), fds[2];
+	int e = immure_egress_config_seal(&g->config, &config_fd), fds[3];
 
 	m.begin.days = DAYS;
 	for (size_t i = 0; i < plan->ops_n; i++)
 		m.begin.secrets_n += plan->ops[i].kind == IMMURE_OP_SECRET;
 	fds[0] = config_fd;
-	fds[1] = roots_fd;
+	fds[1] = g->tls.roots_fd;
+	fds[2] = g->tls.authority_fd;
 	if (e == 0)
-		e = immure_lend_send(g->tls.wire_fd, &m, fds, 2);
+		e = immure_lend_send(g->tls.wire_fd, &m, fds, 3);
 	if (e < 0)
 		return failed(err, e, "telling it the rules");
 	for (size_t i = 0; i < plan->ops_n && r == 0; i++)
 		if (plan->ops[i].kind == IMMURE_OP_SECRET)
-			r = send_secret(&g->tls, plan, &plan->ops[i], err);
+			r = immure_gate_tls_secret(&g->tls, plan, &plan->ops[i], err);
 	return r;
 }
 
@@ -370,40 +285,54 @@ static int32_t fill_plan(struct immure_gate_tls *t, const struct immure_plan *pl
 	return sealed_anew(t, plan, err);
 }
 
+/* Everything that one that is started anew needs as well. */
+static int32_t hold(struct immure_gate_tls *t, const char *egress, struct immure_error **err)
+{
+	t->program_fd = open_beside(egress);
+	if (t->program_fd < 0 || immure_fd_raise(&t->program_fd, 10) < 0)
+		return failed(err, -errno, "its program cannot be used");
+	t->roots_fd = open_roots();
+	if (t->roots_fd < 0)
+		return failed(err, t->roots_fd, "the system's trusted certificates");
+	t->authority_fd = memfd_create("immure-authority", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return t->authority_fd < 0 ? failed(err, -errno, "memory for the session's authority") : 0;
+}
+
+static int32_t start(struct immure_gatekeeper *g, const struct immure_plan *plan, struct immure_error **err)
+{
+	struct immure_gate_tls *t = &g->tls;
+	int e = immure_gateproc_program(t->program_fd, "immure-intercept", g->within, &t->pid, &t->pidfd,
+					&t->wire_fd);
+
+	if (e < 0)
+		return failed(err, e, "it cannot be started");
+	return begin(g, plan, err);
+}
+
 int32_t immure_gate_tls_start(struct immure_gatekeeper *g, const struct immure_plan *plan,
 			      const char *egress, struct immure_error **err)
 {
 	const struct immure_op *op = immure_plan_find(plan, IMMURE_OP_INTERCEPT);
-	IMMURE_CLEANUP_FD int program_fd = -1, roots_fd = -1;
 	struct immure_gate_tls *t = &g->tls;
 	int32_t r;
-	int e;
 
 	if (!op)
 		return 0;
-	program_fd = open_beside(egress);
-	if (program_fd < 0 || immure_fd_raise(&program_fd, 10) < 0)
-		return failed(err, -errno, "its program cannot be used");
-	roots_fd = open_roots();
-	if (roots_fd < 0)
-		return failed(err, roots_fd, "the system's trusted certificates");
-	e = immure_gateproc_program(program_fd, "immure-intercept", NULL, &t->pid, &t->pidfd, &t->wire_fd);
-	if (e < 0)
-		return failed(err, e, "it cannot be started");
-	r = begin(g, plan, roots_fd, err);
+	r = hold(t, egress, err);
+	if (r == 0)
+		r = start(g, plan, err);
 	if (r == 0 && !wait_for(g, 0, READY_MS))
 		r = immure_fail(err, IMMURE_ERR_LAUNCH, EIO, "network", "network.allow",
 				"immure-intercept, which ends TLS, did not begin%s%s",
 				t->failed_why[0] ? ": " : "", t->failed_why);
-	if (r == 0 && !op->num[0])
-		r = append_roots(t, roots_fd, err);
+	if (r == 0)
+		r = make_bundle(t, op->num[0], err);
 	if (r == 0)
 		r = fill_plan(t, plan, err);
-	if (r < 0)
-		return r;
-	t->on = true;
-	g->config.intercepts = true;
-	return 0;
+	if (r == 0)
+		r = immure_gate_tls_watch(g) ? 0 : failed(err, -errno, "it cannot be watched");
+	t->there = r == 0;
+	return r;
 }
 
 /* ---- while it runs ---- */
@@ -415,22 +344,47 @@ void immure_gate_tls_end(struct immure_gatekeeper *g)
 	if (t->wire_fd >= 0)
 		(void)epoll_ctl(g->epoll_fd, EPOLL_CTL_DEL, t->wire_fd, NULL);
 	immure_close(&t->wire_fd);
-	immure_gateproc_end(&t->pid, &t->pidfd);
-	t->ended |= t->on;
-	t->on = false;
+	immure_gateproc_end(g->within, &t->pid, &t->pidfd);
+	t->on = t->there = false;
+	t->unanswered = 0;
 	g->config.intercepts = false; /* of the next worker; this one sees it by itself */
+}
+
+/* It ended, or is not to be relied on. The next one has the rules of now, the same authority
+ * and the same secrets, and connections only when it says that it is ready: until then what
+ * rules ask it for is refused. As with the worker: one that ends over and over is an attack. */
+static void lost(struct immure_gatekeeper *g)
+{
+	struct immure_gate_tls *t = &g->tls;
+	struct timespec now;
+
+	immure_gate_tls_end(g);
+	t->deaths++;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
+	if (now.tv_sec - t->first_death > DEATHS_SECONDS) {
+		t->first_death = now.tv_sec;
+		t->recent = 0;
+	}
+	if (++t->recent <= DEATHS_MAX && start(g, &t->plan, NULL) == 0 && immure_gate_tls_watch(g)) {
+		t->there = true;
+		return;
+	}
+	immure_gate_tls_end(g);
+	t->ended = true;
 }
 
 void immure_gate_tls_step(struct immure_gatekeeper *g)
 {
 	/* A flood of denials must not keep the supervisor from its other work. */
-	for (int i = 0; i < HEAR && g->tls.on; i++) {
+	for (int i = 0; i < HEAR && g->tls.there; i++) {
 		int r = hear(g);
 
 		if (r == -EAGAIN)
 			return;
-		if (r != 1)
-			immure_gate_tls_end(g);
+		if (r != 1) {
+			lost(g);
+			return;
+		}
 	}
 }
 
@@ -441,27 +395,41 @@ int immure_gate_tls_link(struct immure_gatekeeper *g)
 
 	if (!g->tls.on || immure_lend_pair(pair) < 0)
 		return -1;
-	if (immure_lend_send(g->tls.wire_fd, &m, &pair[1], 1) < 0) {
-		immure_gate_tls_end(g);
-		immure_close(&pair[0]);
-	}
+	if (immure_lend_send(g->tls.wire_fd, &m, &pair[1], 1) < 0)
+		immure_close(&pair[0]); /* it is at its end, which is heard of */
 	immure_close(&pair[1]);
 	return pair[0];
 }
 
 /* One that does not take them has the old ones, which is not to be. */
+static void await_rules(struct immure_gatekeeper *g, uint64_t id)
+{
+	if (!wait_for(g, id, ANSWER_MS) || g->tls.done.result < 0)
+		lost(g);
+}
+
 void immure_gate_tls_rules(struct immure_gatekeeper *g)
 {
 	struct immure_lend_msg m = { .type = IMMURE_LEND_POLICY };
 	IMMURE_CLEANUP_FD int config_fd = -1;
-	int r;
 
-	if (!g->tls.on)
+	if (!g->tls.there)
 		return;
 	m.id = ++g->tls.last_id;
-	r = immure_egress_config_seal(&g->config, &config_fd);
-	if (r == 0)
-		r = immure_lend_send(g->tls.wire_fd, &m, &config_fd, 1);
-	if (r < 0 || !wait_for(g, m.id, ANSWER_MS) || g->tls.done.result < 0)
-		immure_gate_tls_end(g);
+	if (immure_egress_config_seal(&g->config, &config_fd) < 0 ||
+	    immure_lend_send(g->tls.wire_fd, &m, &config_fd, 1) < 0)
+		lost(g);
+	else if (g->paused) /* it takes them before it is let run for long */
+		g->tls.unanswered = m.id;
+	else
+		await_rules(g, m.id);
+}
+
+void immure_gate_tls_resumed(struct immure_gatekeeper *g)
+{
+	uint64_t id = g->tls.unanswered;
+
+	g->tls.unanswered = 0;
+	if (id && g->tls.there)
+		await_rules(g, id);
 }

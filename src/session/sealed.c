@@ -167,15 +167,16 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 		r = immure_bare_adopt(&s->bare, err);
 	if (r == 0)
 		r = immure_gatekeeper_new(s->plan, s->egress, &s->gate, err);
+	if (r == 0 && !s->init.template) /* what is made after it has leaves of its own */
+		r = immure_sealed_make_leaf(s, err);
 	if (r == 0)
-		s->plan = s->init.plan = immure_gatekeeper_plan(s->gate, s->plan);
+		r = immure_gatekeeper_look_inside(s->gate, s->init.cgroup ? &s->cgroup : NULL, s->egress,
+						  &s->plan, err);
+	if (r == 0)
+		s->init.plan = s->plan;
 	s->metadata.plan = s->plan;
 	s->metadata.session_dir = s->bare.dir;
 	immure_gatekeeper_metadata(s->gate, &s->metadata);
-	if (r == 0 && !s->init.template) /* what is made after it has leaves of its own */
-		r = immure_sealed_make_leaf(s, err);
-	if (r == 0 && s->init.cgroup)
-		immure_gatekeeper_within(s->gate, &s->cgroup);
 	return r;
 }
 

@@ -13,6 +13,7 @@ import harness
 from netlab import allow
 from sessions import Session
 from test_gatekeeper import FETCH, WEB, network, workers
+from test_intercept import interceptors
 
 pytestmark = pytest.mark.modes("root")
 
@@ -94,6 +95,41 @@ print(before, most(), flush=True)
 sys.stdin.readline()
 print(most(), flush=True)
 """
+
+
+MOST = FORKS[:FORKS.index("before =")] + """
+import urllib.request
+for line in sys.stdin:
+    try: said = urllib.request.urlopen('https://secure.example.net/open/x').status
+    except OSError as e: said = 0
+    print(most(), said, most(), flush=True)
+"""
+
+
+def test_whoever_ends_tls_is_there_too(net):
+    """Both are, the next one as well, and neither takes a place of the command's."""
+    process = net.spawn(net.immure, "run", *allow("https://secure.example.net/open/*"), "--memory", "512M",
+                        "--processes", "12", "--", "/usr/bin/python3", "-c", MOST, stdin=-1)
+
+    def counted():
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        return process.stdout.readline().split()
+
+    try:
+        assert counted() == [b"11", b"200", b"11"]
+        old, = interceptors(process.pid)
+        found = [leaf_of(p) for p in (old, *workers(process.pid))]
+        assert len(found) == 2 and found[0] == found[1] and found[0], found
+        assert all(p.endswith("/gatekeeper") for p in found[0].values()), found
+        os.kill(old, signal.SIGKILL)
+        assert harness.until(lambda: [p for p in interceptors(process.pid) if p != old], 10)
+        again, = interceptors(process.pid)
+        assert leaf_of(again) == found[0]
+        assert harness.until(lambda: b"200" in counted(), 10)
+        assert counted() == [b"11", b"200", b"11"]
+    finally:
+        process.communicate(timeout=20)
 
 
 def test_processes_that_were_granted_stay_the_commands(net):

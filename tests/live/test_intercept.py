@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inside TLS: methods and paths, by whom programs trust and whom we trust."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -288,35 +289,116 @@ def children(pid):
             for p in open(f"/proc/{pid}/task/{t}/children").read().split()]
 
 
-def test_without_it_nothing_goes_on(net):
-    script = f"""
-import socket, ssl, sys
+def interceptors(pid):
+    found = []
+    for child in children(pid):
+        with contextlib.suppress(OSError):
+            if b"immure-intercept" in open(f"/proc/{child}/cmdline", "rb").read():
+                found.append(child)
+    return found
+
+
+# One connection that stands, then others: a line of input each, and what came of it.
+STANDING = f"""
+import os, socket, ssl, sys
 c = ssl.create_default_context()
-def get(s):
-    s.sendall(b"GET /open/x HTTP/1.1\\r\\nHost: {HOST}\\r\\n\\r\\n"); got = s.recv(999)
-    while got and not got.endswith(b"/open/x\\n") and (more := s.recv(999)): got += more
-    return got[:9]
-s = c.wrap_socket(socket.create_connection(("{HOST}", 443)), server_hostname="{HOST}")
-print(get(s), flush=True); sys.stdin.readline()
-try: print(get(s) or b"end", flush=True)
-except OSError as e: print("cut", flush=True)
-try: print(get(c.wrap_socket(socket.create_connection(("{HOST}", 443)), server_hostname="{HOST}")))
-except OSError as e: print("refused", flush=True)
+def new(): return c.wrap_socket(socket.create_connection(("{HOST}", 443), timeout=10), server_hostname="{HOST}")
+def get(s, path):
+    s.sendall(f"GET {{path}} HTTP/1.1\\r\\nHost: {HOST}\\r\\n\\r\\n".encode()); got = s.recv(999)
+    while got and not got.endswith(b"\\n") and (more := s.recv(999)): got += more
+    return got.split()[1].decode() if got else "end"
+s = None
+for line in sys.stdin:
+    how, path = line.split()
+    try:
+        if how == "new" or not s: s = new()
+        print(get(s, path), flush=True)
+    except OSError as e: print(type(e).__name__, flush=True)
 """
-    process = net.spawn(net.immure, "run", *allow(OPEN), "--proxy", "false", "--result", "result.json", "--",
-                        "/usr/bin/python3", "-c", script, stdin=subprocess.PIPE)
-    assert process.stdout.readline() == b"b'HTTP/1.1 '\n", process.stderr.read()
-    workers = [p for p in children(process.pid)
-               if b"immure-intercept" in open(f"/proc/{p}/cmdline", "rb").read()]
-    assert len(workers) == 1
-    status = open(f"/proc/{workers[0]}/status").read()
+
+
+class Standing:
+    """That program in a session."""
+
+    def __init__(self, net, flags, **kw):
+        self.process = net.spawn(net.immure, "run", *flags, "--proxy", "false", "--", "/usr/bin/python3",
+                                 "-c", STANDING, stdin=subprocess.PIPE, **kw)
+
+    def ask(self, how, path="/open/x"):
+        self.process.stdin.write(f"{how} {path}\n".encode())
+        self.process.stdin.flush()
+        return self.process.stdout.readline().decode().strip()
+
+    def worker(self, but=None):
+        found = [None]
+
+        def there():
+            found[:] = [p for p in interceptors(self.process.pid) if p != but]
+            return len(found) == 1
+
+        assert harness.until(there, 10)
+        return found[0]
+
+    def end(self):
+        return self.process.communicate(timeout=30 * harness.SLOWER)[1].decode()
+
+
+def test_how_it_is_confined(net):
+    with_it = Standing(net, allow(OPEN))
+    assert with_it.ask("new") == "200"
+    status = open(f"/proc/{with_it.worker()}/status").read()
     assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
-    os.kill(workers[0], signal.SIGKILL)
-    out, errors = process.communicate(b"\n", timeout=30 * harness.SLOWER)
-    assert out.split() in ([b"cut", b"refused"], [b"b'end'", b"refused"]), (out, errors)
-    assert b"immure-intercept ended" in errors, errors
+    assert "ended" not in with_it.end()
 
 
+def test_without_it_nothing_goes_on_and_the_next_one_is_the_same(net):
+    """Its connections end with it. Another has the same authority, which the client goes on to
+    trust, and the same rules."""
+    s = Standing(net, allow(OPEN))
+    assert s.ask("new") == "200"
+    old = s.worker()
+    os.kill(old, signal.SIGKILL)
+    assert s.ask("same") not in ("200", "403")
+    s.worker(but=old)
+    assert harness.until(lambda: s.ask("new") == "200", 10)
+    assert s.ask("new", "/closed") == "403"
+    assert "immure-intercept ended 1 time and was started again" in s.end()
+    assert all(r == "GET /open/x" for r in reached(net))
+
+
+def test_one_that_ends_over_and_over(net):
+    s = Standing(net, allow(OPEN))
+    assert s.ask("new") == "200"
+    worker = s.worker()
+    for _ in range(16):
+        os.kill(worker, signal.SIGKILL)
+        worker = s.worker(but=worker)
+    os.kill(worker, signal.SIGKILL)
+    assert harness.until(lambda: not interceptors(s.process.pid), 10)
+    assert s.ask("new") not in ("200", "403")
+    assert not interceptors(s.process.pid)
+    assert "was refused from then on" in s.end()
+
+
+def test_the_next_one_has_the_rules_of_now(net):
+    name = f"s{os.urandom(4).hex()}"
+    get = ["/usr/bin/python3", "-c", GET, json.dumps([["GET", f"https://{HOST}/open/x"],
+                                                      ["GET", f"https://{HOST}/more"]])]
+    made = net.call(net.immure, "create", "--name", name, *allow(OPEN))
+    assert made.code == 0, made
+    try:
+        def codes():
+            return [g[0] for g in json.loads(net.call(net.immure, "exec", name, "--", *get).out)]
+
+        supervisor = json.loads(net.call(net.immure, "inspect", "--json", name).out)["supervisor_pid"]
+        assert net.call(net.immure, "net", "allow", name, f"https://{HOST}/more").code == 0
+        assert net.call(net.immure, "net", "deny", name, OPEN).code == 0
+        old, = interceptors(supervisor)
+        os.kill(old, signal.SIGKILL)
+        assert harness.until(lambda: [p for p in interceptors(supervisor) if p != old], 10)
+        assert harness.until(lambda: codes() == [403, 200], 20), codes()
+    finally:
+        net.call(net.immure, "rm", "--force", name)
 
 
 def test_a_pool_has_none(net):

@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import harness
 from netlab import allow
 from test_gatekeeper import network
-from test_intercept import HOST, children, impostors, raw, request, requests, run  # noqa: F401
+from test_intercept import HOST, Standing, children, impostors, raw, request, requests, run  # noqa: F401
 
 pytestmark = pytest.mark.modes("root", "user")
 OTHER = "other.example.net"
@@ -173,3 +174,21 @@ def test_whoever_holds_it_cannot_be_looked_into(net, value):
     assert "0" == next(line.split()[4] for line in open(f"/proc/{worker}/limits") if "core file" in line)
     assert value.encode() not in open(f"/proc/{worker}/environ", "rb").read()
     process.communicate(b"\n", timeout=30 * harness.SLOWER)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_whoever_comes_after_has_it_too(net, value, source):
+    """And not what lies at the file's path by then, which others may have put there."""
+    flags, env = policy(net, value, source, allowed=(HOST,))
+    s = Standing(net, flags, env=env)
+    assert s.ask("new", "/headers") == "200"
+    if source == "file":
+        (net.out / "key").rename(net.out / "old")
+        net.put("../out/key", b"another\n")
+    old = s.worker()
+    os.kill(old, signal.SIGKILL)
+    s.worker(but=old)
+    assert harness.until(lambda: s.ask("new", "/headers") == "200", 10)
+    s.end()
+    said = [e[2] for e in net.lab.seen().log if e[0] == "field" and e[2].startswith("Authorization")]
+    assert len(said) >= 2 and set(said) == {f"Authorization: Bearer {value}"}, said
