@@ -29,7 +29,8 @@ static struct immure_ahead *begin(const struct immure_policy *p, const struct im
 
 /* more: IMMURE_FACTS_KEPT, with IMMURE_FACTS_ANEW, or 0. */
 static int32_t look(const struct immure_policy *p, const struct immure_plan_options *o, uint32_t more,
-		    struct immure_facts **ret, struct immure_ahead **ahead, struct immure_error **err)
+		    const struct immure_command *command, struct immure_facts **ret,
+		    struct immure_compile **begun, struct immure_ahead **ahead, struct immure_error **err)
 {
 	struct immure_strv paths = { 0 }, dirs = { 0 };
 	const char *names;
@@ -63,13 +64,15 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 	if (r == 0 && immure_plan_wants_listings(p, f))
 		immure_facts_find_closed(f);
 	if (r == 0)
-		r = immure_plan_listings(p, f, &f->arena, &dirs, err);
+		r = immure_plan_listings(p, f, command, &f->arena, &dirs, begun, err);
 	if (r == 0 && dirs.n)
 		r = immure_facts_list(f, &dirs, err);
-	if (r < 0)
+	if (r < 0) {
+		immure_plan_begun_free(*begun);
 		immure_facts_destroy(f);
-	else
+	} else {
 		*ret = f;
+	}
 	return r;
 }
 
@@ -98,12 +101,13 @@ static int32_t make(const immure_policy *policy, const struct immure_plan_option
 {
 	struct immure_command command = { .argv = o->argv, .env = o->env, .cwd = o->cwd,
 					  .no_workspace = o->flags & IMMURE_PLAN_NO_WORKSPACE };
+	struct immure_compile *begun = NULL;
 	struct immure_ahead *ahead = NULL;
 	struct immure_facts *facts;
-	int32_t r = look(policy, o, more, &facts, &ahead, err);
+	int32_t r = look(policy, o, more, &command, &facts, &begun, &ahead, err);
 
 	if (r == 0) {
-		r = immure_plan_make(policy, facts, &command, ret, err);
+		r = immure_plan_make(policy, facts, &command, &begun, ret, err);
 		immure_facts_destroy(facts);
 	}
 	if (r == 0 && strcmp((*ret)->backend, "native") == 0)

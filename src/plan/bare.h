@@ -14,7 +14,7 @@
 int32_t immure_bare_compile(struct immure_compile *b);
 
 /* landlock_rules.c. The points must be sorted. */
-int32_t immure_bare_dirs(struct immure_compile *b, struct immure_strv *ret);
+int32_t immure_bare_dirs(struct immure_compile *b, struct immure_arena *a, struct immure_strv *ret);
 /* fs: the rights that are handled. */
 int32_t immure_bare_rules(struct immure_compile *b, uint64_t fs);
 /* Files at this path may be read. */

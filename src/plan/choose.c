@@ -17,6 +17,7 @@ struct choice {
 	const struct immure_policy *p;
 	const struct immure_facts *f;
 	const struct immure_command *cmd;
+	struct immure_compile *begun; /* NULL: nothing, or taken */
 	struct immure_arena a;
 	struct immure_backend_report *reports;
 	size_t reports_n;
@@ -45,14 +46,20 @@ static int32_t plan_for(struct choice *c, const struct immure_planner *planner,
 			const struct immure_backend_report *report, const char *reason,
 			struct immure_plan **ret, struct immure_error **err)
 {
-	struct immure_plan *plan = calloc(1, sizeof(*plan));
-	struct immure_compile b = { .p = c->p, .f = c->f, .cmd = c->cmd, .plan = plan, .err = err,
-				    .report = report };
+	bool begun = c->begun && planner && strcmp(planner->name, "landlock") == 0;
+	struct immure_plan *plan = begun ? c->begun->plan : calloc(1, sizeof(*plan));
+	struct immure_compile b = { .p = c->p, .f = c->f, .cmd = c->cmd, .plan = plan };
 	const char *passed = c->passed.len ? c->passed.data : "";
 	int32_t r;
 
 	if (!plan)
 		return -IMMURE_ERR_NOMEM;
+	if (begun) { /* with all that was settled then */
+		b = *c->begun;
+		c->begun = NULL;
+	}
+	b.err = err;
+	b.report = report;
 	b.a = &plan->arena;
 	b.unusable = !planner || report->available == IMMURE_NO;
 	r = (planner ? planner : &immure_planners[0])->compile(&b);
@@ -152,13 +159,19 @@ static int32_t make(struct choice *c, struct immure_plan **ret, struct immure_er
 }
 
 int32_t immure_plan_make(const struct immure_policy *p, const struct immure_facts *f,
-			 const struct immure_command *cmd, struct immure_plan **ret,
-			 struct immure_error **err)
+			 const struct immure_command *cmd, struct immure_compile **begun,
+			 struct immure_plan **ret, struct immure_error **err)
 {
 	struct choice c = { .p = p, .f = f, .cmd = cmd, .passed = IMMURE_BUF_INIT };
 	struct immure_plan *plan = NULL;
-	int32_t r = make(&c, &plan, err);
+	int32_t r;
 
+	if (begun) {
+		c.begun = *begun;
+		*begun = NULL;
+	}
+	r = make(&c, &plan, err);
+	immure_plan_begun_free(c.begun); /* another backend it was */
 	if (r == 0 && c.passed.failed) {
 		immure_plan_destroy(plan);
 		r = -IMMURE_ERR_NOMEM;

@@ -83,6 +83,7 @@ struct immure_compile {
 	size_t ops_cap, gaps_cap;
 
 	const struct immure_backend_report *report; /* of the backend that this plan is for */
+	bool settled;  /* the points are there: immure_plan_listings() wanted them as well */
 	bool unusable; /* it is planned for to show its gaps, not to be started */
 	const char *workspace_text, *workspace;
 	const char *home; /* real; NULL = none */

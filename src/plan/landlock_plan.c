@@ -13,6 +13,7 @@
  * What mounts and namespaces do and nothing here does is a gap, each by a name
  * that a policy can approve.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -184,7 +185,7 @@ static int32_t session_dir(struct immure_compile *b)
 
 int32_t immure_bare_compile(struct immure_compile *b)
 {
-	int32_t r = immure_compile_sort(b) ? session_dir(b) : -IMMURE_ERR_NOMEM;
+	int32_t r = b->settled || immure_compile_sort(b) ? session_dir(b) : -IMMURE_ERR_NOMEM;
 
 	if (b->cmd && b->cmd->no_workspace)
 		immure_compile_gap(b, true, "backend", "file_write",
@@ -223,21 +224,54 @@ bool immure_plan_wants_listings(const struct immure_policy *p, const struct immu
 	       f->userns_mount == IMMURE_NO || f->userns_proc == IMMURE_NO;
 }
 
+void immure_plan_begun_free(struct immure_compile *begun)
+{
+	if (begun)
+		immure_plan_destroy(begun->plan); /* in whose arena it is */
+}
+
+static struct immure_compile *begin(const struct immure_policy *p, const struct immure_facts *f,
+				    const struct immure_command *cmd, struct immure_error **err)
+{
+	struct immure_plan *plan = calloc(1, sizeof(*plan));
+	struct immure_compile *b = plan ? immure_arena_alloc(&plan->arena, sizeof(*b)) : NULL;
+
+	if (b)
+		*b = (struct immure_compile){ .p = p, .f = f, .cmd = cmd, .plan = plan, .a = &plan->arena,
+					      .err = err, .bare = true };
+	else
+		immure_plan_destroy(plan);
+	return b;
+}
+
 int32_t immure_plan_listings(const struct immure_policy *p, const struct immure_facts *f,
-			     struct immure_arena *a, struct immure_strv *ret,
+			     const struct immure_command *cmd, struct immure_arena *a,
+			     struct immure_strv *ret, struct immure_compile **ret_begun,
 			     struct immure_error **err)
 {
-	struct immure_plan scratch = { 0 };
-	struct immure_compile b = { .p = p, .f = f, .plan = &scratch, .a = a, .err = err, .bare = true };
+	struct immure_compile *b;
+	bool mounts;
 	int32_t r;
 
 	*ret = (struct immure_strv){ 0 };
+	if (ret_begun)
+		*ret_begun = NULL;
 	r = immure_compile_mount_dirs(p, f, a, ret);
 	if (r < 0 || !immure_plan_wants_listings(p, f))
 		return r;
-	r = immure_compile_points(&b);
+	mounts = ret->n > 0;
+	b = begin(p, f, cmd, err);
+	if (!b)
+		return -IMMURE_ERR_NOMEM;
+	r = immure_compile_points(b);
 	if (r == 0)
-		r = immure_compile_sort(&b) ? immure_bare_dirs(&b, ret) : -IMMURE_ERR_NOMEM;
+		r = immure_compile_sort(b) ? immure_bare_dirs(b, a, ret) : -IMMURE_ERR_NOMEM;
+	/* Points that mounts stand for need their listings to be settled. */
+	b->settled = r == 0 && !mounts;
+	if (ret_begun && b->settled)
+		*ret_begun = b;
+	else
+		immure_plan_begun_free(b);
 	/* What is wrong with the policy is the plan's to say. */
 	if (r < 0 && r != -IMMURE_ERR_NOMEM) {
 		if (err) {

@@ -39,6 +39,7 @@ struct layout {
 	struct mark *marks;
 	size_t n;
 	struct immure_strv *dirs; /* collecting what must be listed; NULL = laying out */
+	struct immure_arena *into;
 	uint64_t fs;              /* what this ABI has */
 	size_t rules;
 	const char *split;        /* the first writable place in which nothing new can be made */
@@ -203,7 +204,8 @@ static int32_t siblings(struct layout *l, const char *dir, size_t lo, size_t hi,
 	size_t len = strcmp(dir, "/") == 0 ? 1 : strlen(dir) + 1;
 
 	if (l->dirs)
-		return immure_strv_add(l->b->a, l->dirs, dir) ? 0 : -IMMURE_ERR_NOMEM;
+		return immure_strv_add(l->into, l->dirs, immure_arena_strdup(l->into, dir)) ? 0 :
+											     -IMMURE_ERR_NOMEM;
 	if (!list) {
 		immure_compile_gap(l->b, true, "backend", "file_read",
 				   immure_arena_printf(l->b->a, "%s was not listed, so nothing in it "
@@ -293,9 +295,9 @@ static int32_t lay_all(struct layout *l)
 	return lay(l, "/", 1, l->n, l->marks[0], FILES | LISTS | WRITES, 0);
 }
 
-int32_t immure_bare_dirs(struct immure_compile *b, struct immure_strv *ret)
+int32_t immure_bare_dirs(struct immure_compile *b, struct immure_arena *a, struct immure_strv *ret)
 {
-	struct layout l = { .b = b, .dirs = ret };
+	struct layout l = { .b = b, .dirs = ret, .into = a };
 
 	return lay_all(&l);
 }

@@ -110,7 +110,7 @@ static int32_t compile(struct immure_compile *b)
 	int32_t r;
 
 	b->bare = strcmp(b->report->backend, "landlock") == 0;
-	r = immure_compile_points(b);
+	r = b->settled ? 0 : immure_compile_points(b);
 	if (r == 0)
 		r = b->bare ? immure_bare_compile(b) : with_namespaces(b);
 	if (r == 0)

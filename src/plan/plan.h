@@ -221,12 +221,6 @@ int32_t immure_plan_interest(const struct immure_policy *p, const struct immure_
 
 /* Whether it wants more than paths: closed ones and listings. */
 bool immure_plan_wants_listings(const struct immure_policy *p, const struct immure_facts *f);
-/* The directories whose entries the planner wants as well; the paths of the other
- * interest must be in the facts. Empty for most backends. */
-int32_t immure_plan_listings(const struct immure_policy *p, const struct immure_facts *f,
-			     struct immure_arena *a, struct immure_strv *ret,
-			     struct immure_error **err);
-
 struct immure_command {
 	const char *const *argv; /* NULL-terminated, argv[0] set */
 	const char *const *env;  /* the caller's environment, filtered by the policy */
@@ -235,12 +229,23 @@ struct immure_command {
 	                          * what sessions have that wait for somebody's (fit.h) */
 };
 
+/* The directories whose entries the planner wants as well; the paths of the other
+ * interest must be in the facts. Empty for most backends. *ret_begun: what of the plan
+ * was settled in order to know them, so that it need not be settled twice; NULL: nothing,
+ * or not wanted. It is for immure_plan_make() with the same policy, facts and command. */
+struct immure_compile;
+int32_t immure_plan_listings(const struct immure_policy *p, const struct immure_facts *f,
+			     const struct immure_command *cmd, struct immure_arena *a,
+			     struct immure_strv *ret, struct immure_compile **ret_begun,
+			     struct immure_error **err);
+void immure_plan_begun_free(struct immure_compile *begun);
+
 /* Never returns an unenforceable plan silently: what cannot be enforced is in
  * gaps[]; a plan with a gap that is not approved must not be started. Errors are
- * for contradictions and bad input. */
+ * for contradictions and bad input. *begun is taken, in any case; NULL: nothing was begun. */
 int32_t immure_plan_make(const struct immure_policy *p, const struct immure_facts *f,
-			 const struct immure_command *cmd, struct immure_plan **ret,
-			 struct immure_error **err);
+			 const struct immure_command *cmd, struct immure_compile **begun,
+			 struct immure_plan **ret, struct immure_error **err);
 void immure_plan_destroy(struct immure_plan *p);
 
 /* Sealed form: magic, version, length, contents, SHA-256. Unseal verifies all

@@ -169,23 +169,27 @@ static void travels(const struct immure_plan *plan)
 	free(bytes);
 }
 
-static int32_t plan_once(struct host *h, const struct immure_command *cmd, struct immure_plan **ret,
-			 struct immure_error **err)
+/* on: with what was settled when it was asked for listings; otherwise from the start. */
+static int32_t plan_once(struct host *h, const struct immure_command *cmd, bool on,
+			 struct immure_plan **ret, struct immure_error **err)
 {
 	struct immure_arena a = IMMURE_ARENA_INIT;
+	struct immure_compile *begun = NULL;
 	struct immure_strv want = { 0 }, dirs = { 0 };
 	int32_t r;
 
 	assert_int_equal(immure_plan_interest(h->policy, &h->facts, &a, &want, NULL), 0);
 	examine(h, &want);
-	assert_int_equal(immure_plan_listings(h->policy, &h->facts, &a, &dirs, NULL), 0);
+	assert_int_equal(immure_plan_listings(h->policy, &h->facts, cmd, &a, &dirs,
+					      on ? &begun : NULL, NULL), 0);
 	list(h, &dirs);
-	r = immure_plan_make(h->policy, &h->facts, cmd, ret, err);
+	r = immure_plan_make(h->policy, &h->facts, cmd, &begun, ret, err);
 	immure_arena_done(&a);
 	return r;
 }
 
-/* What the planner is told of a directory's names saves work and changes nothing. */
+/* What the planner is told of a directory's names saves work and changes nothing; nor does
+ * it whether it goes on with what it settled before. */
 static void same_with_names(struct host *h, const struct immure_command *cmd, int32_t r)
 {
 	struct immure_arena a = IMMURE_ARENA_INIT;
@@ -206,7 +210,7 @@ static void same_with_names(struct host *h, const struct immure_command *cmd, in
 	}
 	h->facts.names.complete = true;
 	h->facts.names_dir = dir;
-	assert_int_equal(plan_once(h, cmd, &plan, &err), r);
+	assert_int_equal(plan_once(h, cmd, false, &plan, &err), r);
 	if (r == 0)
 		assert_string_equal(immure_plan_hash_of(plan), immure_plan_hash_of(h->plan));
 	else
@@ -250,7 +254,7 @@ int32_t host_plan(struct host *h, const char *profile, ...)
 		fail_msg("policy: %s", immure_error_text(h->err));
 	if (h->change)
 		h->change(h->policy);
-	r = plan_once(h, &cmd, &h->plan, &h->err);
+	r = plan_once(h, &cmd, true, &h->plan, &h->err);
 	same_with_names(h, &cmd, r);
 	assert_true(r < 0 ? !h->plan && h->err : h->plan && !h->err);
 	if (r == 0)

@@ -375,10 +375,10 @@ static void command(void **state)
 	struct immure_plan *p = NULL;
 
 	host_must(h, "dev", NULL);
-	assert_int_equal(immure_plan_make(h->policy, &h->facts, &cmd, &p, NULL),
+	assert_int_equal(immure_plan_make(h->policy, &h->facts, &cmd, NULL, &p, NULL),
 			 -IMMURE_ERR_INVALID);
 	cmd.argv = empty;
-	assert_int_equal(immure_plan_make(h->policy, &h->facts, &cmd, &p, NULL),
+	assert_int_equal(immure_plan_make(h->policy, &h->facts, &cmd, NULL, &p, NULL),
 			 -IMMURE_ERR_INVALID);
 	assert_int_equal(h->plan->argv.n, 2);
 	assert_string_equal(h->plan->argv.v[0], "/bin/prog");
