@@ -146,6 +146,8 @@ struct immure_facts {
 #define IMMURE_FACTS_KEPT (1U << 18)
 /* With KEPT: now in any case; what was kept turned out to be wrong. */
 #define IMMURE_FACTS_ANEW (1U << 19)
+/* Leaves out the host's sockets: a backend under which none can be reached needs no list. */
+#define IMMURE_FACTS_NO_SOCKETS (1U << 20)
 /* With QUICK: leaves out what planning does not look at (boot_id, notifications). */
 #define IMMURE_FACTS_FOR_PLAN (1U << 17)
 

@@ -225,7 +225,7 @@ static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *
 				   "kernel: %s", strerror(-r));
 	gather_user(f, env, t);
 	gather_dirs(f, env);
-	r = gather_sockets(f, t);
+	r = flags & IMMURE_FACTS_NO_SOCKETS ? 0 : gather_sockets(f, t);
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/net/unix",
 				   "/proc/net/unix: %s", r == -EINVAL ? "malformed" : strerror(-r));
@@ -307,7 +307,7 @@ int32_t immure_facts_complete(struct immure_facts *f, uint32_t flags, const char
 	int32_t r;
 
 	if (flags & ~(IMMURE_FACTS_FULL | IMMURE_FACTS_NO_CGROUP | IMMURE_FACTS_FOR_PLAN |
-		      IMMURE_FACTS_KEPT | IMMURE_FACTS_ANEW))
+		      IMMURE_FACTS_KEPT | IMMURE_FACTS_ANEW | IMMURE_FACTS_NO_SOCKETS))
 		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "facts", "flags",
 				   "facts: unknown flags 0x%x", flags);
 	t = malloc(sizeof(*t));

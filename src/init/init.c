@@ -130,8 +130,11 @@ static void ended(struct immure_serving *s, int status)
 	bool bare = immure_plan_is_bare(s->in->plan);
 
 	s->current = 0;
-	if (s->attacker && bare)
-		(void)immure_kin_end(s->in->scoped); /* what is left is ended with init */
+	if (bare && (s->attacker || s->in->one_shot)) {
+		bool none = immure_kin_end(s->in->scoped); /* what is left is ended with init */
+
+		m.alone = none && !s->attacker;
+	}
 	/* Nothing of the attack may be there when the command comes; and while the
 	 * kernel takes apart what a single command had, the supervisor may already
 	 * look at what it left behind. */

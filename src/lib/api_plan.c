@@ -46,6 +46,9 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 			flags |= IMMURE_FACTS_KEPT;
 		else if (!p->limits.memory && !p->limits.processes && !p->limits.cpus)
 			flags |= IMMURE_FACTS_NO_CGROUP;
+		/* Without namespaces no socket of that family can be made. */
+		if (!more && p->backend && strcmp(p->backend, "landlock") == 0)
+			flags |= IMMURE_FACTS_NO_SOCKETS;
 	}
 	r = immure_facts_begin(&f, err);
 	if (r < 0)

@@ -19,6 +19,7 @@
 #include "session/plumb.h"
 #include "session/freezer.h"
 #include "session/quarantine.h"
+#include "session/rmtree.h"
 
 int32_t immure_sealed_failed(struct immure_error **err, int errnum, const char *stage, const char *what)
 {
@@ -336,6 +337,12 @@ void immure_sealed_kill(struct immure_sealed *s)
 	/* Without that call: the child is not reaped yet, so its number is its own. */
 	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno == ENOSYS)
 		(void)kill(s->child.pid, SIGKILL);
+}
+
+void immure_sealed_clear(struct immure_sealed *s)
+{
+	if (s->bare.dir[0])
+		(void)immure_rmtree(s->bare.dir); /* or later */
 }
 
 void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)

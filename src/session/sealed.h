@@ -75,6 +75,9 @@ int32_t immure_sealed_receive(struct immure_sealed *s, struct immure_init_msg *r
 int immure_sealed_guard(struct immure_sealed *s);
 /* SIGKILL to init, and so to everything inside. */
 void immure_sealed_kill(struct immure_sealed *s);
+/* Removes what only those inside needed, once nobody but init is left there; what cannot be
+ * is tried again, and told, by immure_sealed_done(). */
+void immure_sealed_clear(struct immure_sealed *s);
 /* Waits for init's end. usage: of init and all it waited for; may be NULL. */
 void immure_sealed_end(struct immure_sealed *s, struct rusage *usage);
 /* 0, or -errno, with the path of the cgroup that could not be removed in left. */

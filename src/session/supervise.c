@@ -427,9 +427,12 @@ static int32_t carry_out(struct immure_run *run)
 		r = immure_run_loop(run);
 	if (run->o->trace)
 		run->result->trace_ns[IMMURE_TRACE_EXITED] = immure_run_now();
-	/* Nothing can write any more: look while the kernel takes the place apart. */
-	if (run->alone)
+	/* Nothing can write any more: look while the kernel takes the place apart, and remove
+	 * meanwhile what it no longer needs. */
+	if (run->alone) {
 		immure_watch_collect(run->plan, &run->sealed.since, run->o->state_dir, run->result);
+		immure_sealed_clear(&run->sealed);
+	}
 	end_init(run);
 	run->result->wall_ms = (immure_run_now() - begun) / 1000000U;
 	if (run->o->trace)
