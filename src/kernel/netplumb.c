@@ -27,6 +27,15 @@ static bool relax_ports(void)
 	return reuse == 0 && range == 0;
 }
 
+/* A new namespace takes over how the host paces TCP towards far places. On a loopback
+ * device nothing can get congested, and a timer for every packet, as BBR sets, takes more
+ * time than copying its bytes. Everybody may choose reno; where it cannot be set, only
+ * speed is lost. The gatekeeper's connections outside are as the host says. */
+static void pace_nothing(void)
+{
+	(void)immure_write_file_at(AT_FDCWD, "/proc/sys/net/ipv4/tcp_congestion_control", "reno");
+}
+
 static struct immure_inet gateway(const struct immure_rtnl_setup *s, uint16_t port)
 {
 	struct immure_inet a = { .port = port };
@@ -244,6 +253,7 @@ int immure_netplumb_make(const struct immure_netplumb_config *c, struct immure_n
 		r = immure_rtnl_apply(&routes, &what);
 	if (r == 0) {
 		p.ports_relaxed = relax_ports();
+		pace_nothing();
 		what = "name service sockets";
 		r = make_dns(c, &p);
 	}

@@ -189,6 +189,14 @@ def test_many_bytes_both_ways(net, family):
     assert answer["ok"] and answer["got"] == 30 << 20, answer
 
 
+def test_nothing_inside_is_paced_for_far_places(net, family):
+    """Whatever the host has chosen for real networks: on loopback it only costs time."""
+    script = ("import socket\n"
+              f"s = socket.socket(socket.AF_INET{'6' if family == 6 else ''})\n"
+              "print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).split(b'\\0')[0].decode())\n")
+    assert net.python(script, flags=allow(ECHO)).text.strip() == "reno"
+
+
 def test_a_reset_stays_a_reset(net, family):
     """What a server says by resetting is not made an orderly end, nor the other way."""
     answer, = net.probe({"do": "tcp", "host": "echo.example.net", "port": zone.RESET,
