@@ -344,6 +344,28 @@ static void op_dev(struct render *r, const struct immure_op *op)
 	add2(&r->last, "--remount-ro", op->dst);
 }
 
+/* What is there beside processes, as far as it is not a link into one of them. */
+static int mask_proc(struct render *r)
+{
+	DIR *dir = opendir("/proc");
+	char path[PATH_BYTES];
+	struct dirent *d;
+	int k = dir ? 0 : -errno;
+
+	while (dir && k == 0 && (d = readdir(dir))) {
+		if (d->d_name[0] == '.' || (d->d_name[0] >= '0' && d->d_name[0] <= '9') || d->d_type == DT_LNK)
+			continue;
+		(void)snprintf(path, sizeof(path), "/proc/%s", d->d_name); /* fits */
+		if (d->d_type == DT_DIR)
+			put_tmpfs(r, 0, 4096, path, true);
+		else
+			k = put_data(r, "--ro-bind-data", 0, "", path);
+	}
+	if (dir)
+		(void)closedir(dir); /* was only read */
+	return k;
+}
+
 static int render_op(struct render *r, size_t at, const struct immure_op *op)
 {
 	struct immure_buf *b = &r->w->args;
@@ -368,7 +390,7 @@ static int render_op(struct render *r, size_t at, const struct immure_op *op)
 	case IMMURE_OP_PROC:
 		add2(b, "--proc", op->dst);
 		add2(&r->last, "--remount-ro", op->dst);
-		return 0;
+		return op->flags & IMMURE_OPF_PIDS ? mask_proc(r) : 0;
 	case IMMURE_OP_SYMLINK:
 		add2(b, "--symlink", op->src);
 		add(b, op->dst);

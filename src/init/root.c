@@ -139,6 +139,7 @@ static int op_tmpfs(struct immure_build *b, const struct immure_op *op)
 static int op_special(struct immure_build *b, const struct immure_op *op)
 {
 	uint32_t attr = IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV | IMMURE_ATTR_NOEXEC;
+	static const char *const pids[] = { "subset", "pid", NULL }; /* since Linux 5.8 */
 	bool proc = op->kind == IMMURE_OP_PROC;
 	IMMURE_CLEANUP_FD int tree = -1;
 
@@ -148,7 +149,7 @@ static int op_special(struct immure_build *b, const struct immure_op *op)
 		if (r < 0)
 			return r;
 	}
-	tree = immure_mount_new(proc ? "proc" : "sysfs", NULL,
+	tree = immure_mount_new(proc ? "proc" : "sysfs", op->flags & IMMURE_OPF_PIDS ? pids : NULL,
 				proc ? attr : attr | IMMURE_ATTR_RDONLY);
 	return tree < 0 ? tree : immure_build_attach(b, tree, op->dst, false);
 }

@@ -347,6 +347,18 @@ static int check_landlock(const struct immure_init *in)
 	return errno == EACCES || errno == EPERM ? 0 : -errno;
 }
 
+/* A kernel that takes an option may do nothing about it. */
+static int check_proc(const struct immure_init *in)
+{
+	const struct immure_op *op = immure_plan_find(in->plan, IMMURE_OP_PROC);
+
+	if (!op || !(op->flags & IMMURE_OPF_PIDS) || in->seen) /* the latter: view.c has looked */
+		return 0;
+	if (faccessat(AT_FDCWD, "/proc/sys", F_OK, 0) == 0)
+		return -EPERM;
+	return errno == ENOENT ? 0 : -errno;
+}
+
 /* Reads back what the kernel now says, instead of believing that calls which
  * returned 0 did what was meant. */
 static int stage_check(const struct immure_init *in, struct immure_init_step *step)
@@ -380,6 +392,10 @@ static int stage_check(const struct immure_init *in, struct immure_init_step *st
 	step->subject = "dumpable";
 	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
 		return -EPERM;
+	step->subject = "/proc";
+	r = check_proc(in);
+	if (r < 0)
+		return r;
 	step->subject = "Landlock";
 	return check_landlock(in);
 }

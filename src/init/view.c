@@ -4,12 +4,15 @@
  * identity and the rights (none) of the command: that each operation of the plan is
  * true. Nothing here repairs anything; what is not as planned is a refusal.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -73,6 +76,43 @@ static int check_dev(void)
 	return 0;
 }
 
+/* Something of ours is mounted there. */
+static int check_masked(const char *name)
+{
+	struct at a = { .fd = -1 };
+	char path[300];
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/proc/%s", name); /* fits */
+	r = look(path, &a);
+	if (r == 0)
+		r = a.fs.f_type == PROC ? -EPERM : is_mode(&a, 0);
+	immure_close(&a.fd);
+	return r;
+}
+
+/* Everything but processes, and links, which lead into one. */
+static int check_proc_masked(void)
+{
+	IMMURE_CLEANUP_FD int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char buf[4096] __attribute__((aligned(8)));
+	long len = 0;
+	int r = dir < 0 ? -errno : 0;
+
+	while (r == 0 && (len = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+		for (long i = 0; i < len && r == 0;) {
+			const char *name = buf + i + 19; /* struct linux_dirent64 */
+			unsigned short reclen;
+
+			memcpy(&reclen, buf + i + 16, sizeof(reclen));
+			if (name[0] != '.' && (name[0] < '0' || name[0] > '9') && buf[i + 18] != DT_LNK)
+				r = check_masked(name);
+			i += reclen;
+		}
+	}
+	return r == 0 && len < 0 ? -errno : r;
+}
+
 static int check_proc(const struct at *a, const struct immure_op *op)
 {
 	char self[8];
@@ -80,7 +120,9 @@ static int check_proc(const struct at *a, const struct immure_op *op)
 
 	if (a->fs.f_type != PROC || n != 1 || self[0] != '1') /* of this pid namespace */
 		return -EPERM;
-	return !(op->flags & IMMURE_OPF_RO) || is_readonly(a) ? 0 : -EPERM;
+	if (op->flags & IMMURE_OPF_RO && !is_readonly(a))
+		return -EPERM;
+	return op->flags & IMMURE_OPF_PIDS ? check_proc_masked() : 0;
 }
 
 static int check_link(const struct immure_op *op)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A plan of namespaces as bubblewrap can make it true. It differs in four places:
+ * A plan of namespaces as bubblewrap can make it true. It differs in five places:
  *
  *  - bubblewrap has no sysfs: /sys is empty but for the processors, read-only, where
  *    the session has a network of its own (the host's sysfs would show the host's);
  *  - /proc is read-only as a whole, because what would be made read-only in it could
  *    only be bound from the host's /proc; a process cannot change its own settings there;
+ *  - files.proc pids: bubblewrap mounts no such procfs, so all that is there beside processes
+ *    is masked when it starts, and init looks that nothing was left out;
  *  - one user is mapped, and it is the caller outside;
  *  - nothing is mounted noexec.
  *

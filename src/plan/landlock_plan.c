@@ -144,7 +144,10 @@ static int32_t seccomp(struct immure_compile *b)
 static void gaps(struct immure_compile *b)
 {
 	immure_compile_gap(b, false, ALWAYS, "process_visibility",
-			   "/proc is the host's: names and arguments of its processes stay visible",
+			   b->p->proc == IMMURE_PROC_PIDS ?
+				   "/proc is the host's: names and arguments of its processes stay visible, "
+				   "and what it tells of the machine (files.proc)" :
+				   "/proc is the host's: names and arguments of its processes stay visible",
 			   "another backend, or approve it: require.downgrade: process_visibility");
 	immure_compile_gap(b, false, ALWAYS, "file_metadata",
 			   "names, sizes, owners and dates of files stay visible everywhere",

@@ -40,7 +40,7 @@ const struct immure_op_info immure_op_table[] = {
 	OP(TMPFS, MOUNT, "tmpfs", .dst = PATH, .flags = RO | NOEXEC | OPT | SHARED,
 	   .num = { "bytes", "mode" }),
 	OP(DEV, MOUNT, "dev", .dst = PATH, .flags = SHARED, .num = { "shm_bytes" }),
-	OP(PROC, MOUNT, "proc", .dst = PATH, .flags = RO),
+	OP(PROC, MOUNT, "proc", .dst = PATH, .flags = RO | IMMURE_OPF_PIDS),
 	OP(SYSFS, MOUNT, "sysfs", .dst = PATH),
 	OP(SYMLINK, MOUNT, "symlink", .src = TEXT, .dst = PATH),
 	OP(DIR, MOUNT, "dir", .dst = PATH, .num = { NULL, "mode" }),

@@ -160,6 +160,7 @@ enum {
 	IMMURE_OPF_KEPT = 1024,  /* OVERLAY: what was changed is there when the session has ended;
 				  * WATCH, PROTECT_LINK: it comes to the host later, if at all:
 				  * refused then, not looked for now */
+	IMMURE_OPF_PIDS = 2048,  /* PROC: nothing is there but processes */
 };
 
 enum { IMMURE_LAYERS_MAX = 128 }; /* of one OVERLAY */

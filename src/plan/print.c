@@ -222,6 +222,8 @@ static bool describe_mount(struct immure_buf *o, const struct immure_op *op)
 	case IMMURE_OP_PROC:
 	case IMMURE_OP_SYSFS:
 		put_path(o, op->flags & IMMURE_OPF_RO ? "own, read-only " : "own ", op);
+		if (op->flags & IMMURE_OPF_PIDS)
+			immure_buf_puts(o, ", of processes alone");
 		break;
 	case IMMURE_OP_SYMLINK:
 		put_path(o, "link ", op);

@@ -19,6 +19,7 @@ static const struct { uint32_t bit; const char *name; } flag_names[] = {
 	{ IMMURE_OPF_SOCKET, "socket" },
 	{ IMMURE_OPF_SHARED, "shared" },
 	{ IMMURE_OPF_KEPT, "kept" },
+	{ IMMURE_OPF_PIDS, "pids" },
 };
 
 static void put_op(struct immure_jsonw *w, const struct immure_op *op)

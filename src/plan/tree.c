@@ -376,6 +376,23 @@ static int32_t put_list(struct walk *w, enum immure_op_kind kind, const char *co
 	return 0;
 }
 
+static int32_t put_proc(struct walk *w, struct place *in, const struct immure_point *pt)
+{
+	struct immure_op *op = show(w, in, IMMURE_OP_PROC, NULL, pt);
+	int32_t r;
+
+	if (!op)
+		return -IMMURE_ERR_NOMEM;
+	if (w->b->p->proc == IMMURE_PROC_PIDS) { /* nothing is there that needs a mask */
+		op->flags = IMMURE_OPF_PIDS;
+		op->key = "files.proc";
+		return 0;
+	}
+	r = put_list(w, IMMURE_OP_MASK, proc_masks, sizeof(proc_masks) / sizeof(proc_masks[0]));
+	return r < 0 ? r : put_list(w, IMMURE_OP_READONLY, proc_readonly,
+				    sizeof(proc_readonly) / sizeof(proc_readonly[0]));
+}
+
 static int32_t put_kernel(struct walk *w, struct place *in, const struct immure_point *pt)
 {
 	int32_t r;
@@ -384,13 +401,7 @@ static int32_t put_kernel(struct walk *w, struct place *in, const struct immure_
 	case IMMURE_POINT_DEV: /* its operation is the first */
 		return push(w, pt->path, EMPTY, 0);
 	case IMMURE_POINT_PROC:
-		if (!show(w, in, IMMURE_OP_PROC, NULL, pt))
-			return -IMMURE_ERR_NOMEM;
-		r = put_list(w, IMMURE_OP_MASK, proc_masks,
-			     sizeof(proc_masks) / sizeof(proc_masks[0]));
-		if (r == 0)
-			r = put_list(w, IMMURE_OP_READONLY, proc_readonly,
-				     sizeof(proc_readonly) / sizeof(proc_readonly[0]));
+		r = put_proc(w, in, pt);
 		return r < 0 ? r : push(w, pt->path, SHOWN, w->b->plan->ops_n);
 	default: /* SYSFS, SYS */
 		if (pt->kind == IMMURE_POINT_SYSFS && !show(w, in, IMMURE_OP_SYSFS, NULL, pt))
@@ -494,6 +505,16 @@ int32_t immure_compile_tree(struct immure_compile *b)
 	return b->a->failed ? -IMMURE_ERR_NOMEM : 0;
 }
 
+/* What procfs has with subset=pid. */
+static bool is_of_process(const char *below)
+{
+	size_t n = strcspn(below + (*below == '/'), "/");
+	const char *name = below + (*below == '/');
+
+	return n == 0 || (name[0] >= '0' && name[0] <= '9') || (n == 4 && strncmp(name, "self", n) == 0) ||
+	       (n == 11 && strncmp(name, "thread-self", n) == 0);
+}
+
 /* Reads the answer off the finished operations: the last one at or above path. */
 bool immure_compile_visible(struct immure_compile *b, const char *path)
 {
@@ -519,6 +540,9 @@ bool immure_compile_visible(struct immure_compile *b, const char *path)
 		case IMMURE_OP_TMPFS:
 		case IMMURE_OP_DEV:
 			seen = strcmp(path, op->dst) == 0;
+			break;
+		case IMMURE_OP_PROC:
+			seen = !(op->flags & IMMURE_OPF_PIDS) || is_of_process(path + strlen(op->dst));
 			break;
 		case IMMURE_OP_SYMLINK:
 			break;

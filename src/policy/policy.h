@@ -29,6 +29,7 @@ enum immure_executables { IMMURE_EXECUTABLES_ANY, IMMURE_EXECUTABLES_LISTED };
 enum immure_mediator_mode { IMMURE_MEDIATOR_SYNC_WAIT, IMMURE_MEDIATOR_ASYNC_TOKEN };
 /* What of an image can be changed. */
 enum immure_root_mode { IMMURE_ROOT_RO, IMMURE_ROOT_LAYER };
+enum immure_proc { IMMURE_PROC_MASKED, IMMURE_PROC_PIDS }; /* what is there beside processes */
 enum immure_home { IMMURE_HOME_HOST, IMMURE_HOME_EMPTY };
 enum immure_network_mode { IMMURE_NETWORK_NONE, IMMURE_NETWORK_LIMITED, IMMURE_NETWORK_HOST };
 enum immure_identity { IMMURE_IDENTITY_CALLER, IMMURE_IDENTITY_ROOT, IMMURE_IDENTITY_NOBODY,
@@ -78,6 +79,7 @@ struct immure_policy {
 	enum immure_view view;
 	enum immure_root_mode root;
 	enum immure_home home;
+	enum immure_proc proc;
 	/* Paths as written: absolute, "~/..." or relative to the workspace. */
 	struct immure_strv read, write, deny, tmp, protect;
 	struct immure_strv presets; /* names of immure_presets */

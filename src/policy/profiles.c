@@ -47,6 +47,7 @@ static const struct immure_profile_value readonly[] = {
 static const struct immure_profile_value strict[] = {
 	{ .key = "files.view", .value = "system" },
 	{ .key = "files.home", .value = "empty" },
+	{ .key = "files.proc", .value = "pids" },
 	{ .key = "syscalls", .value = "strict" },
 	{ .key = "environment.pass",
 	  .list = LIST("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "NO_COLOR",
@@ -54,6 +55,8 @@ static const struct immure_profile_value strict[] = {
 };
 
 static const struct immure_profile_value ci[] = {
+	/* Builds ask for processors and memory, and some ask /proc. */
+	{ .key = "files.proc", .value = "masked" },
 	{ .key = "syscalls", .value = "default" },
 	{ .key = "limits.memory", .value = "2G" },
 	{ .key = "limits.processes", .value = "512" },
@@ -65,6 +68,7 @@ static const struct immure_profile_value ci[] = {
 
 /* A stranger's work: nothing degrades, nothing is allowed to be added by its own file. */
 static const struct immure_profile_value untrusted[] = {
+	{ .key = "files.proc", .value = "pids" },
 	{ .key = "syscalls", .value = "strict" },
 	{ .key = "files.links", .value = "deny_escapes" },
 	{ .key = "limits.memory", .value = "512M" },

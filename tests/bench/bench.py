@@ -108,14 +108,16 @@ class Bench:
 
     # ---- launch ----
 
-    def plan(self, who, profile):
+    def plan(self, who, profile, *flags):
         return json.loads(who.output(
             [self.scratch / "immure", "plan", "--no-policy", "--profile", profile, "--workspace",
-             self.ws, "--json", "--", "/bin/true"], cwd=self.ws))
+             self.ws, *flags, "--json", "--", "/bin/true"], cwd=self.ws))
 
     def rivals(self, who, hidden_ns):
         """(label, every, options of launch, argv -> argv, points)"""
         strict, dev = self.plan(who, "strict"), self.plan(who, "dev")
+        # bubblewrap mounts no /proc of processes alone: masks come nearest to it.
+        masked = self.plan(who, "strict", "--proc", "masked")
         found = [("immure-strict", 1, [], lambda *a: self.immure("strict", *a),
                   rivals.IMMURE_POINTS),
                  ("immure-dev", 1, [], lambda *a: self.immure("dev", *a),
@@ -123,7 +125,9 @@ class Bench:
         if self.bwrap.program:
             found += [("bwrap-plain", 1, [], lambda *a: self.bwrap.plain(self.ws, *a),
                        rivals.BWRAP_POINTS),
-                      ("bwrap-as-strict", 1, [], lambda *a: self.bwrap.like(strict, *a),
+                      ("bwrap-as-strict", 1, [], lambda *a: self.bwrap.like(masked, *a),
+                       rivals.BWRAP_POINTS),
+                      ("bwrap-open-proc", 1, [], lambda *a: self.bwrap.like(strict, *a),
                        rivals.BWRAP_POINTS),
                       ("bwrap-as-dev", 1, [], lambda *a: self.bwrap.like(dev, *a),
                        rivals.BWRAP_POINTS + denied(dev))]

@@ -114,6 +114,23 @@ def test_seccomp(site):
     assert not named(same, "SECCOMP_SET_MODE_FILTER"), same
 
 
+@pytest.mark.modes("root", "user")
+def test_proc_that_has_all(site):
+    refused, same = lies(site, "fsconfig", ["--proc", "pids"], ['"subset"'])
+    assert len(refused) == 1 and not same, (refused, same)
+
+
+@pytest.mark.modes("root", "user")
+def test_proc_of_bubblewrap_that_was_not_masked(site):
+    """A list of /proc that has nothing in it: what is masked is what it has."""
+    if not shutil.which("bwrap"):
+        pytest.skip("bwrap is not installed")
+    flags = ["--backend", "bwrap", "--proc", "pids"]
+    refused, same = lies(site, "getdents64", flags)
+    assert refused and same, (refused, same)
+    assert not lies(site, "getdents64", flags[:2])[0]
+
+
 @pytest.mark.modes("root")
 @pytest.mark.parametrize("call", ["setresuid", "setresgid"])
 def test_identity(site, call):

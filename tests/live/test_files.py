@@ -82,6 +82,29 @@ def test_masks_do_not_vanish(site):
     assert "deny" in names and "secret.txt" in private and there
 
 
+@pytest.mark.modes("root", "user")
+@pytest.mark.parametrize("profile", ["strict", "untrusted"])
+def test_proc_has_processes_alone(site, profile):
+    look = "ls -A /proc; cat /proc/meminfo; cat /proc/self/net/dev; cat /proc/self/mounts >/dev/null && echo mounts"
+    result = site.sh(look, flags=["--profile", profile])
+    names = result.text.split("Inter-")[0].split()
+    assert all(n.isdigit() or n in ("self", "thread-self") for n in names) and "1" in names, result
+    assert "/proc/meminfo: No such file" in result.errors and " lo:" in result.text, result
+    assert result.text.endswith("mounts\n"), result
+    result = site.sh("cat /proc/meminfo", flags=["--profile", profile, "--proc", "masked"])
+    assert "MemTotal" in result.text, result
+
+
+@pytest.mark.modes("bwrap")
+def test_proc_of_bubblewrap_is_masked_but_for_processes(site):
+    look = "for f in /proc/*; do [ -L $f ] || cat $f || ls $f; done 2>&1 | grep -v 'ermission denied'; ls -A /proc"
+    result = site.sh(look, flags=["--profile", "strict"])
+    host = {n for n in os.listdir("/proc") if not n.isdigit()}
+    assert not host - set(result.text.split()) and "MemTotal" not in result.text, result
+    here = site.sh("cat /proc/meminfo /proc/sys/kernel/ostype", flags=["--profile", "strict"])
+    assert here.code == 1 and here.errors.count("ermission denied") == 2, here
+
+
 def test_neighbours_of_a_mask_stay(site):
     result = site.run("/bin/cat", site.priv / "public.txt",
                       flags=["--deny", site.priv / "secret.txt"])

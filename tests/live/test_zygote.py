@@ -109,7 +109,7 @@ print(json.dumps({
     "modes": {d: mode(d) for d in ("/dev", "/dev/shm", "/dev/null", "/tmp", "/var/tmp", "/proc", "/run")},
     "environment": {k: os.environ[k] for k in os.environ}, "host": os.uname().nodename,
     "cpus": os.cpu_count(), "umask": oct(os.umask(0)), "session": os.getsid(0) == os.getpid(),
-    "net": sorted(l.split(":")[0].strip() for l in lines("/proc/net/dev")[2:]),
+    "net": sorted(l.split(":")[0].strip() for l in lines("/proc/self/net/dev")[2:]),
     "cgroup": [l.split(":")[1:] for l in lines("/proc/self/cgroup")], "cwd": os.getcwd(), "score": lines("/proc/self/oom_score_adj"),
 }))
 """

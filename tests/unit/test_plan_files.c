@@ -234,6 +234,28 @@ static void host_view(void **state)
 	assert_int_equal(host_count(h, IMMURE_OP_LOOPBACK), 0);
 }
 
+/* Nothing is there that needs a mask; builds ask for more. */
+static void proc_of_processes(void **state)
+{
+	static const struct { const char *profile, *set; bool pids; } cases[] = {
+		{ "dev", NULL, false }, { "strict", NULL, true }, { "ci", NULL, false }, { "untrusted", NULL, true },
+		{ "dev", "files.proc=pids", true }, { "strict", "files.proc=masked", false },
+	};
+	struct host *h = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		host_must(h, cases[i].profile, cases[i].set, NULL);
+		assert_int_equal(host_at(h, "/proc", IMMURE_OP_PROC)->flags, cases[i].pids ? IMMURE_OPF_PIDS : 0);
+		if (cases[i].pids) {
+			host_lacks(h, "/proc/kcore");
+			host_lacks(h, "/proc/sys");
+		} else {
+			host_shows(h, "/proc/kcore", IMMURE_OP_MASK);
+			host_shows(h, "/proc/sys", IMMURE_OP_READONLY);
+		}
+	}
+}
+
 static void empty_home(void **state)
 {
 	struct host *h = *state;
@@ -553,6 +575,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(masked_links, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(unexaminable, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(host_view, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(proc_of_processes, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(empty_home, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(system_view, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(link_places, host_setup, host_teardown),

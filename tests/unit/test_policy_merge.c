@@ -273,6 +273,8 @@ static const struct {
 	{ "files.root", "\"files\":{\"root\":\"layer\"}", "\"files\":{\"root\":\"ro\"}", true },
 	{ "files.home", "", "\"files\":{\"home\":\"empty\"}", true },
 	{ "files.home", "\"files\":{\"home\":\"empty\"}", "\"files\":{\"home\":\"host\"}", false },
+	{ "files.proc", "", "\"files\":{\"proc\":\"pids\"}", true },
+	{ "files.proc", "\"files\":{\"proc\":\"pids\"}", "\"files\":{\"proc\":\"masked\"}", false },
 	{ "files.read", "", "\"files\":{\"read\":[\"/x\"]}", false },
 	{ "files.read", "\"files\":{\"read\":[\"/x\",\"/y\"]},\"workspace\":{\"mode\":\"ro\"}",
 	  "\"files\":{\"read\":[\"/y\"]},\"workspace\":{\"mode\":\"ro\"}", true },

@@ -52,7 +52,7 @@ bool attack_leaves(void)
 	char text[8192], name[64];
 	const char *line;
 
-	if (attack_read_file("/proc/net/dev", text, sizeof(text)) < 0)
+	if (attack_read_file("/proc/self/net/dev", text, sizeof(text)) < 0)
 		return true;
 	/* Two lines of headings. */
 	line = strchr(text, '\n');

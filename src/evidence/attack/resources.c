@@ -173,9 +173,11 @@ static void core_dumps(const struct attack_ctx *ctx, struct attack_result *r)
 		attack_error(r, "getrlimit: %s", strerror(errno));
 	else if (l.rlim_cur > 1 || l.rlim_max > 1)
 		attack_done(r, "core files are permitted");
+	else if (l.rlim_cur == 1)
+		attack_denied(r, 0, "no core file, and no handler is started");
 	else if (attack_read_file("/proc/sys/kernel/core_pattern", pattern, sizeof(pattern)) < 0)
 		attack_denied(r, errno, "core_pattern: %s", strerror(errno));
-	else if ((pattern[0] == '|' || pattern[0] == '@') && l.rlim_cur != 1)
+	else if (pattern[0] == '|' || pattern[0] == '@')
 		attack_done(r, "a crash here is handed to %.80s", pattern);
 	else
 		attack_denied(r, 0, "no core file, and no handler is started");
