@@ -895,7 +895,10 @@ enum {
 	IMMURE_WORKSPACE_DRY_RUN = 8,   /* only tell what would land */
 	IMMURE_WORKSPACE_UNDO = 16,     /* of an apply that was interrupted: what it did is undone,
 	                                 * and nothing lands */
-	IMMURE_WORKSPACE_FLAGS = 31
+	IMMURE_WORKSPACE_ABANDON = 32,  /* the same of one that others made impossible to undo: what they
+	                                 * changed stays, what gave way to it is put beside its place as
+	                                 * NAME.before-apply-ID; "beside" of the answer names these paths */
+	IMMURE_WORKSPACE_FLAGS = 63
 };
 struct immure_workspace_options {
 	uint64_t size;

@@ -24,33 +24,24 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "changes/changes.h"
+#include "changes/applying.h"
 #include "session/rmtree.h"
 
 enum { NOREPLACE = 1 }; /* of renameat2(2) */
 
-struct apply {
-	struct immure_changes *c;
-	struct immure_error **err;
-	struct immure_steps s;
-	int stage_fd;
-	bool again;          /* after a crash: what is done is done */
-	char stage[IMMURE_ID_LEN + 24];
-};
-
-static int32_t fail(const struct apply *a, const char *path, int errnum)
+int32_t immure_apply_fail(const struct apply *a, const char *path, int errnum)
 {
 	return immure_fail(a->err, errnum == EBUSY || errnum == ESTALE ? IMMURE_ERR_STATE : IMMURE_ERR_IO, errnum,
 			   "apply", path, "%s: %s", path,
 			   errnum == ESTALE ? "it was changed meanwhile" : strerror(errnum));
 }
 
-static void number(size_t i, const char *what, char ret[40])
+void immure_apply_number(size_t i, const char *what, char ret[40])
 {
 	(void)snprintf(ret, 40, "%zu%s", i, what);
 }
 
-static bool stands(int dir, const char *name, struct stat *st)
+bool immure_apply_stands(int dir, const char *name, struct stat *st)
 {
 	return fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) == 0;
 }
@@ -74,7 +65,7 @@ static int32_t make_steps(struct apply *a)
 		n += c->v[i].selected;
 	a->s.v = immure_arena_alloc(&c->arena, (2 * n + 1) * sizeof(*a->s.v));
 	if (!a->s.v)
-		return fail(a, c->id, ENOMEM);
+		return immure_apply_fail(a, c->id, ENOMEM);
 	for (size_t i = 0; i < c->n; i++) {
 		const struct immure_change *ch = &c->v[i];
 
@@ -171,9 +162,9 @@ static int stage_step(const struct apply *a, size_t i)
 
 	if (dir < 0)
 		return dir;
-	if (!stands(dir, name, &st))
+	if (!immure_apply_stands(dir, name, &st))
 		return -ESTALE;
-	number(i, "", to);
+	immure_apply_number(i, "", to);
 	return S_ISLNK(st.st_mode) ? stage_link(a, dir, name, to) : stage_file(a, s, dir, name, to);
 }
 
@@ -196,7 +187,7 @@ static int open_stage(struct apply *a, bool make)
 	return st.st_uid == geteuid() && !(st.st_mode & 077) ? 0 : -EPERM;
 }
 
-static int remove_stage(struct apply *a)
+int immure_apply_remove_stage(struct apply *a)
 {
 	char path[96];
 
@@ -212,19 +203,19 @@ static int32_t stage_all(struct apply *a)
 	int r = immure_log_write(a->c->dir_fd, &a->s);
 
 	if (r < 0)
-		return fail(a, "journal", -r);
+		return immure_apply_fail(a, "journal", -r);
 	r = open_stage(a, true);
 	if (r < 0)
-		return fail(a, a->stage, -r);
+		return immure_apply_fail(a, a->stage, -r);
 	for (size_t i = 0; i < a->s.n; i++) {
 		r = a->s.v[i].kind == IMMURE_STEP_PUT ? stage_step(a, i) : 0;
 		if (r < 0)
-			return fail(a, a->s.v[i].path, -r);
+			return immure_apply_fail(a, a->s.v[i].path, -r);
 	}
 	if (fsync(a->stage_fd) < 0)
-		return fail(a, a->stage, errno);
+		return immure_apply_fail(a, a->stage, errno);
 	r = immure_log_set(a->c->dir_fd, IMMURE_LOG_LANDING);
-	return r < 0 ? fail(a, "journal", -r) : 0;
+	return r < 0 ? immure_apply_fail(a, "journal", -r) : 0;
 }
 
 /* ---- landing ---- */
@@ -233,7 +224,7 @@ static int32_t stage_all(struct apply *a)
 static int expected(const struct apply *a, const struct immure_step *s, int dir, const char *name)
 {
 	struct stat st;
-	bool there = stands(dir, name, &st);
+	bool there = immure_apply_stands(dir, name, &st);
 
 	if (s->ino == 0)
 		return there ? -ESTALE : 0;
@@ -245,7 +236,7 @@ static int expected(const struct apply *a, const struct immure_step *s, int dir,
 }
 
 /* To a name where nothing stands. */
-static int move(int from_dir, const char *from, int to_dir, const char *to)
+int immure_apply_move(int from_dir, const char *from, int to_dir, const char *to)
 {
 	struct stat st;
 
@@ -253,7 +244,7 @@ static int move(int from_dir, const char *from, int to_dir, const char *to)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
-	if (stands(to_dir, to, &st)) /* a file system that has no such call */
+	if (immure_apply_stands(to_dir, to, &st)) /* a file system that has no such call */
 		return -EEXIST;
 	return renameat(from_dir, from, to_dir, to) < 0 ? -errno : 0;
 }
@@ -265,15 +256,15 @@ static int land_put(const struct apply *a, size_t i, int dir, const char *name)
 	struct stat st;
 	int r;
 
-	number(i, "", fresh);
-	number(i, ".old", old);
-	if (!stands(a->stage_fd, fresh, &st))
+	immure_apply_number(i, "", fresh);
+	immure_apply_number(i, ".old", old);
+	if (!immure_apply_stands(a->stage_fd, fresh, &st))
 		return a->again ? 0 : -ESTALE; /* has landed */
 	r = expected(a, s, dir, name);
 	if (r < 0)
 		return r;
 	if (!s->over)
-		return move(a->stage_fd, fresh, dir, name);
+		return immure_apply_move(a->stage_fd, fresh, dir, name);
 	/* Not everywhere can a file have two names: then it cannot be undone, only finished. */
 	if (linkat(dir, name, a->stage_fd, old, 0) < 0 && errno != EEXIST && errno != EPERM && errno != EMLINK &&
 	    errno != EOPNOTSUPP)
@@ -287,11 +278,11 @@ static int land_remove(const struct apply *a, size_t i, int dir, const char *nam
 	struct stat st;
 	int r;
 
-	number(i, ".old", old);
-	if (a->again && stands(a->stage_fd, old, &st))
+	immure_apply_number(i, ".old", old);
+	if (a->again && immure_apply_stands(a->stage_fd, old, &st))
 		return 0;
 	r = expected(a, &a->s.v[i], dir, name);
-	return r < 0 ? r : move(dir, name, a->stage_fd, old);
+	return r < 0 ? r : immure_apply_move(dir, name, a->stage_fd, old);
 }
 
 static int land_dir(const struct apply *a, int dir, const char *name)
@@ -300,10 +291,10 @@ static int land_dir(const struct apply *a, int dir, const char *name)
 
 	if (mkdirat(dir, name, 0700) == 0)
 		return 0;
-	return errno == EEXIST && a->again && stands(dir, name, &st) && S_ISDIR(st.st_mode) ? 0 : -errno;
+	return errno == EEXIST && a->again && immure_apply_stands(dir, name, &st) && S_ISDIR(st.st_mode) ? 0 : -errno;
 }
 
-static int set_mode(const struct apply *a, const struct immure_step *s, uint32_t mode)
+int immure_apply_set_mode(const struct apply *a, const struct immure_step *s, uint32_t mode)
 {
 	const char *name;
 	IMMURE_CLEANUP_FD int dir = immure_content_parent(a->c->real_fd, s->path, &name);
@@ -313,7 +304,7 @@ static int set_mode(const struct apply *a, const struct immure_step *s, uint32_t
 
 	if (dir < 0)
 		return dir;
-	if (!stands(dir, name, &st) || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) ||
+	if (!immure_apply_stands(dir, name, &st) || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) ||
 	    (s->kind == IMMURE_STEP_DIR && !S_ISDIR(st.st_mode)) || (s->kind == IMMURE_STEP_MODE && st.st_ino != s->ino))
 		return -ESTALE;
 	fd = immure_open_anyway(dir, name, O_NONBLOCK, 0400, &before);
@@ -340,6 +331,18 @@ static int land_step(const struct apply *a, size_t i)
 	return s->kind == IMMURE_STEP_DIR ? land_dir(a, dir, name) : land_put(a, i, dir, name);
 }
 
+/* What somebody put in the place of what had landed stays a conflict for what comes later. */
+static void mark_foreign(struct apply *a)
+{
+	for (size_t i = 0; i < a->s.n; i++) {
+		struct immure_step *s = &a->s.v[i];
+		const char *name;
+		IMMURE_CLEANUP_FD int dir = immure_content_parent(a->c->real_fd, s->path, &name);
+
+		s->foreign = s->kind == IMMURE_STEP_PUT && (dir < 0 || !immure_apply_is_ours(a, i, dir, name));
+	}
+}
+
 static int32_t land_all(struct apply *a)
 {
 	int r = 0;
@@ -347,88 +350,32 @@ static int32_t land_all(struct apply *a)
 	for (size_t i = 0; i < a->s.n; i++) {
 		r = land_step(a, i);
 		if (r < 0)
-			return fail(a, a->s.v[i].path, -r);
+			return immure_apply_fail(a, a->s.v[i].path, -r);
 	}
 	/* Modes last, deepest first: one may close a directory. */
 	for (size_t i = a->s.n; i-- > 0;) {
 		const struct immure_step *s = &a->s.v[i];
 
 		if (s->kind == IMMURE_STEP_DIR || s->kind == IMMURE_STEP_MODE)
-			r = set_mode(a, s, s->mode);
+			r = immure_apply_set_mode(a, s, s->mode);
 		if (r < 0)
-			return fail(a, s->path, -r);
+			return immure_apply_fail(a, s->path, -r);
 	}
+	if (a->again)
+		mark_foreign(a);
 	r = immure_log_landed(a->c->dir_fd, a->c->real_fd, &a->s);
 	if (r == 0)
 		r = immure_log_set(a->c->dir_fd, IMMURE_LOG_LANDED);
-	return r < 0 ? fail(a, "journal", -r) : 0;
+	return r < 0 ? immure_apply_fail(a, "journal", -r) : 0;
 }
 
-static int32_t tidy(struct apply *a)
+int32_t immure_apply_tidy(struct apply *a)
 {
-	int r = remove_stage(a);
+	int r = immure_apply_remove_stage(a);
 
 	if (r == 0)
 		r = immure_log_set(a->c->dir_fd, IMMURE_LOG_NONE);
-	return r < 0 ? fail(a, a->stage, -r) : 0;
-}
-
-/* ---- undone ---- */
-
-static int undo_step(const struct apply *a, size_t i)
-{
-	const struct immure_step *s = &a->s.v[i];
-	const char *name;
-	IMMURE_CLEANUP_FD int dir = immure_content_parent(a->c->real_fd, s->path, &name);
-	char fresh[40], old[40];
-	struct stat st;
-
-	if (dir < 0) /* never got that far */
-		return dir == -ENOENT || dir == -ENOTDIR || dir == -ELOOP ? 0 : dir;
-	number(i, "", fresh);
-	number(i, ".old", old);
-	switch (s->kind) {
-	case IMMURE_STEP_PUT:
-		if (stands(a->stage_fd, fresh, &st))
-			return 0;
-		if (s->over)
-			return renameat(a->stage_fd, old, dir, name) < 0 ? -errno : 0;
-		return unlinkat(dir, name, 0) < 0 && errno != ENOENT ? -errno : 0;
-	case IMMURE_STEP_DIR:
-		/* ENOTDIR: what is replaced by it stands there still. */
-		return unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTDIR ? -errno : 0;
-	case IMMURE_STEP_REMOVE:
-		return stands(a->stage_fd, old, &st) ? move(a->stage_fd, old, dir, name) : 0;
-	default:
-		return set_mode(a, s, s->was_mode);
-	}
-}
-
-static int32_t undo_all(struct apply *a)
-{
-	int first = 0;
-
-	/* What was closed is opened first, so that the rest can be reached. */
-	for (size_t i = 0; i < a->s.n; i++)
-		if (a->s.v[i].kind == IMMURE_STEP_DIR)
-			(void)set_mode(a, &a->s.v[i], 0700); /* may not be there yet */
-	for (size_t i = a->s.n; i-- > 0;) {
-		int r = undo_step(a, i);
-
-		if (r < 0 && first == 0) {
-			first = r;
-			(void)fail(a, a->s.v[i].path, -r);
-		}
-	}
-	if (first < 0) /* what could not be put back is still in the directory */
-		return -IMMURE_ERR_IO;
-	first = immure_log_set(a->c->dir_fd, IMMURE_LOG_STAGING);
-	if (first == 0)
-		first = remove_stage(a);
-	/* Second names, made and taken away, changed what they were names of. */
-	if (first == 0)
-		first = immure_log_landed(a->c->dir_fd, a->c->real_fd, &a->s);
-	return first < 0 ? fail(a, "journal", -first) : tidy(a);
+	return r < 0 ? immure_apply_fail(a, a->stage, -r) : 0;
 }
 
 /* ---- all of it ---- */
@@ -469,15 +416,15 @@ int32_t immure_changes_apply(struct immure_changes *c, uint64_t *ret_n, struct i
 		r = land_all(&a);
 		if (r < 0) {
 			a.err = NULL; /* the first one is the one to tell */
-			(void)undo_all(&a); /* what cannot be is said by who recovers */
+			(void)immure_apply_undo(&a); /* what cannot be is said by who recovers */
 			immure_close(&a.stage_fd);
 			return r;
 		}
 		a.err = err;
-		r = tidy(&a);
+		r = immure_apply_tidy(&a);
 	} else {
 		a.err = NULL;
-		(void)tidy(&a);
+		(void)immure_apply_tidy(&a);
 	}
 	immure_close(&a.stage_fd);
 	if (r == 0)
@@ -490,9 +437,9 @@ bool immure_changes_is_torn(const struct immure_changes *c)
 	return immure_log_phase(c->dir_fd) != IMMURE_LOG_NONE;
 }
 
-int32_t immure_changes_recover(struct immure_changes *c, bool back, struct immure_error **err)
+int32_t immure_changes_recover(struct immure_changes *c, bool back, struct immure_strv *beside, struct immure_error **err)
 {
-	struct apply a = { .c = c, .err = err, .stage_fd = -1, .again = true };
+	struct apply a = { .c = c, .err = err, .stage_fd = -1, .again = true, .beside = back ? beside : NULL };
 	enum immure_log_phase phase = immure_log_phase(c->dir_fd);
 	int32_t r;
 	int k;
@@ -507,15 +454,15 @@ int32_t immure_changes_recover(struct immure_changes *c, bool back, struct immur
 	if (k == 0 && phase == IMMURE_LOG_LANDING)
 		k = open_stage(&a, false);
 	if (k < 0)
-		return fail(&a, "journal", -k);
+		return immure_apply_fail(&a, "journal", -k);
 	if (phase == IMMURE_LOG_STAGING)
-		r = tidy(&a);
+		r = immure_apply_tidy(&a);
 	else if (phase == IMMURE_LOG_LANDED)
-		r = tidy(&a);
+		r = immure_apply_tidy(&a);
 	else
-		r = back ? undo_all(&a) : land_all(&a);
+		r = back ? immure_apply_undo(&a) : land_all(&a);
 	if (r == 0 && phase == IMMURE_LOG_LANDING && !back)
-		r = tidy(&a);
+		r = immure_apply_tidy(&a);
 	immure_close(&a.stage_fd);
 	return r < 0 ? r : phase == IMMURE_LOG_STAGING || (phase == IMMURE_LOG_LANDING && back) ? 2 : 1;
 }

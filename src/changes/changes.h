@@ -132,8 +132,10 @@ int32_t immure_changes_select(struct immure_changes *c, const char *const *paths
 /* What is selected lands, all of it or, on any error, nothing. ret_n: how many. */
 int32_t immure_changes_apply(struct immure_changes *c, uint64_t *ret_n, struct immure_error **err);
 /* What an apply that was killed left: 1 finished, 2 undone, 0 there was nothing. back:
- * undone rather than finished. */
-int32_t immure_changes_recover(struct immure_changes *c, bool back, struct immure_error **err);
+ * undone rather than finished. beside, or NULL: what cannot be undone stays as it is, what had to
+ * give way to it is put beside its place, and these paths are added. */
+int32_t immure_changes_recover(struct immure_changes *c, bool back, struct immure_strv *beside,
+			       struct immure_error **err);
 /* An apply was killed. */
 bool immure_changes_is_torn(const struct immure_changes *c);
 
@@ -144,6 +146,7 @@ enum immure_step_kind { IMMURE_STEP_REMOVE, IMMURE_STEP_DIR, IMMURE_STEP_PUT, IM
 struct immure_step {
 	uint8_t kind;
 	bool over;           /* PUT: something stands there */
+	bool foreign;        /* not recorded: somebody else changed it since it landed */
 	uint32_t mode, was_mode;
 	const char *path;
 	uint64_t ino;        /* what has to stand there, 0 = nothing */

@@ -252,7 +252,7 @@ int immure_log_landed(int dir, int real_fd, const struct immure_steps *s)
 		IMMURE_CLEANUP_FD int parent = immure_content_parent(real_fd, s->v[i].path, &name);
 		struct stat st;
 
-		if (parent >= 0 && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		if (parent >= 0 && !s->v[i].foreign && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 			put_trace(&b, &st);
 		/* Making and removing in it changes the directory too. */
 		if (parent >= 0 && fstat(parent, &st) == 0)

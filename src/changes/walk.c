@@ -130,9 +130,11 @@ static const char *conflict(const struct walk *w, const struct place *p, const c
 {
 	if (!was)
 		return NULL;
+	if (is_later(w, was)) /* of a directory: also that it is another one, though an empty one */
+		return "it was changed since";
 	if (S_ISDIR(was->st_mode) && (kind == IMMURE_CHANGE_REMOVED || kind == IMMURE_CHANGE_REPLACED))
 		return newer_below(w, p->real, name, p->depth) ? "something in it was changed since" : NULL;
-	return is_later(w, was) ? "it was changed since" : NULL;
+	return NULL;
 }
 
 /* ---- one entry ---- */

@@ -8,7 +8,7 @@
 static int tell(const struct immure_runflags *f, const char *json)
 {
 	struct immure_json_failure why;
-	const struct immure_json *all;
+	const struct immure_json *all, *beside;
 	struct immure_json *doc = NULL;
 	size_t lands = 0, stays = 0;
 
@@ -17,6 +17,9 @@ static int tell(const struct immure_runflags *f, const char *json)
 	if (immure_json_parse(json, strlen(json), &doc, &why) < 0)
 		return IMMURE_EXIT_FAILED;
 	all = immure_json_get(doc, "changes");
+	beside = immure_json_get(doc, "beside");
+	for (size_t i = 0; beside && i < immure_json_size(beside); i++)
+		immure_cli_say("%s is what stood there before", immure_json_string(immure_json_element(beside, i)));
 	for (size_t i = 0; all && i < immure_json_size(all); i++) {
 		if (immure_json_get(immure_json_element(all, i), "lands"))
 			lands++;
@@ -26,6 +29,8 @@ static int tell(const struct immure_runflags *f, const char *json)
 	immure_json_free(doc);
 	if (f->apply & IMMURE_WORKSPACE_UNDO)
 		immure_cli_say("what was applied is undone");
+	else if (f->apply & IMMURE_WORKSPACE_ABANDON)
+		immure_cli_say("what could be undone is; immure diff tells what is left");
 	else
 		immure_cli_say("%zu change%s %s%s", lands, lands == 1 ? "" : "s",
 			       f->dry_run ? "would land" : "applied", stays ? "; immure diff tells what is left" : "");

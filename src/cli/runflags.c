@@ -74,6 +74,7 @@ enum {
 	OPT_REST,
 	OPT_LINKS,
 	OPT_UNDO,
+	OPT_ABANDON,
 	OPT_KEY = 100, /* + index of the policy flag */
 };
 
@@ -236,6 +237,9 @@ static const struct {
 	  { "links", 0, NULL, "also links that lead out of the workspace", NULL, OPT_LINKS } },
 	{ IMMURE_CLI_APPLY,
 	  { "undo", 0, NULL, "of an apply that was interrupted, undo what it did", NULL, OPT_UNDO } },
+	{ IMMURE_CLI_APPLY,
+	  { "abandon", 0, NULL, "undo what can be; what others changed since stays, and what was there before is put beside it",
+	    NULL, OPT_ABANDON } },
 	{ IMMURE_CLI_APPLY,
 	  { "dry-run", 'n', NULL, "print what would land, change nothing", NULL, OPT_DRY_RUN } },
 	{ IMMURE_CLI_GC,
@@ -427,6 +431,7 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_REST: f->apply |= IMMURE_WORKSPACE_REST; return 0;
 	case OPT_LINKS: f->apply |= IMMURE_WORKSPACE_LINKS; return 0;
 	case OPT_UNDO: f->apply |= IMMURE_WORKSPACE_UNDO; return 0;
+	case OPT_ABANDON: f->apply |= IMMURE_WORKSPACE_ABANDON; return 0;
 	default: return 1;
 	}
 }

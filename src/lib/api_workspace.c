@@ -176,9 +176,10 @@ int32_t immure_workspace_open_file(const char *id, const char *const *env, const
 
 /* ---- landed ---- */
 
-static int32_t recover(struct immure_changes *c, uint32_t flags, struct immure_error **err)
+static int32_t recover(struct immure_changes *c, uint32_t flags, struct immure_strv *beside, struct immure_error **err)
 {
-	int32_t r = immure_changes_recover(c, flags & IMMURE_WORKSPACE_UNDO, err);
+	int32_t r = immure_changes_recover(c, flags & (IMMURE_WORKSPACE_UNDO | IMMURE_WORKSPACE_ABANDON),
+					   flags & IMMURE_WORKSPACE_ABANDON ? beside : NULL, err);
 
 	return r < 0 ? r : 0;
 }
@@ -204,6 +205,22 @@ static void discard_whole(struct opened *o)
 		(void)immure_upper_remove(o->places->state_dir, o->c.id); /* or gc keeps it, and says so */
 }
 
+static void tell_beside(const struct immure_strv *beside, struct immure_buf *out)
+{
+	struct immure_jsonw w;
+
+	immure_jsonw_init(&w, out, 0);
+	immure_jsonw_object(&w, NULL);
+	if (beside->n) {
+		immure_jsonw_array(&w, "beside");
+		for (size_t i = 0; i < beside->n; i++)
+			immure_jsonw_str(&w, NULL, beside->v[i]);
+		immure_jsonw_end(&w, ']');
+	}
+	immure_jsonw_end(&w, '}');
+	immure_buf_putc(out, '\n');
+}
+
 int32_t immure_workspace_apply(const char *id, const struct immure_workspace_options *options, char **ret_json,
 			       immure_error **err)
 {
@@ -211,6 +228,8 @@ int32_t immure_workspace_apply(const char *id, const struct immure_workspace_opt
 	struct immure_workspace_options o;
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct opened w;
+	struct immure_strv beside = { 0 };
+	bool back;
 	uint64_t n = 0;
 	int32_t r = immure_options_copy(&o, sizeof(o), options ? options : &none, "apply", err);
 
@@ -220,9 +239,10 @@ int32_t immure_workspace_apply(const char *id, const struct immure_workspace_opt
 		r = open_one(id, o.env, &w, err);
 	if (r < 0)
 		return r;
-	if (!(o.flags & IMMURE_WORKSPACE_DRY_RUN) || o.flags & IMMURE_WORKSPACE_UNDO)
-		r = recover(&w.c, o.flags, err);
-	if (r == 0 && !(o.flags & IMMURE_WORKSPACE_UNDO)) {
+	back = o.flags & (IMMURE_WORKSPACE_UNDO | IMMURE_WORKSPACE_ABANDON);
+	if (!(o.flags & IMMURE_WORKSPACE_DRY_RUN) || back)
+		r = recover(&w.c, o.flags, &beside, err);
+	if (r == 0 && !back) {
 		r = walk_and_select(&w.c, &o, err);
 		if (r == 0)
 			immure_changes_json(&w.c, &b);
@@ -231,7 +251,7 @@ int32_t immure_workspace_apply(const char *id, const struct immure_workspace_opt
 		if (r == 0 && !(o.flags & IMMURE_WORKSPACE_DRY_RUN))
 			discard_whole(&w);
 	} else if (r == 0) {
-		immure_buf_puts(&b, "{}\n");
+		tell_beside(&beside, &b);
 	}
 	if (r == 0)
 		r = give(&b, ret_json, err);
@@ -253,9 +273,10 @@ int32_t immure_workspace_discard(const char *id, const char *const *env, immure_
 	/* Half of it is in the tree: what is needed to undo that is here. */
 	else if (immure_log_phase(o.c.dir_fd) == IMMURE_LOG_LANDING)
 		r = immure_fail(err, IMMURE_ERR_STATE, EBUSY, "discard", o.c.id,
-				"%s: an apply was interrupted; finish it (immure apply) or undo it (--undo) first", o.c.id);
+				"%s: an apply was interrupted; finish it (immure apply), undo it (--undo) or let it be "
+				"(--abandon) first", o.c.id);
 	else if (immure_changes_is_torn(&o.c))
-		r = recover(&o.c, 0, err);
+		r = recover(&o.c, 0, NULL, err);
 	if (r == 0)
 		k = immure_upper_remove(o.places->state_dir, o.c.id);
 	if (k < 0)

@@ -123,3 +123,62 @@ def test_torn_is_not_discarded(site, strace):
     assert "an apply was interrupted" in site.call(site.immure, "gc").text
     assert apply(site, "--undo").code == 0
     assert site.call(site.immure, "discard", kept).code == 0
+
+
+def rewrite(path):
+    path.write_text("somebody's\n")
+
+
+def take_away(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("way", ["--undo", None])
+@pytest.mark.parametrize("change", [rewrite, take_away])
+def test_what_somebody_changed_since_is_not_touched(site, strace, way, change):
+    """Neither by taking the apply back nor by finishing it; and that is no dead end."""
+    prepare(site)
+    before = tree(site.ws)
+    renames = calls_of(site)["renameat"]
+    prepare(site)
+    assert apply(site, inject=f"renameat:signal=KILL:when={renames}").code != 0
+    landed = [n for n in ("new/deep/f", "turned/in") if (site.ws / n).exists()]
+    assert landed and torn(site)
+    for name in landed:
+        change(site.ws / name)
+    done = apply(site, *([way] if way else []))
+    if way:
+        assert done.code != 0 and landed[0] in done.errors or landed[-1] in done.errors, done
+        assert torn(site)
+        done = apply(site, "--abandon")
+        assert done.code == 0 and torn(site) is False, done
+    for name in landed:
+        assert (site.ws / name).is_dir() or (site.ws / name).read_text() == "somebody's\n"
+    now = tree(site.ws)
+    assert not [n for n in now if n.startswith(".immure-apply")]
+    if not way:
+        return
+    # What was there before is there still, at its place or beside it.
+    kept = json.loads(site.call(site.immure, "diff", "--list", "--json").out)[0]["id"]
+    for name, (mode, content) in before.items():
+        beside = now.get(f"{name}.before-apply-{kept}")
+        if now.get(name) != (mode, content):
+            assert beside == (mode, content) or name == "turned" and beside, (name, now.get(name), beside)
+    assert site.call(site.immure, "discard", kept).code == 0
+
+
+def test_a_place_that_is_gone(site, strace):
+    """The directory of what was removed is gone as well: it comes to lie at the top."""
+    site.rebuild()
+    site.put("a/b/precious", "p")
+    site.put("a/other", "o")
+    time.sleep(0.02)
+    assert site.sh("rm a/b/precious; echo x > zz; chmod 700 a/other", flags=["--cow", "-q"]).code == 0
+    assert apply(site, inject="fchmod:signal=KILL:when=2").code != 0 and torn(site)
+    shutil.rmtree(site.ws / "a")
+    assert apply(site, "--undo").code != 0 and torn(site)
+    done = apply(site, "--abandon", "--json")
+    assert done.code == 0, done
+    (beside,) = json.loads(done.out)["beside"]
+    assert (site.ws / beside).read_text() == "p" and beside.startswith("precious.before-apply-")

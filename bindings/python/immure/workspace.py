@@ -34,11 +34,12 @@ def open_file(path: PathLike, id: Optional[str] = None, *, changed: bool = True,
 
 def apply(id: Optional[str] = None, paths: Iterable[PathLike] = (), *, overwrite: bool = False,
           rest: bool = False, links: bool = False, dry_run: bool = False, undo: bool = False,
+          abandon: bool = False,
           env: Optional[Mapping[str, str]] = None) -> Dict[str, Any]:
     """Lets it land, all that is asked for or nothing; what landed says "lands"."""
     chosen = [os.fsencode(p) for p in paths]
     o = _native.immure_workspace_options(
-        flags=overwrite | rest << 1 | links << 2 | dry_run << 3 | undo << 4,
+        flags=overwrite | rest << 1 | links << 2 | dry_run << 3 | undo << 4 | abandon << 5,
         paths=_native.words(chosen) if chosen else None, env=_native.environment(env))
     return json.loads(string_of("immure_workspace_apply", encode(id) if id else None, ctypes.byref(o)))
 
