@@ -23,7 +23,7 @@
 
 /* MAGIC, length of all, fields in the order of put_fixed(), rules as length and
  * bytes. Little-endian. */
-#define MAGIC UINT32_C(0x32474549) /* "IEG2" */
+#define MAGIC UINT32_C(0x33474549) /* "IEG3" */
 
 enum { FLAG_PRIVATE = 1, FLAG_REFUSE_ECH = 2, FLAG_INTERCEPTS = 4, FLAGS_ALL = 7 };
 
@@ -171,6 +171,8 @@ static void put_limits(struct immure_buf *b, const struct immure_egress_limits *
 	immure_buf_put_u32(b, l->first_ms);
 	immure_buf_put_u32(b, l->head_ms);
 	immure_buf_put_u32(b, l->idle_ms);
+	immure_buf_put_u64(b, l->bodies.request_body);
+	immure_buf_put_u64(b, l->bodies.response_body);
 }
 
 int immure_egress_config_encode(const struct immure_egress_config *c, unsigned char **ret_data,
@@ -292,6 +294,8 @@ static void get_limits(struct in *i, struct immure_egress_limits *l)
 	l->first_ms = get32(i);
 	l->head_ms = get32(i);
 	l->idle_ms = get32(i);
+	l->bodies.request_body = get64(i);
+	l->bodies.response_body = get64(i);
 }
 
 static int get_all(struct in *i, struct immure_arena *a, struct immure_egress_config *c)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "egress/httpflow.h"
 #include "egress/synth.h"
 
 enum {
@@ -31,6 +32,7 @@ struct immure_egress_limits {
 	uint32_t head_ms;          /* one request's head on a kept-alive connection, and a
 				    * proxy's preamble */
 	uint32_t idle_ms;          /* no byte either way; 0 = no limit */
+	struct immure_http_bounds bodies; /* where requests are looked at; 0 = no limit */
 };
 
 /* A host port that leads into the session. The listener itself is passed as a

@@ -189,7 +189,8 @@ void immure_conn_refuse_request(struct conn *c, const struct immure_verdict *v)
 	char why[IMMURE_WIRE_TEXT + sizeof(v->add) + 32];
 
 	(void)snprintf(why, sizeof(why), "%s%s%s", v->why, v->add[0] ? "; it takes " : "", v->add);
-	immure_look_forbid(c, why);
+	immure_look_forbid(c, v->code == IMMURE_CODE_HTTP_BODY_TOO_LARGE ? "413 Content Too Large" :
+			   "403 Forbidden", why);
 	read_away(c);
 	c->answered = true;
 }

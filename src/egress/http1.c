@@ -366,6 +366,8 @@ int immure_http_parse_any(struct immure_http_reader *r, struct immure_http_head 
 		return refuse(r, "Transfer-Encoding in HTTP/1.0");
 	if (h.websocket && (h.body != IMMURE_HTTP_NO_BODY || h.method_bit != IMMURE_METHOD_GET))
 		return refuse(r, "an upgrade with a body or by another method than GET");
+	if (h.websocket)
+		h.method_bit |= IMMURE_METHOD_WEBSOCKET;
 	/* CONNECT says itself where to, and HTTP/1.0 has no Host. */
 	if (!(seen & (1U << FIELD_HOST)) && (h.form != IMMURE_HTTP_AUTHORITY || h.minor != 0))
 		return refuse(r, "no Host");

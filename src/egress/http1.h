@@ -15,10 +15,20 @@
 #include "egress/endpoint.h"
 
 enum {
-	IMMURE_HTTP_HEAD_MAX = 32 * 1024, /* with the empty line */
+	IMMURE_HTTP_HEAD_MAX = 128 * 1024, /* with the empty line */
 	IMMURE_HTTP_LINE_MAX = 8 * 1024,  /* the request line */
 	IMMURE_HTTP_FIELDS_MAX = 100,
 	IMMURE_HTTP_METHOD_MAX = 16,
+};
+
+/* What programs can tell by, where it is about HTTP. */
+enum immure_code {
+	IMMURE_CODE_NONE,
+	IMMURE_CODE_HTTP_DENIED_ACL,    /* a request that no rule has, or a denial has */
+	IMMURE_CODE_HTTP_INVALID_URL,   /* no request, or one that can be read in two ways */
+	IMMURE_CODE_HTTP_BODY_TOO_LARGE,
+	IMMURE_CODE_HTTP_TLS_FAIL,      /* either side's TLS */
+	IMMURE_CODES,
 };
 
 struct immure_http_reader {
@@ -37,7 +47,7 @@ enum immure_http_body { IMMURE_HTTP_NO_BODY, IMMURE_HTTP_LENGTH, IMMURE_HTTP_CHU
 
 struct immure_http_head {
 	char method[IMMURE_HTTP_METHOD_MAX + 1];
-	uint32_t method_bit;    /* IMMURE_METHOD_*; 0 = a method rules do not know */
+	uint32_t method_bit;    /* IMMURE_METHOD_*; 0 = a method rules do not know; two of an upgrade */
 	enum immure_http_form form;
 	const char *target;     /* in the reader: path and query, or all of AUTHORITY */
 	size_t target_len;

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "egress/http1_answer.h"
 
-enum state { HEAD, BODY, SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF, LAST_CR, LAST_LF, END };
+enum state { HEAD, BODY, SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF, LAST_CR, LAST_LF, SWITCHING, OPAQUE, END };
 
-enum { SIZE_DIGITS = 15 }; /* so that 64 bits hold it */
+enum { SIZE_DIGITS = 15, /* so that 64 bits hold it */
+       HEAD_FIRST = 8 * 1024 }; /* of room; more when it is needed */
 
 struct immure_http_flow {
 	immure_http_flow_judge *judge;
@@ -17,13 +19,16 @@ struct immure_http_flow {
 	void *ctx;
 	enum state state;
 	bool close, once;
-	uint64_t left;
+	struct immure_http_bounds bounds;
+	struct immure_http_answers *answers; /* NULL: nobody follows them */
+	uint64_t left, body;
 	unsigned int digits;
 	uint64_t requests;
 	int result;
 	const char *why;
 	struct immure_http_reader reader;
-	char head[IMMURE_HTTP_HEAD_MAX];
+	char *head;
+	size_t head_cap;
 	char *last;      /* the head that was allowed last */
 	size_t last_len;
 	unsigned char *out;
@@ -38,7 +43,13 @@ int immure_http_flow_new(immure_http_flow_judge *judge, void *ctx, struct immure
 		return -ENOMEM;
 	f->judge = judge;
 	f->ctx = ctx;
-	immure_http_reader_init(&f->reader, f->head, sizeof(f->head));
+	f->head = malloc(HEAD_FIRST);
+	if (!f->head) {
+		free(f);
+		return -ENOMEM;
+	}
+	f->head_cap = HEAD_FIRST;
+	immure_http_reader_init(&f->reader, f->head, f->head_cap);
 	*ret = f;
 	return 0;
 }
@@ -47,6 +58,8 @@ void immure_http_flow_free(struct immure_http_flow *f)
 {
 	if (!f)
 		return;
+	free(f->head);
+	free(f->answers);
 	free(f->last);
 	immure_wipe(f->out, f->out_cap);
 	free(f->out);
@@ -56,6 +69,11 @@ void immure_http_flow_free(struct immure_http_flow *f)
 void immure_http_flow_set_rewrite(struct immure_http_flow *f, immure_http_flow_rewrite *rewrite)
 {
 	f->rewrite = rewrite;
+}
+
+void immure_http_flow_bound(struct immure_http_flow *f, const struct immure_http_bounds *b)
+{
+	f->bounds = *b;
 }
 
 static int refuse(struct immure_http_flow *f, const char *why)
@@ -83,7 +101,49 @@ static int put(struct immure_http_flow *f, const void *data, size_t len)
 static void after_body(struct immure_http_flow *f)
 {
 	f->state = f->close || f->once ? END : HEAD;
-	immure_http_reader_init(&f->reader, f->head, sizeof(f->head));
+	immure_http_reader_init(&f->reader, f->head, f->head_cap);
+}
+
+/* Most heads are short, and connections many. */
+static int room_for_head(struct immure_http_flow *f, size_t more)
+{
+	size_t cap = f->head_cap;
+	char *head;
+
+	while (cap - f->reader.len < more && cap < IMMURE_HTTP_HEAD_MAX)
+		cap *= 2;
+	if (cap == f->head_cap)
+		return 0;
+	head = realloc(f->head, cap);
+	if (!head)
+		return -ENOMEM;
+	f->head = f->reader.buf = head;
+	f->head_cap = f->reader.cap = cap;
+	return 0;
+}
+
+static int too_large(struct immure_http_flow *f)
+{
+	f->why = "the request's body is longer than network.request_body";
+	return -EFBIG;
+}
+
+/* One that is followed only from its second request on is not understood. */
+static int follow(struct immure_http_flow *f, const struct immure_http_head *h)
+{
+	if (!f->answers && !f->bounds.response_body && !h->websocket)
+		return 0;
+	if (!f->answers && f->requests)
+		return refuse(f, "an upgrade that is not the first request of its connection");
+	if (!f->answers) {
+		f->answers = calloc(1, sizeof(*f->answers));
+		if (!f->answers)
+			return -ENOMEM;
+		immure_http_answers_init(f->answers, f->bounds.response_body);
+	}
+	if (immure_http_answers_asked(f->answers, h->method_bit == IMMURE_METHOD_HEAD, h->websocket) < 0)
+		return refuse(f, f->answers->why);
+	return 0;
 }
 
 static int remember(struct immure_http_flow *f)
@@ -137,6 +197,10 @@ static int whole_head(struct immure_http_flow *f)
 	if (immure_http_head_parse(&f->reader, &h) < 0)
 		return refuse(f, f->reader.why);
 	r = f->judge(f->ctx, &h);
+	if (r == 0 && f->bounds.request_body && h.length > f->bounds.request_body)
+		r = too_large(f);
+	if (r == 0)
+		r = follow(f, &h);
 	if (r == 0)
 		r = f->rewrite ? put_rewritten(f, &h) : put(f, f->reader.buf, f->reader.len);
 	if (r < 0)
@@ -145,7 +209,10 @@ static int whole_head(struct immure_http_flow *f)
 	f->close = h.close || h.minor == 0;
 	f->left = h.length;
 	f->digits = 0;
-	if (h.body == IMMURE_HTTP_CHUNKED) {
+	f->body = 0;
+	if (h.websocket) {
+		f->state = SWITCHING;
+	} else if (h.body == IMMURE_HTTP_CHUNKED) {
 		f->state = SIZE;
 		f->left = 0;
 	} else if (h.body == IMMURE_HTTP_LENGTH && h.length) {
@@ -181,7 +248,9 @@ static int framing(struct immure_http_flow *f, unsigned char c)
 		return 0;
 	case SIZE_LF:
 		f->state = f->left ? DATA : LAST_CR;
-		return c == '\n' ? 0 : refuse(f, "a chunk's size");
+		if (c != '\n')
+			return refuse(f, "a chunk's size");
+		return f->bounds.request_body && f->left > f->bounds.request_body - f->body ? too_large(f) : 0;
 	case DATA_CR:
 		f->state = DATA_LF;
 		return c == '\r' ? 0 : refuse(f, "a chunk's end");
@@ -195,9 +264,12 @@ static int framing(struct immure_http_flow *f, unsigned char c)
 	case LAST_LF:
 		after_body(f);
 		return c == '\n' ? 0 : refuse(f, "the end of the chunks");
+	case SWITCHING:
+		return refuse(f, "bytes before the answer to an upgrade");
 	case HEAD:
 	case BODY:
 	case DATA:
+	case OPAQUE:
 	case END:
 		break;
 	}
@@ -213,7 +285,14 @@ static int step(struct immure_http_flow *f, const unsigned char *data, size_t le
 		*ret_used = len;
 		return 0;
 	}
+	if (f->state == OPAQUE) {
+		*ret_used = len;
+		return put(f, data, len);
+	}
 	if (f->state == HEAD) {
+		r = room_for_head(f, len);
+		if (r < 0)
+			return r;
 		r = immure_http_reader_feed(&f->reader, (const char *)data, len, ret_used);
 		if (r < 0)
 			return refuse(f, f->reader.why);
@@ -224,6 +303,7 @@ static int step(struct immure_http_flow *f, const unsigned char *data, size_t le
 
 		*ret_used = n;
 		f->left -= n;
+		f->body += n;
 		r = put(f, data, n);
 		if (r == 0 && f->left == 0 && f->state == BODY)
 			after_body(f);
@@ -251,9 +331,33 @@ int immure_http_flow_feed(struct immure_http_flow *f, const unsigned char *data,
 	return f->result;
 }
 
+bool immure_http_flow_follows(const struct immure_http_flow *f)
+{
+	return f->answers;
+}
+
+int immure_http_flow_answer(struct immure_http_flow *f, const unsigned char *data, size_t len)
+{
+	int r = f->answers ? immure_http_answers_feed(f->answers, (const char *)data, len) : 0;
+
+	if (r < 0)
+		f->why = f->answers->why;
+	else if (f->state == SWITCHING && immure_http_answers_switched(f->answers))
+		f->state = OPAQUE;
+	else if (f->state == SWITCHING && f->answers->asked == f->answers->answered)
+		after_body(f);
+	return r;
+}
+
 const char *immure_http_flow_why(const struct immure_http_flow *f)
 {
 	return f->why ? f->why : "";
+}
+
+enum immure_code immure_http_flow_code(int r)
+{
+	return r == -EFBIG ? IMMURE_CODE_HTTP_BODY_TOO_LARGE : r == -EPROTO ? IMMURE_CODE_HTTP_INVALID_URL :
+	       IMMURE_CODE_NONE;
 }
 
 uint64_t immure_http_flow_requests(const struct immure_http_flow *f)

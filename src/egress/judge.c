@@ -268,6 +268,7 @@ struct seen {
 	const struct immure_tls_hello *tls;
 	const struct immure_http_head *http;
 	bool https;         /* the request came by TLS that ended at us */
+	bool unasked;       /* rules mean upgrades that they do not name: no rule allows by it */
 	bool no_path;       /* the request's path has no one reading */
 	const char *path;   /* in the rules' form, when any rule asks */
 	const char *why;    /* the last reason why a rule did not fit */
@@ -300,11 +301,18 @@ static bool tls_fits(const struct immure_judge *j, const struct immure_endpoint 
 }
 
 /* Method and path; overridden ones cannot be told. */
-static bool request_matches(const struct immure_netrule *r, const struct seen *s)
+static bool request_is_of(const struct immure_netrule *r, const struct seen *s)
 {
 	if (r->methods && !(s->http->method_bit & r->methods))
 		return false;
 	return !r->path || (s->path && immure_http_rule_has_path(r, s->path));
+}
+
+/* What follows an upgrade is not looked at: only a rule that says so lets it be. */
+static bool request_matches(const struct immure_netrule *r, const struct seen *s)
+{
+	return (!s->http->websocket || s->unasked || (r->methods & IMMURE_METHOD_WEBSOCKET)) &&
+	       request_is_of(r, s);
 }
 
 static bool http_fits(const struct immure_netrule *r, const struct immure_endpoint *to,
@@ -318,8 +326,6 @@ static bool http_fits(const struct immure_netrule *r, const struct immure_endpoi
 		why = "Host names another host";
 	else if (s->https && s->http->form == IMMURE_HTTP_ABSOLUTE)
 		why = "the target is for a proxy";
-	else if (s->http->websocket)
-		why = "what follows an upgrade cannot be judged";
 	else if ((r->path || r->methods) && s->http->overrides)
 		why = "a field that servers may take for method or path";
 	else if (r->path && s->no_path)
@@ -338,7 +344,7 @@ static bool surely_other(const struct immure_netrule *r, const struct immure_end
 			 const struct seen *s)
 {
 	return s->http && host_agrees(to, s->http) && !s->http->overrides &&
-	       !s->http->websocket && !(r->path && s->no_path) && !request_matches(r, s);
+	       !(r->path && s->no_path) && !request_is_of(r, s);
 }
 
 static enum immure_verdict_kind deny_mismatch(struct immure_verdict *v, const char *rule,
@@ -355,7 +361,7 @@ static enum immure_verdict_kind deny_mismatch(struct immure_verdict *v, const ch
 static enum immure_verdict_kind deny_request(struct immure_verdict *v, const char *rule,
 					     const struct immure_endpoint *to, const struct seen *s)
 {
-	const char *method = s->http->method;
+	const char *method = s->http->websocket ? "WEBSOCKET" : s->http->method;
 	char text[IMMURE_ENDPOINT_TEXT];
 	bool whole = strlen(s->path) <= SHOWN_PATH;
 
@@ -525,9 +531,7 @@ enum immure_verdict_kind immure_judge_connect(const struct immure_judge *j,
 					      const struct immure_endpoint *to,
 					      struct immure_verdict *ret)
 {
-	struct seen s = { 0 };
-
-	return judge(j, to, &s, ret);
+	return judge(j, to, &(struct seen){ 0 }, ret);
 }
 
 enum immure_verdict_kind immure_judge_tls(const struct immure_judge *j,
@@ -554,16 +558,26 @@ static void see_path(struct seen *s, char *path)
 		s->path = path;
 }
 
+static enum immure_verdict_kind judge_request(const struct immure_judge *j,
+					      const struct immure_endpoint *to,
+					      const struct immure_http_head *head, bool https,
+					      struct immure_verdict *v)
+{
+	char path[IMMURE_HTTP_LINE_MAX + 1];
+	struct seen s = { .http = head, .https = https };
+
+	see_path(&s, path);
+	if (judge(j, to, &s, v) == IMMURE_VERDICT_DENY)
+		v->code = s.no_path ? IMMURE_CODE_HTTP_INVALID_URL : IMMURE_CODE_HTTP_DENIED_ACL;
+	return v->kind;
+}
+
 enum immure_verdict_kind immure_judge_http(const struct immure_judge *j,
 					   const struct immure_endpoint *to,
 					   const struct immure_http_head *head,
 					   struct immure_verdict *ret)
 {
-	char path[IMMURE_HTTP_LINE_MAX + 1];
-	struct seen s = { .http = head };
-
-	see_path(&s, path);
-	return judge(j, to, &s, ret);
+	return judge_request(j, to, head, false, ret);
 }
 
 enum immure_verdict_kind immure_judge_https(const struct immure_judge *j,
@@ -571,18 +585,14 @@ enum immure_verdict_kind immure_judge_https(const struct immure_judge *j,
 					    const struct immure_http_head *head,
 					    struct immure_verdict *ret)
 {
-	char path[IMMURE_HTTP_LINE_MAX + 1];
-	struct seen s = { .http = head, .https = true };
-
-	see_path(&s, path);
-	return judge(j, to, &s, ret);
+	return judge_request(j, to, head, true, ret);
 }
 
 bool immure_judge_is_about(const struct immure_netrule *r, const struct immure_endpoint *to,
 			   const struct immure_http_head *head)
 {
 	char path[IMMURE_HTTP_LINE_MAX + 1];
-	struct seen s = { .http = head, .https = true };
+	struct seen s = { .http = head, .https = true, .unasked = true };
 
 	see_path(&s, path);
 	return immure_judge_covers(r, to) && http_fits(r, to, &s);

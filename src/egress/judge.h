@@ -61,6 +61,7 @@ enum { IMMURE_LOOK_TLS = 1, IMMURE_LOOK_HTTP = 2, IMMURE_LOOK_INTERCEPT = 4 };
 struct immure_verdict {
 	enum immure_verdict_kind kind;
 	unsigned int look;  /* IMMURE_LOOK_*; what cannot be either is denied */
+	enum immure_code code;
 	const char *rule;   /* text of the deciding rule; NULL = none matches */
 	char why[640];      /* of a denial, printable */
 	char add[320];      /* what would allow it; "" = nothing would */

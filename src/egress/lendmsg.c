@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "egress/http1.h"
 
 #define HEAD offsetof(struct immure_lend_msg, begin)
 
@@ -85,7 +86,7 @@ static bool content_ok(const struct immure_lend_msg *m)
 	case IMMURE_LEND_AUTHORITY:
 		return memchr(m->authority.pem, '\0', sizeof(m->authority.pem));
 	case IMMURE_LEND_DENIED:
-		return m->denied.step < IMMURE_WIRE_STEPS && m->denied.proxy <= 2 &&
+		return m->denied.step < IMMURE_WIRE_STEPS && m->denied.code < IMMURE_CODES && m->denied.proxy <= 2 &&
 		       m->denied.port <= 65535 && inet_ok(&m->denied.source) &&
 		       inet_ok(&m->denied.meant) && text_ok(m->denied.host, sizeof(m->denied.host)) &&
 		       text_ok(m->denied.rule, sizeof(m->denied.rule)) &&

@@ -15,15 +15,36 @@
 
 enum { FIRST_MAX = 96 * 1024 }; /* held of one client */
 
-static void deny(struct worker *w, struct conn *c, enum immure_wire_step step, const char *why)
+static void because(const struct conn *c, const char *why, enum immure_code code, struct immure_verdict *v)
 {
-	struct immure_verdict v;
 	char text[IMMURE_ENDPOINT_TEXT] = "a connection";
 
 	if (c->to.port)
 		(void)immure_endpoint_print(&c->to, text);
-	(void)immure_verdict_deny(&v, NULL, "%s: %s", text, why);
+	(void)immure_verdict_deny(v, NULL, "%s: %s", text, why);
+	v->code = code;
+}
+
+static void deny(struct worker *w, struct conn *c, enum immure_wire_step step, const char *why)
+{
+	struct immure_verdict v;
+
+	because(c, why, IMMURE_CODE_NONE, &v);
 	immure_conn_deny(w, c, step, &v);
+}
+
+/* What the flow said of a request. */
+static void deny_request(struct worker *w, struct conn *c, int r)
+{
+	struct immure_verdict v;
+
+	because(c, r == -ENOMEM ? "out of memory" : immure_http_flow_why(c->http), immure_http_flow_code(r), &v);
+	if (!c->told)
+		immure_report_denied(w, c, r == -EPROTO ? IMMURE_WIRE_CONTENT : IMMURE_WIRE_LIMIT, &v);
+	c->told = true;
+	if (r == -EFBIG) /* as judge_request() has it */
+		immure_conn_refuse_request(c, &v);
+	immure_conn_deny(w, c, IMMURE_WIRE_CONTENT, &v);
 }
 
 static int keep(struct first *f, const void *data, size_t len)
@@ -75,9 +96,9 @@ void immure_look_reply(struct conn *c, int socks, const char *http, const char *
 	}
 }
 
-void immure_look_forbid(struct conn *c, const char *why)
+void immure_look_forbid(struct conn *c, const char *status, const char *why)
 {
-	answer(c, "403 Forbidden", why);
+	answer(c, status, why);
 }
 
 /* ---- judging ---- */
@@ -124,6 +145,15 @@ static int judge_request(void *ctx, const struct immure_http_head *head)
 	if (c->state == CONN_LOOK)
 		immure_conn_refuse_request(c, &v);
 	return -EACCES;
+}
+
+static int new_flow(struct worker *w, struct conn *c)
+{
+	int r = immure_http_flow_new(judge_request, c, &c->http);
+
+	if (r == 0)
+		immure_http_flow_bound(c->http, &w->config.limits.bodies);
+	return r;
 }
 
 static void go_on(struct worker *w, struct conn *c)
@@ -174,8 +204,7 @@ static void feed_http(struct worker *w, struct conn *c, const unsigned char *dat
 	if (r == 0)
 		r = keep(c->first, out, n);
 	if (r < 0) {
-		deny(w, c, r == -ENOMEM ? IMMURE_WIRE_LIMIT : IMMURE_WIRE_CONTENT,
-		     r == -EPROTO ? immure_http_flow_why(c->http) : "the request was refused");
+		deny_request(w, c, r);
 		return;
 	}
 	if (immure_http_flow_requests(c->http))
@@ -196,7 +225,7 @@ static void feed_first(struct worker *w, struct conn *c, const unsigned char *da
 		}
 		if (f->is_tls)
 			immure_tls_reader_init(&f->tls);
-		else if (immure_http_flow_new(judge_request, c, &c->http) < 0) {
+		else if (new_flow(w, c) < 0) {
 			deny(w, c, IMMURE_WIRE_LIMIT, "out of memory");
 			return;
 		}
@@ -269,7 +298,7 @@ static int forward_head(struct conn *c, const struct immure_http_head *h,
 	int r = immure_absolute_rewrite(&c->first->http, h, head, &len);
 
 	if (r == 0)
-		r = immure_http_flow_new(judge_request, c, &c->http);
+		r = new_flow(c->worker, c);
 	if (r < 0)
 		return r;
 	immure_http_flow_once(c->http);
@@ -309,6 +338,8 @@ static void plain(struct worker *w, struct conn *c, const struct immure_http_hea
 	r = forward_head(c, h, rest, rest_len);
 	if (r == -EPROTO)
 		bad_request(w, c);
+	else if (r == -EFBIG)
+		deny_request(w, c, r);
 	else if (r < 0)
 		deny(w, c, IMMURE_WIRE_LIMIT, strerror(-r));
 	else

@@ -10,22 +10,39 @@
 
 enum { TURN = 1 << 20, TURN_SHARED = 64 * 1024 };
 
+static int flow_said(struct conn *c, int r)
+{
+	struct immure_verdict v;
+	char text[IMMURE_ENDPOINT_TEXT];
+
+	if (r >= 0)
+		return 0;
+	if (!c->told) {
+		(void)immure_verdict_deny(&v, NULL, "%s: %s", immure_endpoint_print(&c->to, text),
+					  immure_http_flow_why(c->http));
+		v.code = immure_http_flow_code(r);
+		immure_report_denied(c->worker, c, r == -EFBIG ? IMMURE_WIRE_LIMIT : IMMURE_WIRE_CONTENT, &v);
+		c->told = true;
+	}
+	return -ECONNABORTED;
+}
+
 static int filter(void *ctx, const unsigned char *data, size_t len, const unsigned char **ret,
 		  size_t *ret_len)
 {
 	struct conn *c = ctx;
-	int r = immure_http_flow_feed(c->http, data, len, ret, ret_len);
+	return flow_said(c, immure_http_flow_feed(c->http, data, len, ret, ret_len));
+}
 
-	if (r < 0 && !c->told) {
-		struct immure_verdict v;
-		char text[IMMURE_ENDPOINT_TEXT];
+/* What comes back passes as it is, or not at all. */
+static int follow(void *ctx, const unsigned char *data, size_t len, const unsigned char **ret,
+		  size_t *ret_len)
+{
+	struct conn *c = ctx;
 
-		(void)immure_verdict_deny(&v, NULL, "%s: %s", immure_endpoint_print(&c->to, text),
-					  immure_http_flow_why(c->http));
-		immure_report_denied(c->worker, c, IMMURE_WIRE_CONTENT, &v);
-		c->told = true;
-	}
-	return r < 0 ? -ECONNABORTED : 0;
+	*ret = data;
+	*ret_len = len;
+	return flow_said(c, immure_http_flow_answer(c->http, data, len));
 }
 
 void immure_relaying_start(struct worker *w, struct conn *c, uint32_t far_events)
@@ -55,6 +72,10 @@ void immure_relaying_start(struct worker *w, struct conn *c, uint32_t far_events
 	if (c->http) {
 		c->two.from[0].filter = filter;
 		c->two.from[0].filter_ctx = c;
+	}
+	if (c->http && immure_http_flow_follows(c->http)) {
+		c->two.from[1].filter = follow;
+		c->two.from[1].filter_ctx = c;
 	}
 	if (immure_twoway_due(&c->two) < w->next_due)
 		w->next_due = immure_twoway_due(&c->two);

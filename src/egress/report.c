@@ -126,6 +126,7 @@ static bool denied(struct worker *w, struct immure_wire *m, const struct immure_
 	else
 		w->denied++;
 	m->type = IMMURE_WIRE_DENIED;
+	d->code = v->code;
 	text(d->rule, sizeof(d->rule), v->rule);
 	text(d->why, sizeof(d->why), v->why);
 	text(d->add, sizeof(d->add), v->add);

@@ -167,6 +167,7 @@ enum immure_wire_step {
  * rule, add: "" = none. */
 struct immure_wire_denied {
 	uint32_t step;      /* enum immure_wire_step */
+	uint32_t code;      /* enum immure_code */
 	uint32_t proxy;     /* 0 = no; 1 = CONNECT, 2 = SOCKS5 */
 	struct immure_inet source, meant;
 	uint32_t port;

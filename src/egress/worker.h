@@ -288,7 +288,7 @@ void immure_look_read(struct worker *w, struct conn *c);
 void immure_look_judge(struct worker *w, struct conn *c);
 /* The proxy's answer: how the dial went, and for HTTP why not (NULL: it went well). */
 void immure_look_reply(struct conn *c, int socks, const char *http, const char *why);
-void immure_look_forbid(struct conn *c, const char *why);
+void immure_look_forbid(struct conn *c, const char *status, const char *why);
 /* dial.c */
 void immure_dial_resolve(struct worker *w, struct conn *c);
 void immure_dial_list(struct worker *w, struct conn *c, const struct immure_inet *l, size_t n);

@@ -47,18 +47,20 @@ void immure_lent_say(struct lent *l, enum immure_wire_step step, const struct im
 	m.denied.meant = l->meant;
 	m.denied.port = l->to.port;
 	printable(m.denied.host, sizeof(m.denied.host), immure_endpoint_print(&host, text));
+	m.denied.code = v->code;
 	printable(m.denied.rule, sizeof(m.denied.rule), v->rule);
 	printable(m.denied.why, sizeof(m.denied.why), v->why);
 	printable(m.denied.add, sizeof(m.denied.add), v->add);
 	(void)immure_lend_send(in->control_fd, &m, NULL, 0); /* no room: as if it came too often */
 }
 
-static void deny(struct lent *l, enum immure_wire_step step, const char *why)
+static void deny(struct lent *l, enum immure_wire_step step, enum immure_code code, const char *why)
 {
 	struct immure_verdict v;
 	char text[IMMURE_ENDPOINT_TEXT];
 
 	(void)immure_verdict_deny(&v, NULL, "%s: %s", immure_endpoint_print(&l->to, text), why);
+	v.code = code;
 	immure_lent_say(l, step, &v);
 	l->told = true;
 }
@@ -115,6 +117,24 @@ static void end(struct lent *l, bool reset)
 		(void)shutdown(link, SHUT_RDWR);
 }
 
+/* Answered instead of the server, and nothing after it: where nothing else is under way. */
+static void answer(struct lent *l, const char *status, const char *why, const char *add)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+	size_t more = *add ? strlen(add) + strlen("; it takes ") : 0;
+
+	if (l->back.len || l->bytes[1])
+		return;
+	immure_buf_printf(&b, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\n"
+			  "Content-Length: %zu\r\nConnection: close\r\n\r\nimmure: %s%s%s\n", status,
+			  strlen("immure: \n") + strlen(why) + more, why, *add ? "; it takes " : "", add);
+	l->back.len = b.len;
+	l->back.data = immure_buf_take(&b);
+	l->answered = l->back.data != NULL;
+	if (!l->answered)
+		l->back.len = 0;
+}
+
 static int judge_request(void *ctx, const struct immure_http_head *head)
 {
 	struct lent *l = ctx;
@@ -124,20 +144,8 @@ static int judge_request(void *ctx, const struct immure_http_head *head)
 		return 0;
 	immure_lent_say(l, IMMURE_WIRE_CONTENT, &v);
 	l->told = true;
-	if (immure_http_flow_requests(l->flow) == 0 && !l->back.len) {
-		struct immure_buf b = IMMURE_BUF_INIT;
-		size_t add = strlen(v.add), more = add ? add + strlen("; it takes ") : 0;
-
-		immure_buf_printf(&b, "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\n"
-				  "Content-Length: %zu\r\nConnection: close\r\n\r\nimmure: %s%s%s\n",
-				  strlen("immure: \n") + strlen(v.why) + more, v.why,
-				  add ? "; it takes " : "", v.add);
-		l->back.len = b.len;
-		l->back.data = immure_buf_take(&b);
-		l->answered = l->back.data != NULL;
-		if (!l->answered)
-			l->back.len = 0;
-	}
+	if (immure_http_flow_requests(l->flow) == 0)
+		answer(l, "403 Forbidden", v.why, v.add);
 	return -EACCES;
 }
 
@@ -153,6 +161,7 @@ static int rewrite_head(void *ctx, const struct immure_http_head *head, const ch
 
 		(void)immure_verdict_deny(&v, NULL, "%s is not where the secret %s goes",
 					  immure_endpoint_print(&l->to, to), name);
+		v.code = IMMURE_CODE_HTTP_DENIED_ACL;
 		immure_lent_say(l, IMMURE_WIRE_CONTENT, &v);
 		l->told = true;
 		return -EACCES;
@@ -204,11 +213,12 @@ void immure_lent_new(struct intercept *in, const struct immure_lend_msg *m, int 
 	    immure_tls_server(in->tls, l->client_fd, &l->to, &l->client) < 0 ||
 	    immure_http_flow_new(judge_request, l, &l->flow) < 0 || watch(l, l->client_fd) < 0 ||
 	    watch(l, l->server_fd) < 0) {
-		deny(l, IMMURE_WIRE_LIMIT, "out of memory");
+		deny(l, IMMURE_WIRE_LIMIT, IMMURE_CODE_NONE, "out of memory");
 		end(l, true);
 		return;
 	}
 	immure_http_flow_set_rewrite(l->flow, rewrite_head);
+	immure_http_flow_bound(l->flow, &in->config.limits.bodies);
 	immure_lent_step(l);
 }
 
@@ -224,7 +234,7 @@ static bool shake(struct lent *l)
 	if (r == 0)
 		return false;
 	if (upstream && r < 0) {
-		deny(l, IMMURE_WIRE_UNREACHED, immure_tls_why(e));
+		deny(l, IMMURE_WIRE_UNREACHED, IMMURE_CODE_HTTP_TLS_FAIL, immure_tls_why(e));
 		l->failed = true;
 		immure_tls_give_up(l->client);
 	}
@@ -234,7 +244,7 @@ static bool shake(struct lent *l)
 	}
 	if (r < 0) {
 		if (!l->failed)
-			deny(l, IMMURE_WIRE_CONTENT, immure_tls_why(e));
+			deny(l, IMMURE_WIRE_CONTENT, IMMURE_CODE_HTTP_TLS_FAIL, immure_tls_why(e));
 		end(l, false); /* the alert is to arrive */
 		return false;
 	}
@@ -261,6 +271,13 @@ static int flush(struct immure_tls_end *e, struct pending *p, uint64_t *count)
 	return 1;
 }
 
+static void flow_said(struct lent *l, int r)
+{
+	if (!l->told)
+		deny(l, r == -EPROTO ? IMMURE_WIRE_CONTENT : IMMURE_WIRE_LIMIT, immure_http_flow_code(r),
+		     r == -ENOMEM ? "out of memory" : immure_http_flow_why(l->flow));
+}
+
 static int take_request(struct lent *l, const char *data, size_t len)
 {
 	const unsigned char *out;
@@ -268,9 +285,9 @@ static int take_request(struct lent *l, const char *data, size_t len)
 	int r = immure_http_flow_feed(l->flow, (const unsigned char *)data, len, &out, &n);
 
 	if (r < 0) {
-		if (!l->told)
-			deny(l, r == -ENOMEM ? IMMURE_WIRE_LIMIT : IMMURE_WIRE_CONTENT,
-			     r == -ENOMEM ? "out of memory" : immure_http_flow_why(l->flow));
+		flow_said(l, r);
+		if (r == -EFBIG && immure_http_flow_requests(l->flow) == 0)
+			answer(l, "413 Content Too Large", immure_http_flow_why(l->flow), "");
 		return -EACCES;
 	}
 	l->head_ms = !immure_http_flow_in_head(l->flow) ? 0 : l->head_ms ? l->head_ms : l->in->now_ms + 1;
@@ -334,6 +351,13 @@ static int backwards(struct lent *l)
 	if (n < 0) /* cut short: the client must not take it for an end */
 		return -ECONNRESET;
 	l->server_ended = n == 0;
+	r = immure_http_flow_answer(l->flow, (const unsigned char *)piece, (size_t)n);
+	if (r < 0) {
+		flow_said(l, r);
+		if (r == -EFBIG)
+			answer(l, "502 Bad Gateway", immure_http_flow_why(l->flow), "");
+		return -ECONNRESET;
+	}
 	r = scrub(l, piece, (size_t)n, n == 0);
 	l->held_ms = l->scrub.len ? l->in->now_ms : 0;
 	if (r == 0 && !l->back.len)
@@ -353,12 +377,12 @@ static bool pump(struct lent *l)
 			return true;
 		}
 		a = outwards(l);
-		if (a < 0 && l->answered) {
+		b = a < 0 ? a : backwards(l);
+		if (b < 0 && l->answered) {
 			l->state = LENT_DRAIN;
 			l->due_ms = l->in->now_ms + DRAIN_MS;
 			return true;
 		}
-		b = a < 0 ? a : backwards(l);
 		if (b < 0) {
 			end(l, true);
 			return false;
@@ -434,6 +458,7 @@ void immure_lent_due(struct lent *l)
 			return;
 		if (l->state != LENT_DRAIN && !l->failed)
 			deny(l, l->state == LENT_UPSTREAM ? IMMURE_WIRE_UNREACHED : IMMURE_WIRE_CONTENT,
+			     IMMURE_CODE_HTTP_TLS_FAIL,
 			     l->state == LENT_UPSTREAM ? "the server did not finish TLS in time" :
 							 "the client did not finish TLS in time");
 		end(l, true);
@@ -451,7 +476,7 @@ void immure_lent_due(struct lent *l)
 		return;
 	}
 	if (l->head_ms && now >= l->head_ms + l->in->config.limits.head_ms)
-		deny(l, IMMURE_WIRE_CONTENT, "a request was not whole in time");
+		deny(l, IMMURE_WIRE_CONTENT, IMMURE_CODE_NONE, "a request was not whole in time");
 	end(l, true);
 }
 

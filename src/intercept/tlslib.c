@@ -126,7 +126,7 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
 			*out_len = 8;
 			return SSL_TLSEXT_ERR_OK;
 		}
-	e->refused = "the client speaks no HTTP/1.1 (ALPN)";
+	e->refused = "the client offers no HTTP/1.1 (ALPN), and HTTP/1.1 is all that is spoken here";
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 

@@ -163,6 +163,8 @@ static bool values_fit(const struct immure_op *op)
 		       op->num[1] <= 1 && op->num[2] <= 65536;
 	case IMMURE_OP_EGRESS_LIMITS:
 		return op->num[0] <= UINT32_MAX && op->num[1] <= 24U * 3600 * 1000 && op->num[2] <= 1;
+	case IMMURE_OP_EGRESS_BODIES:
+		return op->num[0] || op->num[1];
 	case IMMURE_OP_EGRESS_ALLOW:
 	case IMMURE_OP_EGRESS_DENY:
 		return op->src[0]; /* whether it is a rule, the gatekeeper asks */
@@ -249,7 +251,8 @@ const char *immure_plan_check_op(const struct immure_op *op, uint32_t least_stag
 static const char *check_rules(const unsigned int *seen)
 {
 	if ((seen[IMMURE_OP_EGRESS_ALLOW] || seen[IMMURE_OP_EGRESS_DENY] ||
-	     seen[IMMURE_OP_EGRESS_NET] || seen[IMMURE_OP_EGRESS_LIMITS]) && !seen[IMMURE_OP_EGRESS])
+	     seen[IMMURE_OP_EGRESS_NET] || seen[IMMURE_OP_EGRESS_LIMITS] ||
+	     seen[IMMURE_OP_EGRESS_BODIES]) && !seen[IMMURE_OP_EGRESS])
 		return "network rules that nobody enforces";
 	if ((seen[IMMURE_OP_SECRET] || seen[IMMURE_OP_SECRET_TO]) && !seen[IMMURE_OP_INTERCEPT])
 		return "secrets that nobody sends";

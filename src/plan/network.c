@@ -188,6 +188,14 @@ static int32_t put_limits(struct immure_compile *b)
 	const struct immure_policy *p = b->p;
 	struct immure_op *op;
 
+	if (p->net_request_body || p->net_response_body) {
+		op = immure_compile_op(b, IMMURE_OP_EGRESS_BODIES, NULL, NULL, p->net_request_body ?
+				       "network.request_body" : "network.response_body");
+		if (!op)
+			return -IMMURE_ERR_NOMEM;
+		op->num[0] = p->net_request_body;
+		op->num[1] = p->net_response_body;
+	}
 	if (!p->net_idle && !p->net_handshake && p->net_ech)
 		return 0;
 	op = immure_compile_op(b, IMMURE_OP_EGRESS_LIMITS, NULL, NULL,

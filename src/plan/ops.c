@@ -59,6 +59,7 @@ const struct immure_op_info immure_op_table[] = {
 	   .num = { "proxy_port", "private", "connections", "bytes_per_s" }),
 	OP(EGRESS_LIMITS, NETWORK, "egress_limits",
 	   .num = { "idle_ms", "handshake_ms", "refuse_ech" }),
+	OP(EGRESS_BODIES, NETWORK, "egress_bodies", .num = { "request_bytes", "response_bytes" }),
 	OP(EGRESS_ALLOW, NETWORK, "egress_allow", .src = TEXT),
 	OP(EGRESS_DENY, NETWORK, "egress_deny", .src = TEXT),
 	OP(INTERCEPT, NETWORK, "intercept", .num = { "sole" }),

@@ -93,6 +93,7 @@ enum immure_op_kind {
 	                            * bytes a second, 0 = no limit */
 	IMMURE_OP_EGRESS_LIMITS,   /* num0: ms of silence; num1: ms for first bytes; 0 = the defaults;
 	                            * num2: 1 = no encrypted ClientHello */
+	IMMURE_OP_EGRESS_BODIES,   /* num0: bytes of a request's body; num1: of an answer's; 0 = any */
 	IMMURE_OP_EGRESS_ALLOW,    /* src: a rule in normal form */
 	IMMURE_OP_EGRESS_DENY,     /* the same */
 	IMMURE_OP_INTERCEPT,       /* TLS ends at us where rules look inside, or secrets go; num0: 1 = the

@@ -10,6 +10,7 @@
 #include "facts/facts.h"
 #include "kernel/landlock.h"
 #include "plan/plan.h"
+#include "plan/print.h"
 #include "policy/netrule.h"
 #include "policy/policy.h"
 
@@ -279,95 +280,9 @@ static const char *rule_name(uint64_t rights)
 						     "Landlock: read below ";
 }
 
-static void put_ports(struct immure_buf *o, const struct immure_op *op)
-{
-	immure_buf_printf(o, " port%s %llu", op->num[0] == op->num[1] ? "" : "s",
-			  (unsigned long long)op->num[0]);
-	if (op->num[0] != op->num[1])
-		immure_buf_printf(o, " to %llu", (unsigned long long)op->num[1]);
-}
-
-static void put_net_limits(struct immure_buf *o, const struct immure_op *op)
-{
-	const char *comma = "";
-	char text[32];
-
-	if (op->num[0]) {
-		(void)immure_format_duration(op->num[0], text, sizeof(text));
-		immure_buf_printf(o, "silent for %s at most", text);
-		comma = ", ";
-	}
-	if (op->num[1]) {
-		(void)immure_format_duration(op->num[1], text, sizeof(text));
-		immure_buf_printf(o, "%sfirst bytes within %s", comma, text);
-		comma = ", ";
-	}
-	if (op->num[2])
-		immure_buf_printf(o, "%sno hidden name in TLS", comma);
-}
-
-static bool describe_network(struct immure_buf *o, const struct immure_op *op)
-{
-	switch (op->kind) {
-	case IMMURE_OP_LOOPBACK:
-		immure_buf_puts(o, "loopback only, no way out");
-		break;
-	case IMMURE_OP_NET_HOST:
-		immure_buf_puts(o, "the host's network");
-		break;
-	case IMMURE_OP_NET_CLOSED:
-		immure_buf_puts(o, "no network: no socket can be made");
-		break;
-	case IMMURE_OP_EGRESS:
-		immure_buf_puts(o, "names only (");
-		put(o, op->src);
-		immure_buf_puts(o, ", ");
-		put(o, op->dst);
-		immure_buf_puts(o, "), judged outside, by nf_tables or listeners");
-		break;
-	case IMMURE_OP_EGRESS_LIMITS:
-		put_net_limits(o, op);
-		break;
-	case IMMURE_OP_EGRESS_ALLOW:
-	case IMMURE_OP_EGRESS_DENY:
-		immure_buf_puts(o, op->kind == IMMURE_OP_EGRESS_ALLOW ? "may reach " : "may not reach ");
-		put(o, op->src);
-		break;
-	case IMMURE_OP_INTERCEPT:
-		immure_buf_puts(o, "TLS ends outside where rules look inside, with an authority of this "
-				   "session's");
-		if (op->num[0])
-			immure_buf_puts(o, ", the only one that is trusted inside");
-		break;
-	case IMMURE_OP_SECRET:
-		immure_buf_puts(o, "secret put into requests outside: ");
-		put(o, op->src);
-		immure_buf_puts(o, " from ");
-		put(o, op->dst);
-		break;
-	case IMMURE_OP_SECRET_TO:
-		immure_buf_puts(o, "… and only to ");
-		put(o, op->src);
-		break;
-	case IMMURE_OP_EGRESS_NET:
-		immure_buf_puts(o, "by address: ");
-		put(o, op->src);
-		put_ports(o, op);
-		break;
-	case IMMURE_OP_PUBLISH:
-		immure_buf_printf(o, "port %llu is the host's ", (unsigned long long)op->num[1]);
-		put(o, op->src);
-		immure_buf_printf(o, " port %llu", (unsigned long long)op->num[0]);
-		break;
-	default:
-		return false;
-	}
-	return true;
-}
-
 static void describe(struct immure_buf *o, const struct immure_op *op)
 {
-	if (describe_limit(o, op) || describe_mount(o, op) || describe_network(o, op))
+	if (describe_limit(o, op) || describe_mount(o, op) || immure_print_network(o, op))
 		return;
 	switch (op->kind) {
 	case IMMURE_OP_NAMESPACES:

@@ -15,7 +15,7 @@ static const char *const scheme_names[] = {
 	[IMMURE_PROTO_HTTPS] = "https", [IMMURE_PROTO_SSH] = "ssh",
 };
 static const char *const method_names[] = { "GET",    "HEAD",  "POST",   "PUT",
-					    "DELETE", "PATCH", "OPTIONS" };
+					    "DELETE", "PATCH", "OPTIONS", "WEBSOCKET" };
 enum { METHODS = sizeof(method_names) / sizeof(method_names[0]) };
 
 int immure_host_name_normalize(const char *name, size_t len, char *ret,

@@ -31,6 +31,7 @@ enum {
 	IMMURE_METHOD_GET = 1, IMMURE_METHOD_HEAD = 2, IMMURE_METHOD_POST = 4,
 	IMMURE_METHOD_PUT = 8, IMMURE_METHOD_DELETE = 16, IMMURE_METHOD_PATCH = 32,
 	IMMURE_METHOD_OPTIONS = 64,
+	IMMURE_METHOD_WEBSOCKET = 128, /* a GET that asks to leave HTTP; no rule means it unsaid */
 };
 
 struct immure_port_range {

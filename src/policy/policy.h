@@ -97,6 +97,7 @@ struct immure_policy {
 	const char *net_prefix;    /* synthetic addresses, CIDR, NULL = built in */
 	uint64_t net_connections;  /* open at one time, 0 = the gatekeeper's default */
 	uint64_t net_bandwidth;    /* bytes a second, both ways together, 0 = no limit */
+	uint64_t net_request_body, net_response_body; /* bytes, 0 = no limit */
 	uint64_t net_idle, net_handshake; /* ms, 0 = the gatekeeper's defaults */
 	enum immure_trust_roots net_trust;
 	bool net_ech;              /* a name in TLS may be hidden where a rule looks at it */

@@ -10,6 +10,7 @@ void immure_result_denial_json(const char *name, const struct immure_denial *d,
 {
 	immure_jsonw_object(w, name);
 	immure_jsonw_str(w, "step", d->step);
+	immure_jsonw_str(w, "code", d->code[0] ? d->code : NULL);
 	immure_jsonw_str(w, "host", d->host);
 	if (d->port)
 		immure_jsonw_uint(w, "port", d->port);

@@ -14,6 +14,19 @@
  * of what passes comes back. */
 enum { SHOWN_MAX = 16, PAGE = 8, WHOSE_MS = 100, WHOSE_ALL_MS = 2000, WHOSE_BACK = 20 };
 
+static const char *code_name(uint32_t code)
+{
+	static const char *const names[IMMURE_CODES] = {
+		[IMMURE_CODE_NONE] = "",
+		[IMMURE_CODE_HTTP_DENIED_ACL] = "http_denied_acl",
+		[IMMURE_CODE_HTTP_INVALID_URL] = "http_invalid_url",
+		[IMMURE_CODE_HTTP_BODY_TOO_LARGE] = "http_body_too_large",
+		[IMMURE_CODE_HTTP_TLS_FAIL] = "http_tls_fail",
+	};
+
+	return code < IMMURE_CODES ? names[code] : "";
+}
+
 static const char *step_name(uint32_t step)
 {
 	static const char *const names[IMMURE_WIRE_STEPS] = {
@@ -101,7 +114,7 @@ void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_de
 {
 	struct immure_denial *k = find(g, d);
 	struct immure_whose who;
-	struct immure_denial v = { .port = d->port, .count = 1, .step = step_name(d->step),
+	struct immure_denial v = { .port = d->port, .count = 1, .step = step_name(d->step), .code = code_name(d->code),
 				   .failed = immure_wire_is_failure(d->step) };
 
 	if (k) {

@@ -227,8 +227,13 @@ static int32_t publish(struct immure_gatekeeper *g, const struct immure_op *op,
 
 static void plan_limits(struct immure_gatekeeper *g, const struct immure_plan *plan)
 {
-	const struct immure_op *op = immure_plan_find(plan, IMMURE_OP_EGRESS_LIMITS);
+	const struct immure_op *op = immure_plan_find(plan, IMMURE_OP_EGRESS_BODIES);
 
+	if (op) {
+		g->config.limits.bodies.request_body = op->num[0];
+		g->config.limits.bodies.response_body = op->num[1];
+	}
+	op = immure_plan_find(plan, IMMURE_OP_EGRESS_LIMITS);
 	if (!op)
 		return;
 	if (op->num[0])

@@ -126,6 +126,7 @@ bool immure_result_add_denial(struct immure_result *r, const struct immure_denia
 	to = &n->denied[n->denied_n];
 	*to = *d;
 	to->step = immure_arena_strdup(&r->arena, d->step);
+	to->code = immure_arena_strdup(&r->arena, d->code);
 	to->host = immure_arena_strdup(&r->arena, d->host);
 	to->why = immure_arena_strdup(&r->arena, d->why);
 	to->rule = immure_arena_strdup(&r->arena, d->rule);
@@ -375,6 +376,7 @@ static void put_network(const struct immure_network *n, struct immure_buf *out)
 		immure_buf_put_u64(out, d->at_ms);
 		immure_buf_put_u32(out, d->failed);
 		put_text(out, d->step);
+		put_text(out, d->code);
 		put_text(out, d->host);
 		put_text(out, d->why);
 		put_text(out, d->rule);
@@ -492,6 +494,7 @@ static void get_network(struct reader *in, struct immure_result *r)
 		d.at_ms = get(in, 8);
 		d.failed = get(in, 4) != 0;
 		d.step = get_name(in, &r->arena);
+		d.code = get_name(in, &r->arena);
 		d.host = get_name(in, &r->arena);
 		d.why = get_name(in, &r->arena);
 		d.rule = get_name(in, &r->arena);

@@ -28,6 +28,7 @@ struct immure_denial {
 	const char *step;  /* "lookup", "connect", "dial", "content", "cut", "limit", "datagram";
 			    * of a failure "resolve", "reach" */
 	bool failed;
+	const char *code;  /* "http_denied_acl" and others of PROTOCOL.md; "" = not about HTTP */
 	const char *host;
 	const char *why;
 	const char *rule;  /* that decided; "" = none matches */

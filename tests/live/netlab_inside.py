@@ -7,7 +7,9 @@ Nothing is changed outside: run in namespaces of its own, it ends when its
 control sockets do, and everything with it."""
 
 import asyncio
+import base64
 import ctypes
+import hashlib
 import http.server
 import ipaddress
 import json
@@ -287,6 +289,15 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.git(path, query, body)
         elif path.startswith("/big/"):
             self.reply(200, b"\0" * int(path[5:]))
+        elif path.startswith("/drip/"):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for _ in range(int(path[6:])):
+                self.wfile.write(b"400\r\n" + b"d" * 1024 + b"\r\n")
+            self.wfile.write(b"0\r\n\r\n")
+        elif path.startswith("/socket") and self.headers.get("Upgrade") == "websocket":
+            self.socket(path == "/socket")
         elif path.startswith("/files/"):
             found = self.lab / "files" / path[7:]
             ok = found.is_file() and ".." not in path
@@ -305,6 +316,22 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.reply(200, f"web {self.headers.get('Host')} {path}\n".encode())
 
     do_POST = do_HEAD = do_PUT = do_GET
+
+    def socket(self, taken):
+        """After the upgrade whatever comes goes back."""
+        if not taken:
+            self.reply(426, b"not here\n")
+            return
+        self.send_response_only(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        key = self.headers.get("Sec-WebSocket-Key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key.encode()).digest()).decode())
+        self.end_headers()
+        self.close_connection = True
+        while data := self.rfile.read1(65536):
+            self.log.add("socket", self.headers.get("Host", ""), data.decode("latin-1"))
+            self.wfile.write(data)
 
     def body_chunked(self):
         parts = []

@@ -34,7 +34,7 @@ print(json.dumps(out))
 RAW = """
 import json, socket, ssl, sys
 out = []
-for say, sni, alpn in json.loads(sys.argv[2]):
+for say, sni, alpn in json.load(open(sys.argv[2])):
     c = ssl.create_default_context(); c.check_hostname = False
     if alpn: c.set_alpn_protocols(alpn)
     try:
@@ -67,7 +67,8 @@ def requests(net, flags, *what, **kw):
 
 def raw(net, flags, *what, host=HOST, env=None):
     whole = [w if isinstance(w, tuple) else (w, host, None) for w in what]
-    return run(net, RAW, host, json.dumps(whole), flags=flags, env=env)
+    net.put("said.json", json.dumps(whole).encode())
+    return run(net, RAW, host, "said.json", flags=flags, env=env)
 
 
 def reached(net):
@@ -240,7 +241,7 @@ SMUGGLING = [
     request(extra="Upgrade: websocket\r\nConnection: Upgrade\r\n", close=False),
     request(extra="Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMA\r\n"),
     request(extra="Connection: close, Host\r\n"), "GET /open/x\r\n\r\n", "GET /open/x HTTP/2.0\r\n\r\n",
-    "GET /open/x HTTP/1.1\r\n\r\n", request(extra="X: " + "y" * 70000 + "\r\n"),
+    "GET /open/x HTTP/1.1\r\n\r\n", request(extra="X: " + "y" * 140000 + "\r\n"),
     request(extra="".join(f"X{i}: y\r\n" for i in range(200))), "\r\n" + request(),
 ]
 

@@ -106,9 +106,15 @@ static void rules(void **state)
 		  "network.handshake_time=3s", "network.ech=false", NULL);
 	op = immure_plan_find(h->plan, IMMURE_OP_EGRESS_LIMITS);
 	assert_non_null(op);
+	assert_null(immure_plan_find(h->plan, IMMURE_OP_EGRESS_BODIES));
 	assert_int_equal(op->num[0], 90000);
 	assert_int_equal(op->num[1], 3000);
 	assert_int_equal(op->num[2], 1);
+	host_must(h, "dev", "network.mode=limited", "network.request_body=1K", "network.response_body=2M", NULL);
+	op = immure_plan_find(h->plan, IMMURE_OP_EGRESS_BODIES);
+	assert_non_null(op);
+	assert_int_equal(op->num[0], 1024);
+	assert_int_equal(op->num[1], 2 << 20);
 }
 
 static void covered(const struct host *h, const char *path, const char *contains)
