@@ -2,7 +2,10 @@
 #include "backend/ahead.h"
 
 #include <errno.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +18,10 @@
 #include "base/fd.h"
 #include "kernel/loopback.h"
 #include "kernel/rawcall.h"
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV /* 5.19 */
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
 
 /* Sanitizers know the stacks of threads and no others. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -31,7 +38,7 @@
  * one is as large as init may need it; only what is touched is ever there. */
 enum { STACK = 1 << 20, GUARD = 4096, NET_STACK = 8192 };
 
-static const uint64_t made = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+static const uint64_t namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
 
 enum { WORKING, READY, BORN }; /* states of the maker; below them: -errno */
 
@@ -40,6 +47,11 @@ struct immure_ahead {
 	int parent;      /* of it */
 	int pair[2];     /* the child's end, and that of who makes the network namespace */
 	bool loopback;
+	uint64_t made;   /* namespaces; 0: filters instead */
+	struct immure_ahead_filters filters;
+	int listener;    /* in the table that both have */
+	uid_t uid;
+	gid_t gid;
 	int state;       /* futex */
 	int ordered;     /* futex: the child is wanted */
 	struct immure_clone_args args;
@@ -134,15 +146,65 @@ static long give_birth(struct immure_ahead *a)
 	return r;
 }
 
+/* As immure_ids_become() and init's stage of privileges, which say why. */
+static long shed(const struct immure_ahead *a)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+	long r = immure_rawcall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, 0, 0, 0);
+
+	if (r < 0 && r != -ENOSYS && r != -EPERM)
+		return r;
+	if (a->uid == 0) {
+		r = immure_rawcall(SYS_setgroups, 0, 0, 0, 0);
+		if (r < 0 && r != -EPERM)
+			return r;
+		r = immure_rawcall(SYS_setresgid, a->gid, a->gid, a->gid, 0);
+		if (r < 0)
+			return r;
+	}
+	for (long cap = 0; cap < 64; cap++)
+		if (immure_rawcall5(SYS_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			break; /* EPERM: not ours to drop; EINVAL: past the last one */
+	r = immure_rawcall5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (r == 0)
+		r = immure_rawcall(SYS_capset, (long)&head, (long)none, 0, 0);
+	return r < 0 ? r : immure_rawcall5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static long install(const struct immure_filter *f, long flags)
+{
+	const struct sock_fprog prog = { .len = f->len, .filter = (struct sock_filter *)(uintptr_t)f->insns };
+
+	return immure_rawcall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, (long)&prog, 0);
+}
+
+/* As init does (setup.c): with a listener where one can be had. */
+static long filter(struct immure_ahead *a)
+{
+	long r = install(a->filters.beneath, SECCOMP_FILTER_FLAG_NEW_LISTENER |
+						     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+
+	if (r == -EINVAL)
+		r = install(a->filters.beneath, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+	if (r >= 0)
+		a->listener = (int)r;
+	else
+		r = install(a->filters.unanswered, 0);
+	return r < 0 ? r : install(a->filters.filter, 0);
+}
+
 static int maker(void *ctx)
 {
 	struct immure_ahead *a = ctx;
 	long r, net = -1;
 
 	a->pid = (int)immure_rawcall(SYS_getpid, 0, 0, 0, 0); /* as the caller will, too */
-	r = immure_rawcall(SYS_unshare, (long)made, 0, 0, 0);
+	r = a->made ? immure_rawcall(SYS_unshare, (long)a->made, 0, 0, 0) : shed(a);
 	die_with(a->parent);
-	if (r == 0)
+	if (r == 0 && !a->made)
+		r = filter(a);
+	else if (r == 0)
 		net = r = immure_rawclone(net_maker, a->net_stack + sizeof(a->net_stack),
 					  CLONE_VM | SIGCHLD, a);
 	/* Theirs is a table of their own; in ours, which is the caller's, its end would
@@ -155,7 +217,7 @@ static int maker(void *ctx)
 		(void)wait_while(&a->ordered, 0);
 	a->child = give_birth(a);
 	set(&a->state, BORN);
-	while (immure_rawcall(SYS_wait4, net, 0, 0, 0) == -EINTR)
+	while (net > 0 && immure_rawcall(SYS_wait4, net, 0, 0, 0) == -EINTR)
 		;
 	return 0;
 }
@@ -173,24 +235,26 @@ static bool make_stack(struct immure_ahead *a)
 	return mprotect(p, GUARD, PROT_NONE) == 0;
 }
 
-struct immure_ahead *immure_ahead_start(bool loopback)
+static struct immure_ahead *ahead_new(void)
 {
 	struct immure_ahead *a = malloc(sizeof(*a));
-	sigset_t all, before;
-	int pid;
 
 	if (!a)
 		return NULL;
 	memset(a, 0, offsetof(struct immure_ahead, net_stack));
-	a->pair[0] = a->pair[1] = -1;
+	a->pair[0] = a->pair[1] = a->listener = -1;
 	a->parent = getpid();
-	a->loopback = loopback;
-	if (!make_stack(a) || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, a->pair) < 0 ||
-	    immure_fd_raise(&a->pair[0], 10) < 0) {
-		immure_close(&a->pair[1]);
-		immure_ahead_free(a);
-		return NULL;
-	}
+	if (make_stack(a))
+		return a;
+	immure_ahead_free(a);
+	return NULL;
+}
+
+static struct immure_ahead *start(struct immure_ahead *a)
+{
+	sigset_t all, before;
+	int pid;
+
 	/* A signal that is for the caller must not end the maker instead. */
 	sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, &before); /* cannot fail with these */
@@ -203,6 +267,46 @@ struct immure_ahead *immure_ahead_start(bool loopback)
 	}
 	a->pid = pid;
 	return a;
+}
+
+struct immure_ahead *immure_ahead_start(bool loopback)
+{
+	struct immure_ahead *a = ahead_new();
+
+	if (!a)
+		return NULL;
+	a->loopback = loopback;
+	a->made = namespaces;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, a->pair) < 0 ||
+	    immure_fd_raise(&a->pair[0], 10) < 0) {
+		immure_close(&a->pair[1]);
+		immure_ahead_free(a);
+		return NULL;
+	}
+	return start(a);
+}
+
+struct immure_ahead *immure_ahead_start_filtered(const struct immure_ahead_filters *f)
+{
+	struct immure_ahead *a = f->beneath && f->unanswered && f->filter ? ahead_new() : NULL;
+
+	if (!a)
+		return NULL;
+	a->filters = *f;
+	a->uid = geteuid();
+	a->gid = getegid();
+	return start(a);
+}
+
+bool immure_ahead_has(const struct immure_ahead *a, const struct immure_ahead_filters *f)
+{
+	return a && a->filters.filter && a->filters.beneath == f->beneath &&
+	       a->filters.unanswered == f->unanswered && a->filters.filter == f->filter;
+}
+
+int immure_ahead_take_listener(struct immure_ahead *a)
+{
+	return immure_take_fd(&a->listener);
 }
 
 /* A maker that was killed never says anything, so it is looked after now and then.
@@ -218,22 +322,29 @@ static bool wait_for(struct immure_ahead *a, int state)
 	return look_at(&a->state) != state; /* perhaps the last thing that it did */
 }
 
-long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *args,
+void immure_ahead_order(struct immure_ahead *a, const struct immure_clone_args *args,
 			void (*entry)(void *ctx), void *ctx)
 {
-	if ((args->flags & made) != made)
-		return -EINVAL;
-	if (!wait_for(a, WORKING))
-		return -ECHILD;
-	if (a->state < 0)
-		return a->state;
 	a->args = *args;
-	a->args.flags = (args->flags & ~made) | CLONE_PARENT;
+	a->args.flags = (args->flags & ~a->made) | CLONE_PARENT;
 	a->args.exit_signal = 0; /* the maker's, which is the usual one */
 	a->entry = entry;
 	a->ctx = ctx;
 	a->child = -ECHILD;
 	set(&a->ordered, 1);
+}
+
+long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *args,
+			void (*entry)(void *ctx), void *ctx)
+{
+	if ((args->flags & a->made) != a->made)
+		return -EINVAL;
+	if (!wait_for(a, WORKING))
+		return -ECHILD;
+	if (a->state < 0)
+		return a->state;
+	if (!a->ordered)
+		immure_ahead_order(a, args, entry, ctx);
 	/* Killed just now, by somebody: whether there is a child is not known, so there
 	 * must not be a second one. */
 	return wait_for(a, READY) ? a->child : -EOWNERDEAD;
@@ -257,6 +368,7 @@ void immure_ahead_end(struct immure_ahead *a)
 	}
 	a->pid = 0;
 	immure_close(&a->pair[0]);
+	immure_close(&a->listener);
 }
 
 void immure_ahead_free(struct immure_ahead *a)
@@ -277,6 +389,15 @@ struct immure_ahead *immure_ahead_start(bool loopback)
 	return NULL;
 }
 
+void immure_ahead_order(struct immure_ahead *a, const struct immure_clone_args *args,
+			void (*entry)(void *ctx), void *ctx)
+{
+	(void)a;
+	(void)args;
+	(void)entry;
+	(void)ctx;
+}
+
 long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *args,
 			void (*entry)(void *ctx), void *ctx)
 {
@@ -288,6 +409,25 @@ long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *
 }
 
 int immure_ahead_socket(const struct immure_ahead *a)
+{
+	(void)a;
+	return -1;
+}
+
+struct immure_ahead *immure_ahead_start_filtered(const struct immure_ahead_filters *f)
+{
+	(void)f;
+	return NULL;
+}
+
+bool immure_ahead_has(const struct immure_ahead *a, const struct immure_ahead_filters *f)
+{
+	(void)a;
+	(void)f;
+	return false;
+}
+
+int immure_ahead_take_listener(struct immure_ahead *a)
 {
 	(void)a;
 	return -1;

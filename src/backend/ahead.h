@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Namespaces begun ahead of the plan.
+ * What a session is born in or under, begun ahead of the plan.
  *
  * A network namespace takes the kernel longer to make than everything else of a
  * session, and about as long as the plan. So where a plan of the native backend is
@@ -10,6 +10,10 @@
  * caller, and is handed the network namespace when it wants it. Whatever goes wrong
  * ahead is no error: then the session makes its own, and says what cannot be made.
  *
+ * Without namespaces what takes as long is that the kernel compiles system call filters.
+ * There the maker gives up what every such plan makes init give up (other groups, keys,
+ * capabilities) and takes the filters, which permit all that init still has to do.
+ *
  * For small single-threaded programs such as the launcher: the child is a copy of the
  * caller's memory.
  */
@@ -18,12 +22,26 @@
 
 #include <stdbool.h>
 
+#include "kernel/seccomp.h"
 #include "kernel/sys.h"
 
 struct immure_ahead;
 
+/* In the order in which they are installed; of those that init has, init.h. */
+struct immure_ahead_filters {
+	const struct immure_filter *beneath, *unanswered, *filter;
+};
+
 /* NULL: not here, or not now. loopback: bring it up as well. */
 struct immure_ahead *immure_ahead_start(bool loopback);
+struct immure_ahead *immure_ahead_start_filtered(const struct immure_ahead_filters *f);
+/* Whether what is born there is under exactly these. */
+bool immure_ahead_has(const struct immure_ahead *a, const struct immure_ahead_filters *f);
+/* Once there is a child: the listener of the first filter, the caller's from now on; -1: none. */
+int immure_ahead_take_listener(struct immure_ahead *a);
+/* The same as immure_ahead_clone(), which must follow, but only begins it. */
+void immure_ahead_order(struct immure_ahead *a, const struct immure_clone_args *args,
+			void (*entry)(void *ctx), void *ctx);
 /* clone3 with these arguments, which must name at least the namespaces made ahead and
  * CLONE_PIDFD; the child is the caller's and calls entry(ctx), which must not return.
  * Gives the pid, or -errno, and then there is no child; but -EOWNERDEAD: there may be one,

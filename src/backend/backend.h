@@ -17,6 +17,10 @@ struct immure_backend_child {
 	int pidfd;
 	int init_pidfd; /* where the child is not init itself, but leads to it */
 	int ahead_fd;   /* the child gets its network namespace by it (ahead.h); -1 = makes it */
+	bool filtered;  /* before: the child may be born under filters that were put on ahead; then,
+			 * and in the child: it was */
+	void (*meanwhile)(void *ctx); /* what is done while it is made; NULL, or not called: nothing */
+	void *meanwhile_ctx;
 	void *state;    /* the backend's own, from prepare to done */
 };
 

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backend/ahead.h"
 #include "base/fd.h"
 #include "kernel/sys.h"
 
@@ -14,6 +16,28 @@
 static bool enter(const struct immure_cgroup *cgroup)
 {
 	return !cgroup || immure_cgroup_enter_v2(cgroup) == 0;
+}
+
+/* Under filters, where they were put on ahead. Else, or when that fails: -errno. */
+static long clone_ahead(const struct immure_plan *p, const struct immure_clone_args *args,
+			void (*entry)(void *ctx), void *ctx, struct immure_backend_child *ret)
+{
+	long pid;
+
+	if (!p->ahead || !ret->filtered)
+		return -ENOENT;
+	immure_ahead_order(p->ahead, args, entry, ctx);
+	if (ret->meanwhile)
+		ret->meanwhile(ret->meanwhile_ctx);
+	pid = immure_ahead_clone(p->ahead, args, entry, ctx);
+	if (pid != -EOWNERDEAD)
+		return pid;
+	/* Perhaps there is one: nothing may be started a second time. */
+	if (*(int *)(uintptr_t)args->pidfd >= 0) {
+		(void)syscall(SYS_pidfd_send_signal, *(int *)(uintptr_t)args->pidfd, SIGKILL, NULL, 0);
+		immure_close((int *)(uintptr_t)args->pidfd);
+	}
+	return pid;
 }
 
 static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cgroup,
@@ -30,6 +54,16 @@ static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cg
 		return immure_fail(err, IMMURE_ERR_LAUNCH, EINVAL, "landlock", "",
 				   "the plan lacks Landlock");
 	args.pidfd = (uint64_t)(uintptr_t)&pidfd;
+	pid = clone_ahead(p, &args, entry, ctx, ret);
+	if (pid == -EOWNERDEAD)
+		return immure_fail(err, IMMURE_ERR_LAUNCH, EOWNERDEAD, "start", "",
+				   "a process that makes the session was killed");
+	if (pid > 0) {
+		ret->pid = (int)pid;
+		ret->pidfd = pidfd;
+		return 0;
+	}
+	ret->filtered = false; /* it does all of it itself */
 	if (cgroup && cgroup->v2 && cgroup->n > 0) {
 		args.flags |= IMMURE_CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)cgroup->dir_fd[0];

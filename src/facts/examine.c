@@ -188,6 +188,49 @@ static void each_alone(struct batch *b, size_t from, size_t to)
 		examine_one(b->a, b->v[i], &b->plain);
 }
 
+/* What a link says, put after its directory, the len first bytes of path (with the slash).
+ * ".." at its beginning leads to the parent, because no link led to the directory; further on
+ * what it means has to be looked up. False: it is not known, or too long. */
+static bool spell_out(const char *path, size_t len, const char *text, char *ret, size_t size)
+{
+	int n;
+
+	while (text[0] == '.' && text[1] == '.' && text[2] == '/') {
+		text += 3;
+		len -= len > 1;
+		while (path[len - 1] != '/')
+			len--;
+	}
+	n = text[0] == '/' ? snprintf(ret, size, "%s", text) :
+			     snprintf(ret, size, "%.*s%s", (int)len, path, text);
+	return n > 0 && (size_t)n < size && immure_path_is_normal(ret);
+}
+
+/* Most links lead to something without another one on the way: then its path is plain from
+ * what the link says. dir is open, and path names the link in it from at on. False: it is left
+ * to examine_one(). */
+static bool plain_link(struct batch *b, int dir, const char *name, size_t at, struct immure_fact_path *p)
+{
+	char text[256], real[512];
+	ssize_t n = b->plain ? -1 : readlinkat(dir, name, text, sizeof(text) - 1);
+	IMMURE_CLEANUP_FD int fd = -1;
+	struct stat st;
+
+	if (n <= 0 || n == (ssize_t)sizeof(text) - 1)
+		return false;
+	text[n] = '\0';
+	if (!spell_out(p->path, at, text, real, sizeof(real)))
+		return false;
+	fd = open_path(real, 0, RESOLVE_NO_SYMLINKS);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return false;
+	p->link = true;
+	p->link_target = immure_arena_strdup(b->a, text);
+	p->real = immure_arena_strdup(b->a, real);
+	immure_facts_set_stat(p, &st);
+	return true;
+}
+
 static void examine_below(struct batch *b, int dir, size_t from, size_t to, size_t at);
 
 /* v[from..to) all have the component of length len at offset at. */
@@ -210,6 +253,8 @@ static void examine_name(struct batch *b, int dir, size_t from, size_t to, size_
 		return;
 	}
 	if (S_ISLNK(st.st_mode)) {
+		if (from < to && b->v[from]->path[at + len] == '\0' && plain_link(b, dir, name, at, b->v[from]))
+			from++;
 		each_alone(b, from, to);
 		return;
 	}

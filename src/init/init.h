@@ -46,6 +46,7 @@ struct immure_init {
 	const struct immure_filter *beneath; /* installed before the others */
 	const struct immure_filter *unanswered; /* in its place, where nobody can listen: it closes
 					     * more. NULL: beneath needs no listener, or must have one */
+	bool filtered;                      /* it was born under these and filter (backend/ahead.h) */
 	const char *session_dir;            /* what the plan's SESSION_DIR stands for */
 	const char *const *env;             /* the plan's, with that directory's name in it */
 	int ruleset_fd;                     /* init's own: entered once more by each command */

@@ -8,14 +8,15 @@
 #if defined(__x86_64__)
 #define IMMURE_HAVE_RAWCALL 1
 
-static inline long immure_rawcall(long nr, long a, long b, long c, long d)
+static inline long immure_rawcall5(long nr, long a, long b, long c, long d, long e)
 {
 	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
 	long ret;
 
 	__asm__ volatile("syscall"
 			 : "=a"(ret)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
 			 : "rcx", "r11", "memory");
 	return ret;
 }
@@ -48,15 +49,16 @@ static inline long immure_rawclone(int (*fn)(void *arg), void *top, unsigned lon
 #elif defined(__aarch64__)
 #define IMMURE_HAVE_RAWCALL 1
 
-static inline long immure_rawcall(long nr, long a, long b, long c, long d)
+static inline long immure_rawcall5(long nr, long a, long b, long c, long d, long e)
 {
 	register long x8 __asm__("x8") = nr;
 	register long x0 __asm__("x0") = a;
 	register long x1 __asm__("x1") = b;
 	register long x2 __asm__("x2") = c;
 	register long x3 __asm__("x3") = d;
+	register long x4 __asm__("x4") = e;
 
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
 	return x0;
 }
 
@@ -84,6 +86,13 @@ static inline long immure_rawclone(int (*fn)(void *arg), void *top, unsigned lon
 	return x0;
 }
 
+#endif
+
+#ifdef IMMURE_HAVE_RAWCALL
+static inline long immure_rawcall(long nr, long a, long b, long c, long d)
+{
+	return immure_rawcall5(nr, a, b, c, d, 0);
+}
 #endif
 
 #endif

@@ -15,12 +15,37 @@ static bool needs_kept(const struct immure_policy *p)
 	       immure_strv_has(&p->prefer, "bwrap");
 }
 
+static bool is_bare(const struct immure_policy *p)
+{
+	return p->backend && strcmp(p->backend, "landlock") == 0;
+}
+
+/* The filters that such a plan most likely comes to; which it does is looked at when init
+ * is made. Where names are looked up the listener is another's. */
+static struct immure_ahead *begin_bare(const struct immure_policy *p, const struct immure_plan_options *o)
+{
+	const char *name = p->syscalls ? p->syscalls : "default";
+	bool host = p->network == IMMURE_NETWORK_HOST;
+	uint64_t families = host ? IMMURE_FAMILY_INET | IMMURE_FAMILY_INET6 | IMMURE_FAMILY_NETLINK : 1;
+	struct immure_ahead_filters f;
+
+	if (!(o->flags & IMMURE_PLAN_TO_START) || p->network == IMMURE_NETWORK_LIMITED ||
+	    name[0] == '/' || p->deny_calls.n)
+		return NULL;
+	f.beneath = immure_filter_builtin("bare_files", families);
+	f.unanswered = immure_filter_builtin("bare", families);
+	f.filter = immure_filter_builtin(name, host ? IMMURE_FAMILIES_NET : IMMURE_FAMILIES_LOCAL);
+	return immure_ahead_start_filtered(&f);
+}
+
 /* Begins what a plan of the native backend will want, when there will be one as far as
  * the policy alone tells. */
 static struct immure_ahead *begin(const struct immure_policy *p, const struct immure_plan_options *o)
 {
 	bool maybe = !p->backend || strcmp(p->backend, "auto") == 0 || strcmp(p->backend, "native") == 0;
 
+	if (is_bare(p))
+		return begin_bare(p, o);
 	if (!(o->flags & IMMURE_PLAN_TO_START) || !maybe || p->prefer.n ||
 	    p->network == IMMURE_NETWORK_HOST)
 		return NULL;
@@ -47,7 +72,7 @@ static int32_t look(const struct immure_policy *p, const struct immure_plan_opti
 		else if (!p->limits.memory && !p->limits.processes && !p->limits.cpus)
 			flags |= IMMURE_FACTS_NO_CGROUP;
 		/* Without namespaces no socket of that family can be made. */
-		if (!more && p->backend && strcmp(p->backend, "landlock") == 0)
+		if (!more && is_bare(p))
 			flags |= IMMURE_FACTS_NO_SOCKETS;
 	}
 	r = immure_facts_begin(&f, err);
@@ -113,7 +138,7 @@ static int32_t make(const immure_policy *policy, const struct immure_plan_option
 		r = immure_plan_make(policy, facts, &command, &begun, ret, err);
 		immure_facts_destroy(facts);
 	}
-	if (r == 0 && strcmp((*ret)->backend, "native") == 0)
+	if (r == 0 && strcmp((*ret)->backend, is_bare(policy) ? "landlock" : "native") == 0)
 		(*ret)->ahead = ahead;
 	else
 		immure_ahead_free(ahead);

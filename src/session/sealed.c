@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/ahead.h"
 #include "base/buf.h"
 #include "base/fd.h"
 #include "init/handover.h"
@@ -197,6 +198,9 @@ int32_t immure_sealed_janitor(struct immure_sealed *s, struct immure_error **err
 struct newborn {
 	struct immure_sealed *s;
 	const int *stdio;
+	struct immure_error **err;
+	bool made; /* the directory for temporary files: with what came of it in r */
+	int32_t r;
 };
 
 /* Out of the way first: a source may be one of the numbers to be taken. */
@@ -226,6 +230,7 @@ __attribute__((noreturn)) static void become_init(void *ctx)
 	 * would not be seen, and one before PDEATHSIG is set would leave us alone. */
 	immure_close(&s->sock_fd);
 	s->init.ahead_fd = s->child.ahead_fd;
+	s->init.filtered = s->child.filtered;
 	if (s->backend->become) {
 		m.stage = IMMURE_STAGE_CGROUP;
 		r = s->init.cgroup ? immure_cgroup_join_self(s->init.cgroup) : 0;
@@ -274,10 +279,33 @@ static int32_t make_bare(struct immure_sealed *s, struct immure_error **err)
 	return 0;
 }
 
+/* Whether init may be born under filters that were begun with the plan. What it does under
+ * them is what a plain command needs: neither a terminal nor a cgroup to enter. */
+static bool may_be_filtered(const struct immure_sealed *s)
+{
+	const struct immure_ahead_filters wanted = {
+		.beneath = s->init.beneath, .unanswered = s->init.unanswered, .filter = s->init.filter,
+	};
+	const struct immure_op *op = immure_plan_find(s->plan, IMMURE_OP_SECCOMP);
+
+	return op && !op->num[2] && !op->num[3] && s->init.filter_on_init && !s->init.cgroup &&
+	       !s->init.tty[0] && !s->init.tty[1] && !s->init.tty[2] &&
+	       immure_ahead_has(s->plan->ahead, &wanted);
+}
+
+/* Init finds the word when it comes to wait for it. */
+static void make_bare_meanwhile(void *ctx)
+{
+	struct newborn *b = ctx;
+
+	b->made = true;
+	b->r = make_bare(b->s, b->err);
+}
+
 int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct immure_error **err)
 {
 	const struct immure_op *memory = immure_plan_find(s->plan, IMMURE_OP_MEMORY_WATCH);
-	struct newborn b = { .s = s, .stdio = stdio };
+	struct newborn b = { .s = s, .stdio = stdio, .err = err };
 	int pair[2];
 	int32_t r;
 
@@ -300,9 +328,18 @@ int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct 
 		if (r < 0)
 			return immure_sealed_unrecorded(err, r);
 	}
+	s->child.filtered = may_be_filtered(s);
+	if (s->bare.wanted && !s->journal) { /* which has an order */
+		s->child.meanwhile = make_bare_meanwhile;
+		s->child.meanwhile_ctx = &b;
+	}
 	r = s->backend->spawn(s->plan, s->init.cgroup, become_init, &b, &s->child, err);
+	if (r == 0 && s->child.filtered)
+		s->metadata.listener_fd = immure_ahead_take_listener(s->plan->ahead);
 	immure_close(&s->init.report_fd);
 	immure_close(&s->handover_fd);
+	if (r == 0)
+		r = b.r;
 	if (r == 0 && s->backend->become)
 		r = immure_sealed_meet(s, stdio, err);
 	if (r < 0) {
@@ -317,7 +354,7 @@ int32_t immure_sealed_start(struct immure_sealed *s, const int stdio[3], struct 
 		if (r == 0) /* gone: its end is seen */
 			(void)immure_sealed_send(s, IMMURE_INIT_MAPPED, 0, NULL);
 	}
-	if (r == 0 && s->bare.wanted)
+	if (r == 0 && s->bare.wanted && !b.made)
 		r = make_bare(s, err);
 	return r;
 }
@@ -365,6 +402,7 @@ void immure_sealed_end(struct immure_sealed *s, struct rusage *usage)
 			;
 		immure_close(&s->child.init_pidfd);
 	}
+	immure_ahead_end(s->plan->ahead); /* a child as well, which is none of the session's */
 	s->left_running = immure_bare_sweep(&s->bare);
 	if (s->journal && s->init_seq) /* not written: looked into later, to no effect */
 		(void)immure_journal_gone(s->journal, IMMURE_JK_INIT, s->init_seq, NULL);

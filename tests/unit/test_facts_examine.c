@@ -65,6 +65,9 @@ static int setup(void **state)
 	assert_int_equal(symlink("dl/file", in(t, "fl")), 0);
 	assert_int_equal(symlink(in(t, "fl"), in(t, "fl2")), 0);
 	assert_int_equal(symlink("../d/../fl", in(t, "d/up")), 0);
+	assert_int_equal(symlink("../file", in(t, "d/e/to")), 0);
+	assert_int_equal(symlink("../../dl/../d/./file", in(t, "d/e/odd")), 0);
+	assert_int_equal(symlink("../../../../../../../../../etc", in(t, "d/e/top")), 0);
 	assert_int_equal(symlink("nowhere", in(t, "dangling")), 0);
 	assert_int_equal(symlink("loop2", in(t, "loop1")), 0);
 	assert_int_equal(symlink("loop1", in(t, "loop2")), 0);
@@ -80,7 +83,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = { "d/up", "d/file", "d/e", "d/f", "dl", "fl", "fl2", "dangling",
+	static const char *const names[] = { "d/e/to", "d/e/odd", "d/e/top", "d/up", "d/file", "d/e", "d/f", "dl", "fl", "fl2", "dangling",
 					     "loop1", "loop2", "magic", "magicdir", "odd",
 					     "gone (deleted)", "root", "pipe", "sock", "d", "" };
 	struct tree *t = *state;
@@ -109,6 +112,9 @@ static const struct expect cases[] = {
 	{ "fl2", "d/file", 'f', true, 0 },
 	{ "d/up", "d/file", 'f', true, 0 },
 	{ "dl/up", "d/file", 'f', true, 0 },
+	{ "d/e/to", "d/file", 'f', true, 0 },
+	{ "d/e/odd", "d/file", 'f', true, 0 },
+	{ "d/e/top", "/etc", 'd', true, 0 },
 	{ "dangling", NULL, 0, true, 0 },
 	{ "dangling/x", NULL, 0, false, 0 },
 	{ "absent", NULL, 0, false, 0 },
