@@ -665,7 +665,7 @@ IMMURE_API void immure_result_proof_counts(const immure_result *result, uint64_t
  * own, registered as a session is. A handle is a connection to it and belongs to one
  * thread at a time; any number of programs of the same user (or root) may have one.
  * Each acquired session is the caller's alone, and is destroyed when it is released:
- * nobody ever gets what somebody else has used. */
+ * nobody ever gets what somebody else has used, unless the pool was started with `reuse`. */
 
 typedef struct immure_pool immure_pool;
 
@@ -691,6 +691,12 @@ struct immure_pool_options {
 	const char *runtime_dir;
 	const char *const *env;
 	const immure_policy *policy; /* starts an open pool; with plan NULL. NULL: none */
+	/* 1: a session that is released is used again, by the same user, when it proves itself
+	 * clean (docs/SESSIONS.md); else, and with 0, it is destroyed. Refused with UNSUPPORTED
+	 * where it could not be proven: an open pool, a template, a plan by which commands
+	 * can write anything that stays, a kernel that does not let it be seen. */
+	uint32_t reuse;
+	uint32_t reserved; /* 0 */
 };
 /* With a plan: starts a pool of such sessions, workspace included. With a policy: starts
  * an open pool, whose sessions get the workspace of whoever acquires one; the policy's
@@ -727,7 +733,8 @@ struct immure_acquire_options {
  * not become what the plan says: it is destroyed). */
 IMMURE_API int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_options *options,
 				       immure_session **ret, immure_error **err);
-/* The session and all in it is destroyed, off the caller's path; frees the handle. So
+/* The session and all in it is destroyed, or proven clean and used again where the pool was
+ * started so, off the caller's path; frees the handle. So
  * does immure_session_free(), and the end of the caller. NULL is fine. */
 IMMURE_API void immure_pool_release(immure_pool *pool, immure_session *session);
 /* Starts one command in a sandbox that nothing ran in before and nothing will run in
@@ -754,7 +761,8 @@ IMMURE_API int32_t immure_pool_settle(immure_pool *pool, immure_error **err);
  * those above pool_size go after idle_ms. */
 IMMURE_API int32_t immure_pool_warm(immure_pool *pool, uint32_t target, immure_error **err);
 /* As JSON: warm, idle, in_use, hits, misses, evictions, created, failed, and how long
- * the pool took to answer acquire (acquire_us: up_to microseconds, count). */
+ * the pool took to answer acquire (acquire_us: up_to microseconds, count); with reuse also
+ * reused, refused, refused_reuse (row: how often) and proofs, the newest. */
 IMMURE_API int32_t immure_pool_stats(immure_pool *pool, char **ret_json, immure_error **err);
 /* Its sessions as JSON: session, state, for_ms, and whose it is. */
 IMMURE_API int32_t immure_pool_list(immure_pool *pool, char **ret_json, immure_error **err);

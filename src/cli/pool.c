@@ -45,6 +45,7 @@ static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_
 		.pool_size = f->session.pool_size, .pool_max = f->session.pool_max,
 		.mode = f->session.zygote ? IMMURE_POOL_ZYGOTE : IMMURE_POOL_SESSIONS,
 		.idle_ms = f->session.idle_ms, .env = (const char *const *)environ,
+		.reuse = f->session.reuse,
 	};
 	bool fixed = f->policy.workspace || f->session.zygote;
 	immure_policy *policy = NULL;

@@ -13,7 +13,7 @@ static bool has_policy(const struct immure_runflags *f)
 	return f->policy.settings_n > f->self_n || f->policy.profile || f->policy.file;
 }
 
-static bool is_open(immure_pool *pool)
+static bool pool_is(immure_pool *pool, const char *what)
 {
 	struct immure_jsonr_value v[512];
 	const struct immure_jsonr_value *open = NULL;
@@ -23,7 +23,7 @@ static bool is_open(immure_pool *pool)
 
 	if (immure_pool_stats(pool, &text, NULL) == 0 &&
 	    immure_jsonr_parse(&r, text, strlen(text), v, sizeof(v) / sizeof(v[0])) == 0)
-		open = immure_jsonr_get(&r, &r.v[0], "open");
+		open = immure_jsonr_get(&r, &r.v[0], what);
 	ret = open && open->integer; /* should the pool have ended, acquire says so */
 	immure_string_free(text);
 	return ret;
@@ -72,18 +72,21 @@ static int run_in(struct immure_runflags *f, const char *const *argv, immure_poo
 	immure_session *session = NULL;
 	immure_policy *policy = NULL;
 	immure_plan *plan = NULL;
+	bool open = pool_is(pool, "open");
 	int32_t r = 0;
 	int status;
 
 	if (has_policy(f))
-		r = is_open(pool) ? policy_of(f, &o, &policy, &err) : plan_of(f, argv, &plan, &err);
+		r = open ? policy_of(f, &o, &policy, &err) : plan_of(f, argv, &plan, &err);
 	o.plan = plan;
-	if (!f->cwd && !is_open(pool)) /* an open one starts where this caller's plan says */
+	if (!f->cwd && !open) /* an open one starts where this caller's plan says */
 		f->cwd = here;
 	if (r == 0)
 		r = immure_pool_acquire(pool, &o, &session, &err);
 	if (r == 0) {
-		status = immure_cli_exec_in(session, f, argv);
+		/* What passes through the server's memory makes a session one that is not used again. */
+		status = !open && immure_cli_can_lane(f) && pool_is(pool, "reuse")
+				 ? immure_cli_exec_lane(session, f, argv) : immure_cli_exec_in(session, f, argv);
 		immure_pool_release(pool, session);
 	} else if (r == -IMMURE_ERR_UNSUPPORTED && strcmp(immure_error_subject(err), "mode") == 0) {
 		immure_error_free(err); /* it makes a sandbox for each command */

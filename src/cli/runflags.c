@@ -63,6 +63,7 @@ enum {
 	OPT_CLEANUP,
 	OPT_COUNT,
 	OPT_MODE,
+	OPT_REUSE,
 	OPT_APPROVAL,
 	OPT_PLATFORM,
 	OPT_REF,
@@ -156,6 +157,9 @@ static const struct {
 	{ IMMURE_CLI_POOL,
 	  { "mode", 0, "MODE", "what is kept: sessions, or a template after which a sandbox is made for "
 	    "each command (default: sessions)", "sessions|zygote", OPT_MODE } },
+	{ IMMURE_CLI_POOL,
+	  { "reuse", 0, NULL, "use a session again, for the same user, when it proves itself clean after its "
+	    "caller; refused where that cannot be proven (default: each is destroyed)", NULL, OPT_REUSE } },
 	{ IMMURE_CLI_POOL,
 	  { "size", 0, "N", "how many are kept ready (default: 1)", NULL, OPT_POOL_SIZE } },
 	{ IMMURE_CLI_POOL,
@@ -416,6 +420,7 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_CONFIG: s->config = true; return 0;
 	case OPT_POOL: s->pool = value; return 0;
 	case OPT_POOL_WAIT: return take_time(f, value, &s->wait_ms);
+	case OPT_REUSE: s->reuse = true; return 0;
 	case OPT_MODE: s->zygote = strcmp(value, "zygote") == 0; return 0;
 	case OPT_POOL_SIZE: return take_count(f, value, &s->pool_size);
 	case OPT_POOL_MAX: return take_count(f, value, &s->pool_max);

@@ -22,6 +22,7 @@ struct immure_sessionflags {
 	uint32_t count;           /* bench --count; 0 = not given */
 	bool config;              /* mcp --config */
 	bool zygote;              /* --mode */
+	bool reuse;
 	bool keep_failed, keep_always; /* run --cleanup */
 	bool idle_stops, remove, tty, detach, all, follow, stdio, writable, has_grace, has_exec;
 };

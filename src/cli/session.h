@@ -44,6 +44,9 @@ int immure_cli_in_pool(struct immure_runflags *f, const char *const *argv);
 /* The same after a pool's template (poolexec.c). */
 int immure_cli_exec_after(immure_pool *pool, const struct immure_acquire_options *agree,
 			  const struct immure_runflags *f, const char *const *argv);
+/* Over its lane, where what is asked for lets it. */
+bool immure_cli_can_lane(const struct immure_runflags *f);
+int immure_cli_exec_lane(immure_session *session, const struct immure_runflags *f, const char *const *argv);
 /* Runs argv in a session that may stay; the exit status (runkeep.c). */
 int immure_cli_run_kept(struct immure_runflags *f, const char *const *argv);
 /* Those that matter to a command: a descriptor that tells of them, or -1; *saved: the mask

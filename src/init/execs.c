@@ -24,6 +24,15 @@
 #include "init/serving.h"
 #include "kernel/pty.h"
 
+void immure_execs_reset(struct immure_execs *x)
+{
+	x->alone = true;
+	x->last_mark = IMMURE_INIT_MARKS;
+	x->apart_fd = -1;
+	for (int i = 0; i < IMMURE_INIT_LANES; i++)
+		x->lane_fd[i] = -1;
+}
+
 int immure_execs_make(struct immure_serving *s)
 {
 	void *p = mmap(NULL, sizeof(*s->execs), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -32,11 +41,7 @@ int immure_execs_make(struct immure_serving *s)
 	if (p == MAP_FAILED)
 		return -errno;
 	s->execs = p;
-	s->execs->alone = true;
-	s->execs->last_mark = IMMURE_INIT_MARKS;
-	s->execs->apart_fd = -1;
-	for (int i = 0; i < IMMURE_INIT_LANES; i++)
-		s->execs->lane_fd[i] = -1;
+	immure_execs_reset(s->execs);
 	return 0;
 }
 
@@ -354,6 +359,8 @@ static void order(struct immure_serving *s, int lane, const struct immure_init_o
 		for (uint32_t i = 0; i < x->n; i++)
 			if (x->v[i].deadline_ns)
 				x->v[i].deadline_ns += o->value;
+	} else if (o->type == IMMURE_INIT_WIPE) {
+		immure_init_wipe(s, o->id);
 	} else if (o->type == IMMURE_INIT_MEASURE) {
 		struct immure_init_reply r = { .type = IMMURE_INIT_STATS, .id = o->id };
 		struct rusage u;

@@ -30,6 +30,8 @@ struct immure_init {
 	bool serve;                         /* run many commands, on request */
 	bool handles;                       /* hand over namespaces and root before READY */
 	bool attachable;                    /* keep the mount namespace before the pivot for that */
+	bool provable;                      /* with handles: of all namespaces that callers could
+					     * leave something in */
 	bool waits;                         /* for a caller's plan, before the last mounts (await.c) */
 	bool template;                      /* run nothing here, but in sandboxes made after this
 					     * one (zygote.c); with serve */

@@ -27,6 +27,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_NOTE,       /* to the supervisor: init has no shared page; pid: how many run */
 	IMMURE_INIT_STATS,      /* the answer to IMMURE_INIT_MEASURE */
 	IMMURE_INIT_FILED,      /* the answer to IMMURE_INIT_FILE: errnum, or one descriptor where one is asked for */
+	IMMURE_INIT_WIPED,      /* flags: IMMURE_WIPED_*; pid: how many descriptors init has, or -errno */
 	/* supervisor -> init, struct immure_init_msg */
 	IMMURE_INIT_MAPPED = 100, /* the id maps are written */
 	IMMURE_INIT_EXEC,       /* run the plan's command */
@@ -50,6 +51,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_TIGHTENED,  /* value: the revision of the policy; the first time one descriptor, a
 				 * Landlock ruleset for every later command, where there can be one */
 	IMMURE_INIT_MEASURE,    /* what the processes inside use, by /proc */
+	IMMURE_INIT_WIPE,       /* forget all that callers said; answered with WIPED */
 	/* supervisor -> init, struct immure_init_file; without namespaces only */
 	IMMURE_INIT_FILE,
 };
@@ -81,6 +83,10 @@ enum immure_init_handle {
 	IMMURE_HANDLE_MNTNS,
 	IMMURE_HANDLE_NETNS,
 	IMMURE_HANDLE_HOSTNS, /* the mount namespace before the pivot, for attaching */
+	/* Only of a session that is to be proven clean: */
+	IMMURE_HANDLE_IPCNS,
+	IMMURE_HANDLE_UTSNS,
+	IMMURE_HANDLE_PIDNS,
 	IMMURE_HANDLE_MAX
 };
 
@@ -118,6 +124,13 @@ struct immure_init_file {
 	uint64_t id;
 	uint32_t flags, mode;
 	char path[4096], to[4096]; /* absolute; to: "" where there is none */
+};
+
+/* What is in the way of forgetting. */
+enum {
+	IMMURE_WIPED_COMMANDS = 1, /* one runs */
+	IMMURE_WIPED_LANES = 2,    /* somebody has a line to init */
+	IMMURE_WIPED_MEMORY = 4,   /* what was to be empty is not */
 };
 
 enum {

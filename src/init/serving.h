@@ -77,6 +77,8 @@ int immure_init_send(int sock, const void *data, size_t len, const int *fds, siz
 
 /* execs.c */
 int immure_execs_make(struct immure_serving *s);
+/* As it is when nobody has asked for anything yet; of zeroed memory. */
+void immure_execs_reset(struct immure_execs *x);
 /* One request in execs->message, len bytes, from lane (-1 = the supervisor);
  * takes the descriptors. */
 void immure_execs_request(struct immure_serving *s, int lane, size_t len, int *fds, size_t fds_n);
@@ -87,6 +89,9 @@ int64_t immure_execs_expire(struct immure_serving *s);
 /* The sender of this lane is gone. */
 void immure_execs_orphan(struct immure_serving *s, int lane);
 void immure_execs_mark(struct immure_serving *s, uint32_t ended);
+
+/* wipe.c: answers IMMURE_INIT_WIPE. */
+void immure_init_wipe(struct immure_serving *s, uint64_t id);
 
 /* files.c */
 void immure_init_file(struct immure_serving *s, const struct immure_init_file *f);

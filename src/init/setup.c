@@ -162,15 +162,18 @@ static int hand_over(struct immure_serving *s, struct immure_init_step *step)
 		[IMMURE_HANDLE_USERNS] = { "/proc/self/ns/user", O_RDONLY },
 		[IMMURE_HANDLE_MNTNS] = { "/proc/self/ns/mnt", O_RDONLY },
 		[IMMURE_HANDLE_NETNS] = { "/proc/self/ns/net", O_RDONLY },
+		[IMMURE_HANDLE_IPCNS] = { "/proc/self/ns/ipc", O_RDONLY },
+		[IMMURE_HANDLE_UTSNS] = { "/proc/self/ns/uts", O_RDONLY },
+		[IMMURE_HANDLE_PIDNS] = { "/proc/self/ns/pid", O_RDONLY },
 	};
 	struct immure_init_msg m = { .type = IMMURE_INIT_HANDLES };
-	int fds[IMMURE_HANDLE_MAX], r = 0;
+	int fds[IMMURE_HANDLE_MAX], r = 0, n = s->in->provable ? IMMURE_HANDLE_MAX : IMMURE_HANDLE_IPCNS;
 
 	if (!s->in->handles)
 		return 0;
 	step->stage = IMMURE_STAGE_FDS;
 	step->subject = "handles";
-	for (int i = 0; i < IMMURE_HANDLE_MAX; i++) {
+	for (int i = 0; i < n; i++) {
 		fds[i] = i == IMMURE_HANDLE_HOSTNS ? immure_take_fd(&s->host_ns_fd)
 						   : open(what[i].path, what[i].flags | O_CLOEXEC);
 		if (fds[i] >= 0)
@@ -181,8 +184,8 @@ static int hand_over(struct immure_serving *s, struct immure_init_step *step)
 			r = fds[i];
 	}
 	if (r == 0)
-		r = immure_init_send(s->in->report_fd, &m, sizeof(m), fds, IMMURE_HANDLE_MAX, 0);
-	for (int i = 0; i < IMMURE_HANDLE_MAX; i++)
+		r = immure_init_send(s->in->report_fd, &m, sizeof(m), fds, (size_t)n, 0);
+	for (int i = 0; i < n; i++)
 		immure_close(&fds[i]);
 	return r;
 }

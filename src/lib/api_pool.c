@@ -62,6 +62,8 @@ static int32_t ask_start(struct immure_pool *pool, const struct immure_pool_opti
 	immure_jsonw_uint(&ask.w, "check_ms", o->check_ms ? o->check_ms : IMMURE_POOL_CHECK_MS);
 	if (pool->open)
 		immure_pool_policy_put(&pool->policy, &ask.w);
+	if (o->reuse)
+		immure_jsonw_bool(&ask.w, "reuse", true);
 	if (o->mode == IMMURE_POOL_ZYGOTE)
 		immure_jsonw_str(&ask.w, "mode", "zygote");
 	return immure_link_request(l, &ask, NULL, NULL, err);
@@ -160,9 +162,9 @@ int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_optio
 	int32_t r = pool ? immure_options_copy(&o, sizeof(o), options, "pool", err)
 			 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
 
-	if (r == 0 && (o.lifetime > IMMURE_LIFE_DETACHED || o.mode > IMMURE_POOL_ZYGOTE ||
+	if (r == 0 && (o.lifetime > IMMURE_LIFE_DETACHED || o.mode > IMMURE_POOL_ZYGOTE || o.reuse > 1 || o.reserved ||
 		       (plan && o.policy) || (!plan && !o.policy && !o.name)))
-		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "", "no such lifetime or mode, both a plan "
+		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "", "no such lifetime, mode or reuse, both a plan "
 				"and a policy, or neither these nor a name");
 	if (r == 0 && o.mode == IMMURE_POOL_ZYGOTE && o.policy)
 		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "policy", "a template has a workspace: it "

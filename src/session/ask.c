@@ -25,7 +25,8 @@ static const struct {
 	const char *keys;
 } handlers[IMMURE_REQ_MAX] = {
 	[IMMURE_REQ_HELLO] = { hello, " protocol client " },
-	[IMMURE_REQ_CREATE] = { create, " runtime name labels lifetime idle_ms life_ms on_idle remove root " },
+	[IMMURE_REQ_CREATE] = { create, " runtime name labels lifetime idle_ms life_ms on_idle remove root reuse " },
+	[IMMURE_REQ_LEND] = { immure_reuse_lend, " " },
 	[IMMURE_REQ_TAKE] = { immure_take, " plan labels lane " },
 	[IMMURE_REQ_EXEC] = { immure_task_exec, " argv cwd env clear_env stdin stdout stderr pty timeout_ms "
 			      "grace_ms limits key capture capture_max detach follow approval " },
@@ -267,6 +268,8 @@ static void take(struct immure_ask *a, char *text, size_t len)
 		r = check_keys(a);
 	if (r == 0)
 		r = permit(a, &done);
+	if (a->what < IMMURE_REQ_MAX) /* refused or not: it was read */
+		immure_reuse_asked(a->s, a->c, (int)a->what);
 	if (r == 0 && done)
 		immure_answer_ok(a->s, a->c, a->id);
 	else if (r == 0)

@@ -253,7 +253,7 @@ void immure_client_drop(struct immure_server *s, struct immure_client *c)
 	immure_life_lane_gone(s, c);
 	immure_mediated_client_gone(s, c);
 	immure_task_client_gone(s, c);
-	if (!c->boss)
+	if (immure_reuse_client_gone(s, c) || !c->boss)
 		return;
 	if (s->settled && !__atomic_load_n(s->settled, __ATOMIC_ACQUIRE))
 		immure_server_stop(s, 0, "one of those it was made with could not be made");
@@ -273,6 +273,7 @@ void immure_client_bury(struct immure_server *s)
 		*at = c->next;
 		free(c->follows);
 		immure_buf_done(&c->queue);
+		immure_wipe(c, sizeof(*c));
 		free(c);
 	}
 }

@@ -505,6 +505,11 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 	return 0;
 }
 
+bool immure_gatekeeper_untouched(const struct immure_gatekeeper *g)
+{
+	return !g || (g->state == IMMURE_GATE_IDLE && g->starts == 0 && g->denials_n == 0 && g->denials_more == 0);
+}
+
 const char *immure_gatekeeper_way(const struct immure_gatekeeper *g)
 {
 	return g ? g->way : "";

@@ -55,6 +55,8 @@ void immure_gatekeeper_step(struct immure_gatekeeper *g);
  * IMMURE_ERR_POLICY nothing was changed; else the network is closed. */
 int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct immure_strv *allow,
 				    const struct immure_strv *deny, struct immure_error **err);
+/* Nobody has used it since the start: nothing was looked up, dialled or denied. */
+bool immure_gatekeeper_untouched(const struct immure_gatekeeper *g);
 /* Which way of catching names this kernel had, "" for none. */
 const char *immure_gatekeeper_way(const struct immure_gatekeeper *g);
 /* Called for each denial and each failure when it is first heard of, with its number (1 …)

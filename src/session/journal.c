@@ -48,6 +48,7 @@ static const struct {
 	[IMMURE_JK_NETNS] = { "netns", false },
 	[IMMURE_JK_SNAPSHOT] = { "snapshot", true },
 	[IMMURE_JK_DENIAL] = { "denial", false },
+	[IMMURE_JK_REUSE] = { "reuse", false },
 };
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == IMMURE_JK_MAX, "a kind has no name");
 

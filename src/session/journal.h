@@ -56,6 +56,7 @@ enum immure_journal_kind {      /* subject | detail when done */
 	IMMURE_JK_NETNS,        /* a network namespace kept by a mount: its absolute path; else any word */
 	IMMURE_JK_SNAPSHOT,     /* file */
 	IMMURE_JK_DENIAL,       /* note: host and port, or the name | what people are told of it */
+	IMMURE_JK_REUSE,        /* note: clean, or dirty | what was proven, or not */
 	IMMURE_JK_MAX,
 };
 

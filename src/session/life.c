@@ -390,7 +390,8 @@ static void send_stats(struct immure_server *s, struct immure_client *c, uint64_
 	/* By its cgroup, not by what init sees; there is also the program that led to init. */
 	if (g.pids_now || (s->state == IMMURE_STATE_FROZEN && !s->by_signals))
 		ours += immure_gatekeeper_members(s->sealed.gate) + (s->sealed.child.init_pidfd >= 0);
-	cpu = g.cpu_usec ? g.cpu_usec : measured->user_us + measured->system_us;
+	cpu = g.cpu_usec ? g.cpu_usec - s->earlier.cpu_usec
+			 : measured->user_us + measured->system_us - s->earlier_us;
 	memory = g.memory_now ? g.memory_now : measured->memory == UINT64_MAX ? 0 : measured->memory;
 	processes = g.pids_now ? g.pids_now : measured->pid > 0 ? (uint64_t)measured->pid : 0;
 	immure_answer_begin(&w, &b, id);
@@ -399,9 +400,11 @@ static void send_stats(struct immure_server *s, struct immure_client *c, uint64_
 	immure_jsonw_str(&w, "cpu_of", g.cpu_usec ? "session" : "processes");
 	immure_jsonw_uint(&w, "memory", memory);
 	immure_jsonw_str(&w, "memory_of", g.memory_now ? "session" : "private pages");
-	immure_jsonw_uint(&w, "memory_peak", g.memory_peak);
+	/* Of one that is used again: unknown, unless it is this caller's. */
+	immure_jsonw_uint(&w, "memory_peak", g.memory_peak > s->earlier.memory_peak ? g.memory_peak : 0);
 	immure_jsonw_uint(&w, "processes", processes > ours ? processes - ours : 0);
-	immure_jsonw_uint(&w, "processes_peak", g.pids_peak > ours ? g.pids_peak - ours : 0);
+	immure_jsonw_uint(&w, "processes_peak", g.pids_peak > ours && g.pids_peak > s->earlier.pids_peak
+							 ? g.pids_peak - ours : 0);
 	immure_jsonw_uint(&w, "oom_kills", g.oom_kills - s->attacked.oom_kills);
 	immure_jsonw_uint(&w, "forks_denied", g.pids_denied - s->attacked.pids_denied);
 	immure_jsonw_uint(&w, "execs_running", running(s));
@@ -513,6 +516,7 @@ int32_t immure_life_inspect(struct immure_ask *a)
 	immure_jsonw_uint(&w, "execs_running", running(s));
 	immure_jsonw_str(&w, "freezer", freezers[immure_cgroup_freezer(&s->sealed.cgroup)]);
 	immure_attach_json(&w, s);
+	immure_reuse_json(&w, s);
 	if (network)
 		immure_jsonw_raw(&w, "network", network);
 	else

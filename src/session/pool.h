@@ -7,12 +7,14 @@
  * closes its copy. So nobody else can get the same one; and since that connection is
  * the maker's of a session that ends with its maker, the session ends when the
  * caller lets go of it, however it does that, and the ones that nobody took end
- * with the holder. A session is never given out twice: nothing could prove that
- * there is nothing left in it.
+ * with the holder. A session is given out once, unless the pool was told otherwise and
+ * the session proves itself clean (reuse.h): then the holder keeps its own connection,
+ * and gives away one that the session's server makes for the caller.
  *
  *   pool_book.c   how many are in which state, how many to make: numbers only
  *   pool_slot.c   one session: made, checked, given away, ended
  *   pool_ask.c    requests
+ *   pool_reuse.c  those that come back
  *   pool_hold.c   the process: the loop, the entry in the registry, the end
  *   pool_zygote.c instead of sessions, a template for sandboxes of one command each
  */
@@ -30,7 +32,9 @@
 #include "base/jsonw.h"
 #include "plan/plan.h"
 #include "session/answer.h"
+#include "session/journal.h"
 #include "session/registry.h"
+#include "session/reuse.h"
 
 enum {
 	IMMURE_POOL_MOST = 4096,       /* sessions of a pool */
@@ -91,6 +95,7 @@ struct immure_pool_watch {
 struct immure_pool_slot {
 	struct immure_pool_watch boss; /* of its session; given away with it */
 	enum immure_slot_state state;
+	int lent_fd; /* for the caller, where it is to come back; -1 = it is not */
 	int lane_fd;
 	int root_fd; /* its root, to be looked at; -1: it waits for a workspace, or has no view of its own */
 	pid_t pid;                     /* of its server, our child */
@@ -99,6 +104,8 @@ struct immure_pool_slot {
 	uint64_t since_ms, checked_ms, deadline_ms; /* 0 = none */
 	char id[IMMURE_ID_LEN + 1];
 	pid_t caller;
+	uint64_t uses;                 /* proven clean so often */
+	uid_t uid;                     /* of those who had it; only they may have it again */
 	char owner[128];
 };
 
@@ -106,6 +113,7 @@ struct immure_pool_client {
 	struct immure_pool_watch watch;
 	struct immure_pool_client *next;
 	pid_t pid;
+	uid_t uid;
 	bool boss, dead;
 	/* Waits for a session. */
 	bool waits, hit;
@@ -114,6 +122,23 @@ struct immure_pool_client {
 };
 
 struct immure_pool_zygote;
+
+/* What came of one look at a session that came back. */
+struct immure_pool_proof {
+	uint64_t at_ms, use, took_us;
+	bool clean;
+	char session[IMMURE_ID_LEN + 1];
+	char rows[300]; /* those that were not as before; "" = all were */
+};
+
+enum { IMMURE_POOL_PROOFS = 16 }; /* kept to be shown; the journal has all */
+
+struct immure_pool_reuse {
+	struct immure_journal journal;
+	uint64_t reused, refused, other_owner, rows[IMMURE_SPOT_MAX];
+	uint64_t proofs_n;
+	struct immure_pool_proof proofs[IMMURE_POOL_PROOFS];
+};
 
 struct immure_holder {
 	const struct immure_plan *plan;
@@ -140,6 +165,7 @@ struct immure_holder {
 	struct immure_entry entry;
 	struct immure_meta meta;
 	struct immure_error *failure; /* why the last one could not be made */
+	struct immure_pool_reuse *reuse;   /* NULL: each session is used once */
 	bool template;                     /* as asked for: no sessions, but */
 	struct immure_pool_zygote *zygote; /* pool_zygote.h; NULL = not made */
 
@@ -157,6 +183,22 @@ void immure_pool_slot_gone(struct immure_holder *p, struct immure_pool_slot *s);
 /* Gives an idle one to a client who waits; false: there is none. */
 bool immure_pool_give(struct immure_holder *p, struct immure_pool_client *c);
 void immure_pool_check(struct immure_holder *p, struct immure_pool_slot *s);
+
+/* Its server's answer to `lend`, or what it found when a caller let go; true: that was it. */
+bool immure_pool_reuse_answer(struct immure_holder *p, struct immure_pool_slot *s, const struct immure_jsonr *j,
+			      int *fds);
+int immure_pool_ask_lend(struct immure_pool_slot *s);
+/* It can be used, by whomever, from now on. */
+void immure_pool_slot_ready(struct immure_holder *p, struct immure_pool_slot *s);
+void immure_pool_slot_made(struct immure_holder *p, struct immure_pool_slot *s);
+void immure_pool_slot_failed(struct immure_holder *p, struct immure_pool_slot *s);
+
+/* pool_reuse.c */
+int32_t immure_pool_reuse_begin(struct immure_holder *p, struct immure_error **err); /* once it is registered */
+/* Whether this client may be given this one. */
+bool immure_pool_reuse_may(const struct immure_pool_slot *s, const struct immure_pool_client *c);
+void immure_pool_reuse_json(const struct immure_holder *p, struct immure_jsonw *w);
+void immure_pool_reuse_done(struct immure_holder *p);
 
 /* pool_ask.c */
 void immure_pool_accept(struct immure_holder *p, struct immure_pool_watch *w, uint32_t events);

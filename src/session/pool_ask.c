@@ -149,9 +149,15 @@ static int32_t policy(struct request *q)
 	return 0;
 }
 
+static const char open_once[] =
+	"sessions that take their caller's workspace are sealed in for it, and cannot be opened for another: "
+	"with --reuse all have one workspace, that nobody can write to (--workspace DIR)";
+static const char template_once[] = "a sandbox after a template is made for one command, and never used again";
+
 static int32_t start(struct request *q)
 {
 	const char *name = text(q, "name"), *runtime = text(q, "runtime"), *life = text(q, "lifetime");
+	const struct immure_jsonr_value *again;
 	const char *mode = text(q, "mode");
 	struct immure_holder *p = q->p;
 	uint32_t size = 0, max = 0;
@@ -167,6 +173,9 @@ static int32_t start(struct request *q)
 	if (mode && strcmp(mode, "sessions") != 0 && strcmp(mode, "zygote") != 0)
 		return no(q, IMMURE_ERR_INVALID, "mode", "a mode is sessions or zygote");
 	p->template = mode && strcmp(mode, "zygote") == 0;
+	again = immure_jsonr_get(&q->j, q->root, "reuse");
+	if (again && again->type == IMMURE_JSON_BOOL && again->integer)
+		p->reuse = calloc(1, sizeof(*p->reuse));
 	r = take_sizes(q, &size, &max);
 	if (r == 0 && p->template && max > IMMURE_ZYGOTE_MOST)
 		r = no(q, IMMURE_ERR_INVALID, "max", "at most 512 sandboxes live at a time after one template");
@@ -181,7 +190,9 @@ static int32_t start(struct request *q)
 	if (r < 0)
 		return r;
 	immure_pool_book_init(&p->book, size, max);
-	r = immure_pool_begin(p, &q->err);
+	r = p->reuse && (p->template || p->open)
+		    ? no(q, IMMURE_ERR_UNSUPPORTED, "reuse", p->open ? open_once : template_once)
+		    : immure_pool_begin(p, &q->err);
 	p->starter = r == 0 ? q->c : NULL;
 	p->starter_request = q->id;
 	if (r < 0)
@@ -335,6 +346,7 @@ static int32_t stats(struct request *q)
 	immure_jsonw_uint(&w, "holder_pid", (uint64_t)getpid());
 	immure_jsonw_str(&w, "mode", q->p->template ? "zygote" : "sessions");
 	immure_pool_book_json(&q->p->book, &w);
+	immure_pool_reuse_json(q->p, &w);
 	if (q->p->zygote)
 		immure_pool_zygote_stats(q->p, &w);
 	if (q->p->failure)
@@ -364,6 +376,8 @@ static int32_t list(struct request *q)
 			immure_jsonw_int(&w, "caller_pid", s->caller);
 			immure_jsonw_str(&w, "owner", s->owner);
 		}
+		if (q->p->reuse)
+			immure_jsonw_uint(&w, "uses", s->uses);
 		immure_jsonw_end(&w, '}');
 	}
 	immure_jsonw_end(&w, ']');
@@ -459,6 +473,7 @@ int immure_pool_client_add(struct immure_holder *p, int *fd, bool boss)
 		return r;
 	}
 	c->pid = cred.pid;
+	c->uid = cred.uid;
 	c->next = p->clients;
 	p->clients = c;
 	p->clients_n++;

@@ -8,7 +8,7 @@ void immure_pool_book_init(struct immure_pool_book *b, uint32_t size, uint32_t m
 	b->count[IMMURE_SLOT_FREE] = max;
 }
 
-/* What is used is only ever got rid of: there is no way back from a caller. */
+/* From a caller there is a way back for what has proven itself clean: it is made again. */
 bool immure_pool_move(struct immure_pool_book *b, enum immure_slot_state *state, enum immure_slot_state to)
 {
 	static const uint32_t may[IMMURE_SLOT_MAX] = {
@@ -17,7 +17,7 @@ bool immure_pool_move(struct immure_pool_book *b, enum immure_slot_state *state,
 		[IMMURE_SLOT_CHECKING] = 1 << IMMURE_SLOT_IDLE | 1 << IMMURE_SLOT_ENDING,
 		[IMMURE_SLOT_IDLE] = 1 << IMMURE_SLOT_CHECKING | 1 << IMMURE_SLOT_USED |
 				     1 << IMMURE_SLOT_ENDING,
-		[IMMURE_SLOT_USED] = 1 << IMMURE_SLOT_ENDING,
+		[IMMURE_SLOT_USED] = 1 << IMMURE_SLOT_MAKING | 1 << IMMURE_SLOT_ENDING,
 		[IMMURE_SLOT_ENDING] = 1 << IMMURE_SLOT_FREE,
 	};
 

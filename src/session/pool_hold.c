@@ -95,7 +95,7 @@ int32_t immure_pool_begin(struct immure_holder *p, struct immure_error **err)
 	if (r == 0 && !p->slots)
 		r = immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
 	for (uint32_t i = 0; r == 0 && i < p->book.max; i++)
-		p->slots[i].boss.fd = p->slots[i].lane_fd = p->slots[i].root_fd = -1;
+		p->slots[i].boss.fd = p->slots[i].lent_fd = p->slots[i].lane_fd = p->slots[i].root_fd = -1;
 	if (r == 0)
 		r = immure_entry_create(&p->registry, m, p->plan_data, p->plan_len, &p->entry, err);
 	if (r < 0)
@@ -106,6 +106,8 @@ int32_t immure_pool_begin(struct immure_holder *p, struct immure_error **err)
 				   "cannot listen on the control socket: %s", strerror(-e));
 	if (p->template)
 		r = immure_pool_zygote_start(p, err);
+	else if (p->reuse)
+		r = immure_pool_reuse_begin(p, err);
 	if (r < 0)
 		return r;
 	p->started = true;
@@ -456,6 +458,7 @@ static int done(struct immure_holder *p, int r)
 	end_sessions(p);
 	if (immure_pool_zygote_end(p) < 0)
 		r = r < 0 ? r : -EIO;
+	immure_pool_reuse_done(p);
 	if (p->entry.dir_fd >= 0 && immure_entry_remove(&p->registry, &p->entry, left, sizeof(left)) < 0)
 		r = r < 0 ? r : -EIO;
 	immure_entry_done(&p->entry);

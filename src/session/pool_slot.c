@@ -20,7 +20,7 @@
 #include "session/remains.h"
 #include "session/serve.h"
 
-enum { ASK_HELLO = 1, ASK_CREATE, ASK_LANE, ASK_STATS };
+enum { ASK_HELLO = 1, ASK_CREATE, ASK_LANE, ASK_STATS, ASK_LEND };
 
 static void begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id, const char *op)
 {
@@ -62,6 +62,8 @@ static int ask_create(struct immure_holder *p, struct immure_pool_slot *s)
 	immure_jsonw_str(&w, "runtime", p->runtime);
 	immure_jsonw_str(&w, "lifetime", "caller");
 	immure_jsonw_bool(&w, "remove", true);
+	if (p->reuse)
+		immure_jsonw_bool(&w, "reuse", true);
 	immure_jsonw_bool(&w, "root", !p->open); /* one that waits looks for itself (init/await.c) */
 	immure_jsonw_object(&w, "labels");
 	immure_jsonw_str(&w, "pool", p->meta.name[0] ? p->meta.name : p->entry.id);
@@ -74,6 +76,7 @@ static int ask_create(struct immure_holder *p, struct immure_pool_slot *s)
 void immure_pool_slot_end(struct immure_holder *p, struct immure_pool_slot *s, bool force)
 {
 	immure_pool_unwatch(p, &s->boss); /* its maker has ended: so does the session */
+	immure_close(&s->lent_fd);
 	immure_close(&s->lane_fd);
 	immure_close(&s->root_fd);
 	if (force && s->pid > 0)
@@ -142,8 +145,10 @@ void immure_pool_slot_gone(struct immure_holder *p, struct immure_pool_slot *s)
 	remove_entry(p, s);
 	(void)immure_pool_move(&p->book, &s->state, IMMURE_SLOT_FREE);
 	s->deadline_ms = 0;
-	s->id[0] = s->owner[0] = '\0';
+	s->id[0] = '\0';
+	immure_wipe(s->owner, sizeof(s->owner));
 	s->caller = 0;
+	s->uses = 0;
 }
 
 /* ---- what its server says ---- */
@@ -163,7 +168,7 @@ static struct immure_error *carried(const struct immure_jsonr *j, const struct i
 	return err;
 }
 
-static void ready(struct immure_holder *p, struct immure_pool_slot *s)
+void immure_pool_slot_ready(struct immure_holder *p, struct immure_pool_slot *s)
 {
 	if (!immure_pool_move(&p->book, &s->state, IMMURE_SLOT_IDLE))
 		return;
@@ -171,12 +176,22 @@ static void ready(struct immure_holder *p, struct immure_pool_slot *s)
 	s->since_ms = s->checked_ms = immure_pool_us() / 1000;
 }
 
-static void made(struct immure_holder *p, struct immure_pool_slot *s)
+void immure_pool_slot_made(struct immure_holder *p, struct immure_pool_slot *s)
 {
 	p->book.created++;
 	p->book.warm += !s->on_demand;
 	p->backoff_ms = p->retry_ms = 0;
-	ready(p, s);
+	immure_pool_slot_ready(p, s);
+}
+
+void immure_pool_slot_failed(struct immure_holder *p, struct immure_pool_slot *s)
+{
+	failed(p, s, NULL);
+}
+
+int immure_pool_ask_lend(struct immure_pool_slot *s)
+{
+	return ask_plain(s, ASK_LEND, "lend");
 }
 
 static uint64_t number(const struct immure_jsonr *j, const struct immure_jsonr_value *root, const char *key)
@@ -200,7 +215,7 @@ static bool is_well(const struct immure_holder *p, const struct immure_jsonr *j,
 }
 
 static void took_answer(struct immure_holder *p, struct immure_pool_slot *s, const struct immure_jsonr *j,
-			int *fd)
+			int *fds)
 {
 	const struct immure_jsonr_value *root = &j->v[0], *ok = immure_jsonr_get(j, root, "ok"), *v;
 	uint64_t id = number(j, root, "id");
@@ -212,21 +227,24 @@ static void took_answer(struct immure_holder *p, struct immure_pool_slot *s, con
 		v = immure_jsonr_get(j, root, "session");
 		if (v && v->type == IMMURE_JSON_STRING)
 			(void)snprintf(s->id, sizeof(s->id), "%s", v->text);
-		s->root_fd = immure_take_fd(fd);
+		s->root_fd = immure_take_fd(&fds[0]);
 		if (p->open) /* nothing runs in it before it is taken, and then it has none */
-			made(p, s);
-		else if (ask_plain(s, ASK_LANE, "lane") < 0)
+			immure_pool_slot_made(p, s);
+		else if ((p->reuse ? immure_pool_ask_lend(s) : ask_plain(s, ASK_LANE, "lane")) < 0)
 			failed(p, s, NULL);
 	} else if (s->state == IMMURE_SLOT_MAKING && id == ASK_LANE) {
 		/* Without a lane, commands go by way of the server. */
-		s->lane_fd = immure_take_fd(fd);
+		s->lane_fd = immure_take_fd(&fds[0]);
 		s->wall_ms = number(j, root, "timeout_ms") == UINT64_MAX ? 0 : number(j, root, "timeout_ms");
-		made(p, s);
+		immure_pool_slot_made(p, s);
+	} else if (id == ASK_LEND || id == UINT64_MAX) {
+		if (!immure_pool_reuse_answer(p, s, j, fds))
+			failed(p, s, NULL);
 	} else if (s->state == IMMURE_SLOT_CHECKING && id == ASK_STATS) {
 		if (good && is_well(p, j, root)) {
 			uint64_t since = s->since_ms;
 
-			ready(p, s);
+			immure_pool_slot_ready(p, s);
 			s->since_ms = since;
 		} else {
 			evict(p, s);
@@ -246,9 +264,11 @@ static void on_boss(struct immure_holder *p, struct immure_pool_watch *w, uint32
 	if (len == -EAGAIN || len == -EINTR)
 		return;
 	if (len > 0 && immure_jsonr_parse(&j, p->packet, (size_t)len, p->values, IMMURE_POOL_VALUES) == 0)
-		took_answer(p, s, &j, &fds[0]);
+		took_answer(p, s, &j, fds);
 	else if (s->state == IMMURE_SLOT_MAKING)
 		failed(p, s, NULL);
+	else if (s->state == IMMURE_SLOT_USED) /* it was not clean, and has said so */
+		immure_pool_slot_end(p, s, false);
 	else
 		evict(p, s);
 	immure_close_all(fds, n);
@@ -302,7 +322,7 @@ void immure_pool_make(struct immure_holder *p, bool on_demand)
 	if (s == p->slots + p->book.max || !immure_pool_move(&p->book, &s->state, IMMURE_SLOT_MAKING))
 		return;
 	s->on_demand = on_demand;
-	s->lane_fd = s->root_fd = -1;
+	s->lent_fd = s->lane_fd = s->root_fd = -1;
 	s->deadline_ms = immure_pool_us() / 1000 + IMMURE_POOL_MAKE_MS;
 	r = start_server(p, s);
 	if (r < 0) {
@@ -338,12 +358,12 @@ void immure_pool_check(struct immure_holder *p, struct immure_pool_slot *s)
 /* ---- giving ---- */
 
 /* The last one used is the one whose memory is still about. */
-static struct immure_pool_slot *youngest(struct immure_holder *p)
+static struct immure_pool_slot *youngest(struct immure_holder *p, const struct immure_pool_client *c)
 {
 	struct immure_pool_slot *best = NULL;
 
 	for (uint32_t i = 0; i < p->book.max; i++)
-		if (p->slots[i].state == IMMURE_SLOT_IDLE && (!best || p->slots[i].since_ms > best->since_ms))
+		if (p->slots[i].state == IMMURE_SLOT_IDLE && immure_pool_reuse_may(&p->slots[i], c) && (!best || p->slots[i].since_ms > best->since_ms))
 			best = &p->slots[i];
 	return best;
 }
@@ -357,7 +377,7 @@ static bool still_there(const struct immure_pool_slot *s)
 
 static bool hand_over(struct immure_holder *p, struct immure_pool_slot *s, struct immure_pool_client *c)
 {
-	int fds[2] = { s->boss.fd, s->lane_fd };
+	int fds[2] = { s->lent_fd >= 0 ? s->lent_fd : s->boss.fd, s->lane_fd };
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
@@ -370,27 +390,44 @@ static bool hand_over(struct immure_holder *p, struct immure_pool_slot *s, struc
 	return immure_pool_answer_send(p, c, &w, fds, s->lane_fd >= 0 ? 2 : 1);
 }
 
+/* Those that wait are all of another's who had them: one of them goes, so that another
+ * can be made. */
+static bool make_room(struct immure_holder *p)
+{
+	for (uint32_t i = 0; p->reuse && i < p->book.max; i++)
+		if (p->slots[i].state == IMMURE_SLOT_IDLE) {
+			p->reuse->other_owner++;
+			evict(p, &p->slots[i]);
+			break;
+		}
+	return false;
+}
+
 bool immure_pool_give(struct immure_holder *p, struct immure_pool_client *c)
 {
-	struct immure_pool_slot *s = youngest(p);
+	struct immure_pool_slot *s = youngest(p, c);
 
 	while (s && (!still_there(s) || !stands(p, s))) {
 		evict(p, s);
-		s = youngest(p);
+		s = youngest(p, c);
 	}
 	if (!s)
-		return false;
+		return make_room(p);
 	c->waits = false;
 	p->waiting--;
 	if (!hand_over(p, s, c))
 		return true; /* the client is gone, the session stays */
 	(void)immure_pool_move(&p->book, &s->state, IMMURE_SLOT_USED);
 	s->caller = c->pid;
+	s->uid = c->uid;
 	memcpy(s->owner, c->owner, sizeof(s->owner));
 	s->since_ms = immure_pool_us() / 1000;
-	immure_pool_unwatch(p, &s->boss); /* the caller's alone from now on */
+	if (s->lent_fd < 0) {
+		immure_pool_unwatch(p, &s->boss); /* the caller's alone from now on */
+		immure_close(&s->root_fd);
+	}
+	immure_close(&s->lent_fd);
 	immure_close(&s->lane_fd);
-	immure_close(&s->root_fd);
 	immure_pool_latency(&p->book, immure_pool_us() - c->asked_us);
 	return true;
 }

@@ -33,6 +33,7 @@
 #include "session/answer.h"
 #include "session/journal.h"
 #include "session/registry.h"
+#include "session/reuse.h"
 #include "session/ring.h"
 #include "session/sealed.h"
 #include "session/states.h"
@@ -187,6 +188,9 @@ struct immure_server {
 	bool attacking;
 	uint64_t proof_points; /* that held; 0 = nobody looked */
 	struct immure_cgroup_stats attacked;
+	struct immure_reuse *reuse; /* NULL: it is used once */
+	struct immure_cgroup_stats earlier; /* used by those who had it before */
+	uint64_t earlier_us;
 	bool apart;        /* later commands cannot get at what others have open */
 	struct immure_inside files[IMMURE_SERVE_FILES];
 	uint64_t last_file;
@@ -248,6 +252,8 @@ int32_t immure_server_create(struct immure_server *s, struct immure_ask *a);
 uint64_t immure_server_ms(void); /* CLOCK_BOOTTIME: a lease runs out in suspended machines too */
 
 int32_t immure_server_labels(struct immure_ask *a);
+/* What was to be waited for before it is anybody's: is done, or failed. */
+void immure_server_created(struct immure_server *s, const struct immure_error *why_not);
 
 /* ---- take.c ---- */
 int32_t immure_take(struct immure_ask *a);

@@ -148,6 +148,19 @@ static void not_created(struct immure_server *s, const struct immure_init_msg *m
 	immure_error_free(err);
 }
 
+void immure_server_created(struct immure_server *s, const struct immure_error *why_not)
+{
+	if (!why_not) {
+		created(s);
+		return;
+	}
+	if (s->creator)
+		immure_answer_error(s, s->creator, s->creator_request, why_not);
+	s->creator = NULL;
+	s->exit_status = 1;
+	immure_sealed_kill(&s->sealed);
+}
+
 static void took_network(struct immure_server *s, const struct immure_init_msg *m, int *fds, size_t n)
 {
 	struct immure_error *err = NULL;
@@ -211,7 +224,8 @@ static void old_message(struct immure_server *s, const struct immure_init_msg *m
 		proved(s, m->status);
 	} else if (m->type == IMMURE_INIT_READY) {
 		s->init_ready = true;
-		created(s);
+		if (!immure_reuse_ready(s))
+			created(s);
 	} else if (m->type == IMMURE_INIT_WAITS) {
 		s->awaiting = true;
 		answer_creator(s);
@@ -246,6 +260,8 @@ static void on_init(struct immure_server *s, struct immure_watch *w, uint32_t ev
 		immure_life_woken(s);
 	else if (len == sizeof(m.reply) && m.reply.type == IMMURE_INIT_NOTE)
 		s->notes_running = (uint32_t)m.reply.pid, immure_life_touch(s);
+	else if (len == sizeof(m.reply) && m.reply.type == IMMURE_INIT_WIPED)
+		immure_reuse_wiped(s, &m.reply);
 	else if (len == sizeof(m.reply) && m.reply.type == IMMURE_INIT_FILED)
 		immure_inside_answered(s, &m.reply, n ? &fds[0] : NULL);
 	else if (len == sizeof(m.reply))
@@ -305,8 +321,13 @@ static int32_t take_lifetime(struct immure_ask *a)
 	struct immure_server *s = a->s;
 	const char *lifetime = "caller", *on_idle = "suspend", *name = NULL;
 	struct immure_meta *m = &s->meta;
+	bool again = false;
 	int32_t r = immure_arg_string(a, "lifetime", &lifetime);
 
+	if (r == 0)
+		r = immure_arg_bool(a, "reuse", &again);
+	if (r == 0 && again)
+		r = immure_reuse_begin(s, &a->err);
 	if (r == 0)
 		r = immure_arg_string(a, "on_idle", &on_idle);
 	if (r == 0)
@@ -543,6 +564,7 @@ static void tear_down(struct immure_server *s)
 	immure_task_done_all(s);
 	immure_attach_done(s);
 	immure_tighten_done(s);
+	immure_reuse_done(s);
 	for (int i = 0; i < IMMURE_HANDLE_MAX; i++)
 		immure_close(&s->handle[i]);
 	for (int i = 0; i < IMMURE_INIT_LANES; i++)

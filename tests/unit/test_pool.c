@@ -30,7 +30,7 @@ static void test_states(void **state)
 {
 	/* By rows: from; by columns: free making checking idle used ending. */
 	static const char may[IMMURE_SLOT_MAX][IMMURE_SLOT_MAX + 1] = {
-		".x....", "...x.x", "...x.x", "..x.xx", ".....x", "x.....",
+		".x....", "...x.x", "...x.x", "..x.xx", ".x...x", "x.....",
 	};
 
 	(void)state;
@@ -50,7 +50,7 @@ static void test_states(void **state)
 		}
 }
 
-static void test_a_used_one_never_comes_back(void **state)
+static void test_a_used_one_does_not_wait_at_once(void **state)
 {
 	enum immure_slot_state s = IMMURE_SLOT_FREE;
 	struct immure_pool_book b;
@@ -176,7 +176,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_states),
-		cmocka_unit_test(test_a_used_one_never_comes_back),
+		cmocka_unit_test(test_a_used_one_does_not_wait_at_once),
 		cmocka_unit_test(test_how_many_to_make),
 		cmocka_unit_test(test_never_above_max),
 		cmocka_unit_test(test_surplus_is_above_the_target),

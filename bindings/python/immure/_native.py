@@ -111,7 +111,8 @@ class immure_pool_options(Sized):
     _fields_ = [("size", c_uint64), ("name", c_char_p), ("lifetime", c_uint32),
                 ("pool_size", c_uint32), ("pool_max", c_uint32), ("mode", c_uint32),
                 ("idle_ms", c_uint64), ("check_ms", c_uint64), ("supervisor", c_char_p),
-                ("runtime_dir", c_char_p), ("env", Words), ("policy", c_void_p)]
+                ("runtime_dir", c_char_p), ("env", Words), ("policy", c_void_p),
+                ("reuse", c_uint32), ("reserved", c_uint32)]
 
 
 class immure_acquire_options(Sized):

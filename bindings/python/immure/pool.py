@@ -34,12 +34,13 @@ class Pool:
     @classmethod
     def start(cls, what: Union[Plan, Policy], *, name: Optional[str] = None,
               lifetime: Lifetime = Lifetime.CALLER, size: int = 1, maximum: int = 0,
-              mode: PoolMode = PoolMode.SESSIONS,
+              mode: PoolMode = PoolMode.SESSIONS, reuse: bool = False,
               idle: Optional[float] = None, check: Optional[float] = None,
               runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
               programs: Optional[Programs] = None) -> "Pool":
         """Returns when it is filled. A plan: all sessions have its workspace; a policy: each
-        gets that of whoever acquires it. maximum: alive at a time, those in use too. idle,
+        gets that of whoever acquires it. reuse: one that proves itself clean is used again, by
+        the same user. maximum: alive at a time, those in use too. idle,
         check: seconds."""
         plan = what if isinstance(what, Plan) else None
         o = _native.immure_pool_options(
@@ -48,7 +49,7 @@ class Pool:
             idle_ms=_native.milliseconds(idle), check_ms=_native.milliseconds(check),
             supervisor=encode((programs or Programs.find()).supervisor),
             runtime_dir=encode(runtime_dir), env=_native.environment(env),
-            policy=None if plan else what._pointer)
+            policy=None if plan else what._pointer, reuse=int(reuse))
         return cls(made("immure_pool_open", plan._pointer if plan else None, ctypes.byref(o)))
 
     @classmethod
