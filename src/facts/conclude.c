@@ -14,6 +14,14 @@ static const struct immure_fact *row(const struct immure_facts *f, const char *n
 	return NULL;
 }
 
+/* What a row says where it says yes. */
+static const char *told(const struct immure_facts *f, const char *name)
+{
+	const struct immure_fact *r = row(f, name);
+
+	return r && r->ok == IMMURE_YES ? r->detail : NULL;
+}
+
 static enum immure_tri answer(const struct immure_facts *f, const char *name)
 {
 	const struct immure_fact *r = row(f, name);
@@ -51,6 +59,7 @@ void immure_facts_conclude(struct immure_facts *f)
 	f->userns_proc = answer(f, "userns_proc");
 	f->netns = answer(f, "netns");
 	f->egress = answer(f, "egress");
+	f->egress_way = told(f, "egress");
 	f->overlay_userns = answer(f, "overlay_userns");
 	f->seccomp = answer(f, "seccomp");
 	f->seccomp_notify = answer(f, "seccomp_notify");
@@ -61,6 +70,7 @@ void immure_facts_conclude(struct immure_facts *f)
 	correct_cgroup(f);
 	f->bwrap = bwrap ? bwrap->ok : IMMURE_UNTRIED;
 	f->bwrap_net = answer(f, "bwrap_net");
+	f->bwrap_way = told(f, "bwrap_net");
 	f->bwrap_pins = f->bwrap == IMMURE_YES && strstr(bwrap->detail, "by descriptor");
 	for (size_t i = 0; f->bwrap == IMMURE_YES && !f->bwrap_path && i < f->programs_n; i++) {
 		char *real = strcmp(f->programs[i].name, "bwrap") == 0 && f->programs[i].path

@@ -117,12 +117,14 @@ struct immure_facts {
 	int landlock_abi;      /* 0 = none */
 	enum immure_tri userns, userns_mount, userns_proc, netns, overlay_userns;
 	enum immure_tri egress; /* what network.mode limited rests on */
+	const char *egress_way; /* how names are caught (kernel/netplumb.h); NULL = not tried, or not at all */
 	enum immure_tri seccomp, seccomp_notify;
 	enum immure_tri kvm;
 	enum immure_tri newuidmap;
 	enum immure_tri bwrap;      /* bubblewrap works with all that its backend asks */
 	const char *bwrap_path;     /* real path; NULL unless it does */
 	enum immure_tri bwrap_net;  /* a network that it made can be entered and plumbed */
+	const char *bwrap_way;      /* how names are caught there */
 	bool bwrap_pins;            /* it takes descriptors for what it binds */
 	struct immure_cgroup_facts cgroup;
 

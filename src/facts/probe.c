@@ -49,7 +49,7 @@ static const struct {
 	{ "egress", immure_try_egress, NULL },
 	{ "tun", immure_try_tun, "a tun device made inside" },
 	{ "bwrap", immure_try_bwrap, NULL },
-	{ "bwrap_net", immure_try_bwrap_net, "its network entered and plumbed" },
+	{ "bwrap_net", immure_try_bwrap_net, NULL },
 };
 enum { PROBES = sizeof(probes) / sizeof(probes[0]) };
 
@@ -116,7 +116,7 @@ static const char *yes_detail(const struct immure_facts *f, struct immure_arena 
 	if (strcmp(name, "bwrap") == 0)
 		return o->value ? "a shell started in it, binds by descriptor"
 				: "a shell started in it";
-	if (strcmp(name, "egress") == 0)
+	if (strcmp(name, "egress") == 0 || strcmp(name, "bwrap_net") == 0)
 		return immure_arena_strdup(a, immure_netplumb_way_text(o->value, text));
 	if (strcmp(name, "subids") == 0)
 		return immure_arena_printf(a, "%llu ids mapped", (unsigned long long)o->value);

@@ -162,7 +162,7 @@ void immure_try_bwrap(const struct immure_facts *f, struct immure_outcome *o)
 /* ---- its network ---- */
 
 /* Once in a child: whoever made the user namespace may enter what it owns. */
-static int plumb(const char *net_path, const char **what)
+static int plumb(const char *net_path, const char **what, uint64_t *ret_ways)
 {
 	struct immure_netplumb_config c = { .spare = 1, .proxy = true };
 	IMMURE_CLEANUP_FD int net = open(net_path, O_RDONLY | O_CLOEXEC);
@@ -179,9 +179,11 @@ static int plumb(const char *net_path, const char **what)
 	immure_rtnl_setup_default(&c.routes, true);
 	*what = "network plumbing";
 	r = immure_netplumb_make(&c, &p, what);
-	if (r == 0)
-		immure_netplumb_done(&p);
-	return r;
+	if (r < 0)
+		return r;
+	*ret_ways = immure_netplumb_ways(&p);
+	immure_netplumb_done(&p);
+	return 0;
 }
 
 /* The number of the first process inside, as bubblewrap tells it before it sets up
@@ -224,7 +226,7 @@ void immure_try_bwrap_net(const struct immure_facts *f, struct immure_outcome *o
 	immure_close(&in[0]);
 	child = pid < 0 ? 0 : child_of(info[0]);
 	(void)snprintf(net, sizeof(net), "/proc/%d/ns/net", child);
-	r = child > 0 ? plumb(net, &what) : -ECHILD; /* this process ends with the probe */
+	r = child > 0 ? plumb(net, &what, &o->value) : -ECHILD; /* this process ends with the probe */
 	immure_close(&in[1]);
 	if (pid > 0)
 		(void)immure_child_wait(pid, &pidfd, TRY_MS, &status); /* it ends by its input */

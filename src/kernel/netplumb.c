@@ -292,11 +292,18 @@ uint64_t immure_netplumb_ways(const struct immure_netplumb *p)
 	       (p->ports_relaxed ? IMMURE_NETPLUMB_PORTS_WAY : 0U);
 }
 
+static const char BY_NFT[] = "names caught by nf_tables";
+
+bool immure_netplumb_text_nft(const char *text)
+{
+	return strncmp(text, BY_NFT, sizeof(BY_NFT) - 1) == 0;
+}
+
 const char *immure_netplumb_way_text(uint64_t ways, char ret[IMMURE_NETPLUMB_WAY_TEXT])
 {
-	(void)snprintf(ret, IMMURE_NETPLUMB_WAY_TEXT, "names %s, %s%s%s",
-		       ways & IMMURE_NETPLUMB_NFT_WAY ? "caught by nf_tables" :
-		       "with a listener for each port: no nf_tables with tproxy",
+	(void)snprintf(ret, IMMURE_NETPLUMB_WAY_TEXT, "%s, %s%s%s",
+		       ways & IMMURE_NETPLUMB_NFT_WAY ? BY_NFT :
+		       "names with a listener for each port: no nf_tables with tproxy",
 		       ways & IMMURE_NETPLUMB_V6_WAY ? "IPv4 and IPv6" : "IPv4",
 		       ways & IMMURE_NETPLUMB_TOLD_WAY ? "" :
 		       "; what the kernel refuses by itself is not told of: no nfnetlink_queue or "

@@ -75,5 +75,9 @@ enum { IMMURE_NETPLUMB_NFT_WAY = 1, IMMURE_NETPLUMB_V6_WAY = 2, IMMURE_NETPLUMB_
        IMMURE_NETPLUMB_PORTS_WAY = 8, IMMURE_NETPLUMB_WAY_TEXT = 320 };
 uint64_t immure_netplumb_ways(const struct immure_netplumb *p);
 const char *immure_netplumb_way_text(uint64_t ways, char ret[IMMURE_NETPLUMB_WAY_TEXT]);
+/* Whether such a text speaks of nf_tables. */
+bool immure_netplumb_text_nft(const char *text);
+/* The same where there is no namespace. */
+#define IMMURE_NETPLUMB_WAY_MADE "connections by name are made by the supervisor: no network namespace"
 
 #endif

@@ -231,6 +231,23 @@ static int32_t put_published(struct immure_compile *b)
 	return 0;
 }
 
+/* How names are caught in a namespace here; NULL: not found out. */
+static const char *found_way(const struct immure_compile *b)
+{
+	return strcmp(b->report->backend, "bwrap") == 0 ? b->f->bwrap_way :
+	       strcmp(b->report->backend, "native") == 0 ? b->f->egress_way : NULL;
+}
+
+static const char *way(const struct immure_compile *b)
+{
+	if (b->bare)
+		return IMMURE_NETPLUMB_WAY_MADE;
+	if (found_way(b))
+		return found_way(b);
+	return strcmp(b->report->backend, "bwrap") && strcmp(b->report->backend, "native") ? NULL :
+	       "names caught by nf_tables, or with a listener for each port: the start finds out";
+}
+
 int32_t immure_compile_network(struct immure_compile *b)
 {
 	struct immure_op *op;
@@ -248,6 +265,7 @@ int32_t immure_compile_network(struct immure_compile *b)
 			       "network.mode");
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
+	b->plan->way = way(b) ? immure_arena_strdup(b->a, way(b)) : NULL;
 	op->num[0] = b->p->net_proxy ? IMMURE_NETPLUMB_PROXY_PORT : 0;
 	op->num[1] = b->p->net_private;
 	op->num[2] = b->p->net_connections;
@@ -300,6 +318,39 @@ void immure_compile_proxy(struct immure_compile *b, const struct immure_strv *en
 
 /* ---- gaps ---- */
 
+/* Without nf_tables a listener stands for each address and port. */
+static void networks_gap(struct immure_compile *b)
+{
+	const char *how = found_way(b);
+	struct immure_complaint c;
+	struct immure_netrule r;
+
+	if (b->bare || !how || immure_netplumb_text_nft(how))
+		return;
+	for (size_t i = 0; i < b->p->net_allow.n; i++) {
+		struct immure_rtnl_net net = { 0 };
+
+		/* One that cannot be read is refused elsewhere. */
+		if (immure_netrule_parse(b->a, b->p->net_allow.v[i], &r, &c) < 0 ||
+		    (r.kind != IMMURE_HOST_NET4 && r.kind != IMMURE_HOST_NET6))
+			continue;
+		net.v6 = r.kind == IMMURE_HOST_NET6;
+		net.bits = (uint8_t)r.prefix;
+		for (unsigned int k = 0; k < r.ports_n; k++) {
+			net.lo = r.ports[k].lo;
+			net.hi = r.ports[k].hi;
+			if (immure_netplumb_listenable(&net))
+				continue;
+			immure_compile_gap(b, true, "network.allow", "egress_allowlist",
+					   immure_arena_printf(b->a, "%s: networks and many ports are caught by "
+							       "nf_tables with tproxy, which is not to be had here",
+							       b->p->net_allow.v[i]),
+					   "name hosts, or single addresses with few ports");
+			break;
+		}
+	}
+}
+
 void immure_compile_network_gaps(struct immure_compile *b)
 {
 	const struct immure_policy *p = b->p;
@@ -325,6 +376,8 @@ void immure_compile_network_gaps(struct immure_compile *b)
 					   "/etc/resolv.conf is missing, so names could not be looked up "
 					   "inside", "make an empty one");
 	}
+	if (is_limited(b))
+		networks_gap(b);
 	if (p->network != IMMURE_NETWORK_HOST)
 		return;
 	if (p->net_allow.n)

@@ -205,6 +205,8 @@ struct immure_plan {
 	size_t ops_n;
 	struct immure_gap *gaps;
 	size_t gaps_n;
+	const char *way;            /* of the network, as far as it was found out: told, not sealed, since the
+				     * start finds it out for itself; NULL = nothing to tell */
 	const char *state_dir;      /* ours on this host (facts): quarantine goes below it; "" = nowhere */
 	struct immure_plan_digest *digest; /* see immure_plan_hash_of() */
 	const void *sealed;         /* the sealed form without its digest, in the arena */

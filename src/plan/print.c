@@ -485,6 +485,10 @@ static void put_head(struct immure_buf *o, const struct immure_plan *p)
 		immure_buf_puts(o, " (read-only)");
 	immure_buf_puts(o, "\ndirectory  ");
 	put(o, p->cwd);
+	if (p->way) {
+		immure_buf_puts(o, "\nnetwork    ");
+		put(o, p->way);
+	}
 	immure_buf_puts(o, "\ncommand   ");
 	for (size_t i = 0; i < p->argv.n; i++) {
 		immure_buf_putc(o, ' ');

@@ -116,6 +116,7 @@ char *immure_plan_to_json(const struct immure_plan *p)
 	immure_jsonw_str(&w, "backend_why", p->backend_why);
 	immure_jsonw_str(&w, "workspace", p->workspace);
 	immure_jsonw_str(&w, "cwd", p->cwd);
+	immure_jsonw_str(&w, "network_way", p->way);
 	immure_jsonw_array(&w, "argv");
 	for (size_t i = 0; i < p->argv.n; i++)
 		immure_jsonw_str(&w, NULL, p->argv.v[i]);

@@ -66,7 +66,7 @@ bool immure_print_network(struct immure_buf *o, const struct immure_op *op)
 		put(o, op->src);
 		immure_buf_puts(o, ", ");
 		put(o, op->dst);
-		immure_buf_puts(o, "), judged outside, by nf_tables or listeners");
+		immure_buf_puts(o, "), judged outside");
 		break;
 	case IMMURE_OP_EGRESS_LIMITS:
 		put_net_limits(o, op);

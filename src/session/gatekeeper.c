@@ -336,8 +336,7 @@ static int32_t adopt_broker(struct immure_gatekeeper *g, struct immure_error **e
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, -r, "network", "",
 				   "sockets that cannot send cannot be made: %s", strerror(-r));
-	(void)snprintf(g->way, sizeof(g->way), "connections by name are made by the supervisor: no network "
-		       "namespace");
+	(void)snprintf(g->way, sizeof(g->way), "%s", IMMURE_NETPLUMB_WAY_MADE);
 	if (!watch(g->epoll_fd, g->broker.listener_fd, TAG_BROKER))
 		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "network", "",
 				   "the session's network cannot be watched");

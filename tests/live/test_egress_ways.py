@@ -58,6 +58,21 @@ def test_without_nf_tables_networks_are_refused(net):
     assert done.code == 125 and not (net.ws / "ran").exists(), done
 
 
+def test_the_plan_names_the_way(net):
+    """The one that applies here; and what that one cannot do is a gap before anything starts."""
+    def plan(*rules, **options):
+        done = net.call(net.immure, "plan", "--json", *allow(*rules), "--", "/bin/true", **options)
+        return done.code, json.loads(done.text)
+
+    code, rich = plan("45.90.1.0/24:80")
+    assert code == 0 and rich["network_way"].startswith("names caught by nf_tables"), rich
+    code, bare = plan(WEB, without="nftables")
+    assert code == 0 and bare["network_way"].startswith(LISTENERS), bare
+    code, wide = plan("45.90.1.0/24:80", without="nftables")
+    assert code == 1 and "nf_tables" in wide["gaps"][0]["what"], wide
+    assert f"network    {LISTENERS}" in poor(net, "plan", *allow(WEB), "--", "/bin/true").text
+
+
 def test_doctor_names_the_way(net):
     def row(done):
         return next(l for l in done.text.splitlines() if l.split()[:1] == ["egress"])

@@ -257,6 +257,36 @@ static void what_nobody_can_judge(void **state)
 	assert_int_equal(immure_plan_startable(h->plan, NULL), 0);
 }
 
+/* As far as it was found out; what one start finds is its own affair, so the hash is the same. */
+static void the_way_that_applies(void **state)
+{
+	static const char lists[] = "names with a listener for each port: no nf_tables with tproxy, IPv4",
+			  caught[] = "names caught by nf_tables, IPv4";
+	struct host *h = *state;
+	char hash[65];
+
+	resolver(h);
+	host_must(h, "dev", "network.mode=limited", "+network.allow=10.0.0.0/8:80", NULL);
+	assert_non_null(strstr(h->plan->way, "the start finds out"));
+	(void)snprintf(hash, sizeof(hash), "%s", immure_plan_hash_of(h->plan));
+	h->facts.egress_way = caught;
+	host_must(h, "dev", "network.mode=limited", "+network.allow=10.0.0.0/8:80", NULL);
+	assert_string_equal(h->plan->way, caught);
+	assert_string_equal(hash, immure_plan_hash_of(h->plan));
+	h->facts.egress_way = lists;
+	host_must(h, "dev", "network.mode=limited", "+network.allow=10.0.0.1:80", "+network.allow=a.example", NULL);
+	assert_string_equal(h->plan->way, lists);
+	assert_int_equal(immure_plan_startable(h->plan, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		host_must(h, "dev", "network.mode=limited",
+			  i ? "+network.allow=[2001:db8::1]:1-65535" : "+network.allow=10.0.0.0/8:80", NULL);
+		assert_non_null(strstr(host_gap(h, "egress_allowlist")->what, "nf_tables"));
+		assert_int_equal(immure_plan_startable(h->plan, NULL), -IMMURE_ERR_GAP);
+	}
+	host_must(h, "dev", "network.mode=none", NULL);
+	assert_null(h->plan->way);
+}
+
 static void many(struct immure_policy *p)
 {
 	for (int i = 0; i < 1025; i++)
@@ -285,6 +315,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(proxy_variables, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(published, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(what_nobody_can_judge, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(the_way_that_applies, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(too_many_networks, host_setup, host_teardown),
 	};
 
