@@ -82,6 +82,19 @@ static bool timeout_ok(uint32_t ms)
 	return ms >= 10 && ms <= 24U * 3600 * 1000;
 }
 
+/* Whole fields of a request, of ours: "NAME: VALUE". */
+static const char *check_fields(const struct immure_strv *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (strncmp(l->v[i], IMMURE_ATTRIBUTION, strlen(IMMURE_ATTRIBUTION)) != 0 || !strstr(l->v[i], ": "))
+			return "a field that is none of ours";
+		for (const char *p = l->v[i]; *p; p++)
+			if (*p < 0x20 || *p > 0x7e)
+				return "a field with a byte that none can have";
+	}
+	return l->n > 8 ? "too many fields" : NULL;
+}
+
 static const char *check_limits(const struct immure_egress_limits *l)
 {
 	if (l->connections == 0 || l->connections > 65536)
@@ -102,6 +115,10 @@ const char *immure_egress_config_check(const struct immure_egress_config *c)
 		why = check_rules(&c->deny);
 	if (!why)
 		why = check_rules(&c->secret);
+	if (!why)
+		why = check_rules(&c->attribute);
+	if (!why)
+		why = check_fields(&c->fields);
 	if (!why)
 		why = check_synth(c);
 	if (!why)
@@ -197,6 +214,8 @@ int immure_egress_config_encode(const struct immure_egress_config *c, unsigned c
 	put_rules(&b, &c->allow);
 	put_rules(&b, &c->deny);
 	put_rules(&b, &c->secret);
+	put_rules(&b, &c->attribute);
+	put_rules(&b, &c->fields);
 	if (!immure_buf_ok(&b) || b.len > IMMURE_EGRESS_CONFIG_MAX) {
 		int r = immure_buf_ok(&b) ? -EINVAL : -ENOMEM;
 
@@ -323,7 +342,11 @@ static int get_all(struct in *i, struct immure_arena *a, struct immure_egress_co
 	r = get_rules(i, a, &c->allow);
 	if (r == 0)
 		r = get_rules(i, a, &c->deny);
-	return r < 0 ? r : get_rules(i, a, &c->secret);
+	if (r == 0)
+		r = get_rules(i, a, &c->secret);
+	if (r == 0)
+		r = get_rules(i, a, &c->attribute);
+	return r < 0 ? r : get_rules(i, a, &c->fields);
 }
 
 int immure_egress_config_decode(struct immure_arena *a, const unsigned char *data, size_t len,

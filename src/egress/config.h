@@ -22,6 +22,9 @@ enum {
 	IMMURE_EGRESS_CONFIG_MAX = 4 * 1024 * 1024, /* bytes, encoded */
 };
 
+/* What the names of fields begin with that say whose a request is. */
+#define IMMURE_ATTRIBUTION "Immure-"
+
 /* All limits are of the session as a whole. */
 struct immure_egress_limits {
 	uint32_t connections;      /* open at once, 1 to 65536; more are reset at accept */
@@ -46,6 +49,8 @@ struct immure_egress_config {
 	bool private_ok;                /* network.private */
 	bool refuse_ech;
 	struct immure_strv secret; /* rules: where secrets are sent, so that TLS ends at us */
+	struct immure_strv attribute; /* rules: requests that get `fields`; of those that are looked into */
+	struct immure_strv fields;    /* "Immure-NAME: VALUE" */
 	/* What follows cannot change while the worker runs. */
 	bool intercepts; /* LINK follows START: immure-intercept is at its other end */
 	struct immure_synth_config synth; /* prefixes, name limits, seed; see defaults() */

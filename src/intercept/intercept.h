@@ -17,6 +17,7 @@
 #include "egress/httpflow.h"
 #include "egress/judge.h"
 #include "egress/lendmsg.h"
+#include "intercept/attribution.h"
 #include "intercept/secret.h"
 #include "intercept/tlslib.h"
 
@@ -57,6 +58,7 @@ struct intercept {
 	struct immure_arena fixed; /* of the secrets */
 	struct immure_egress_config config;
 	struct immure_judge judge;
+	struct immure_attribution attribution;
 	struct immure_tls_lib *tls;
 	struct immure_secrets secrets;
 	struct lent *lents;

@@ -154,6 +154,9 @@ static int rewrite_head(void *ctx, const struct immure_http_head *head, const ch
 {
 	struct lent *l = ctx;
 	const char *name = immure_secrets_misplaced(&l->in->secrets, &l->to, text, len);
+	size_t told_len = 0;
+	char *told;
+	int r;
 
 	if (name) {
 		struct immure_verdict v;
@@ -166,8 +169,12 @@ static int rewrite_head(void *ctx, const struct immure_http_head *head, const ch
 		l->told = true;
 		return -EACCES;
 	}
-	return immure_secrets_rewrite(&l->in->secrets, &l->to, head, text, len, &l->scrub.sent, ret,
-				      ret_len);
+	r = immure_attribution_rewrite(&l->in->attribution, &l->to, head, text, len, &told, &told_len);
+	if (r == 0)
+		r = immure_secrets_rewrite(&l->in->secrets, &l->to, head, told ? told : text,
+					   told ? told_len : len, &l->scrub.sent, ret, ret_len);
+	free(told);
+	return r;
 }
 
 static int watch(struct lent *l, int fd)

@@ -34,6 +34,8 @@ static int load(struct intercept *in, int fd, struct immure_arena *a, struct imm
 	(void)in;
 	if (r == 0)
 		r = immure_judge_init(a, &c->allow, &c->deny, j, &complaint);
+	if (r == 0) /* it is in its place for the gatekeeper, which looks into TLS there */
+		r = immure_judge_secrets(a, &c->attribute, j, &complaint);
 	if (r < 0) {
 		(void)snprintf(why, len, "the rules cannot be read: %s",
 			       complaint.text[0] ? complaint.text : strerror(-r));
@@ -42,6 +44,12 @@ static int load(struct intercept *in, int fd, struct immure_arena *a, struct imm
 	j->private_ok = c->private_ok;
 	j->intercepts = true;
 	return 0;
+}
+
+static void attribute(struct intercept *in)
+{
+	in->attribution = (struct immure_attribution){
+		.rules = in->judge.secret, .rules_n = in->judge.secret_n, .fields = &in->config.fields };
 }
 
 int immure_intercept_policy(struct intercept *in, int config_fd, char *ret_why, size_t len)
@@ -59,6 +67,7 @@ int immure_intercept_policy(struct intercept *in, int config_fd, char *ret_why, 
 	in->arena = a;
 	in->config = c;
 	in->judge = j;
+	attribute(in);
 	for (struct lent *l = in->lents, *next; l; l = next) {
 		next = l->next;
 		immure_lent_rejudge(l);
@@ -142,6 +151,7 @@ static int begin(struct intercept *in, struct immure_lend_msg *authority)
 		(void)snprintf(in->why_text, sizeof(in->why_text), "%s", why);
 		in->why = in->why_text;
 	}
+	attribute(in);
 	if (r == 0)
 		r = immure_tls_lib_new(m.begin.days, fds[2], authority->authority.pem,
 				       sizeof(authority->authority.pem), &in->tls, &in->why);

@@ -172,6 +172,8 @@ static bool values_fit(const struct immure_op *op)
 		return op->num[0] <= 1;
 	case IMMURE_OP_SECRET:
 		return op->src[0] && op->dst[0] && op->num[0] < 64;
+	case IMMURE_OP_ATTRIBUTE:
+		return op->src[0];
 	case IMMURE_OP_SECRET_TO:
 		return op->src[0] && op->num[0] < 64;
 	case IMMURE_OP_EGRESS_NET:
@@ -254,7 +256,7 @@ static const char *check_rules(const unsigned int *seen)
 	     seen[IMMURE_OP_EGRESS_NET] || seen[IMMURE_OP_EGRESS_LIMITS] ||
 	     seen[IMMURE_OP_EGRESS_BODIES]) && !seen[IMMURE_OP_EGRESS])
 		return "network rules that nobody enforces";
-	if ((seen[IMMURE_OP_SECRET] || seen[IMMURE_OP_SECRET_TO]) && !seen[IMMURE_OP_INTERCEPT])
+	if ((seen[IMMURE_OP_SECRET] || seen[IMMURE_OP_SECRET_TO] || seen[IMMURE_OP_ATTRIBUTE]) && !seen[IMMURE_OP_INTERCEPT])
 		return "secrets that nobody sends";
 	if (seen[IMMURE_OP_INTERCEPT] && (!seen[IMMURE_OP_EGRESS] || seen[IMMURE_OP_INTERCEPT] > 1))
 		return "TLS that ends nowhere";

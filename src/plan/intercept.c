@@ -47,7 +47,7 @@ bool immure_plan_intercepts(const struct immure_policy *p, struct immure_arena *
 	for (size_t i = 0; i < p->net_deny.n; i++)
 		if (is_inside(p->net_deny.v[i], a))
 			return true;
-	return p->secrets_n > 0;
+	return p->secrets_n > 0 || p->net_attribute.n > 0;
 }
 
 static bool intercepts(const struct immure_compile *b)
@@ -132,19 +132,20 @@ void immure_compile_trust_env(struct immure_compile *b, const struct immure_strv
 /* ---- operations ---- */
 
 /* Without a port a rule is for 443 and 80; a secret goes by TLS alone. */
-static int32_t put_to(struct immure_compile *b, size_t index, const char *text)
+static int32_t put_to(struct immure_compile *b, enum immure_op_kind kind, const char *key, size_t index,
+		      const char *text)
 {
 	struct immure_complaint c = { 0 };
 	struct immure_netrule r;
 	struct immure_op *op;
 
 	if (immure_netrule_parse(b->a, text, &r, &c) < 0)
-		return immure_compile_refuse(b, "secrets", "%s: %s", text, c.text);
+		return immure_compile_refuse(b, key, "%s: %s", text, c.text);
 	if (r.ports_n == 2)
 		r.ports_n = 1;
 	r.protocol = IMMURE_PROTO_HTTPS;
 	text = immure_netrule_print(b->a, &r);
-	op = text ? immure_compile_op(b, IMMURE_OP_SECRET_TO, text, NULL, "secrets") : NULL;
+	op = text ? immure_compile_op(b, kind, text, NULL, key) : NULL;
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
 	op->num[0] = index;
@@ -166,7 +167,7 @@ static int32_t put_secret(struct immure_compile *b, size_t index)
 		return -IMMURE_ERR_NOMEM;
 	op->num[0] = index;
 	for (size_t i = 0; i < s->to.n && r == 0; i++)
-		r = put_to(b, index, s->to.v[i]);
+		r = put_to(b, IMMURE_OP_SECRET_TO, "secrets", index, s->to.v[i]);
 	return r;
 }
 
@@ -178,12 +179,15 @@ int32_t immure_compile_intercept(struct immure_compile *b)
 	if (!intercepts(b))
 		return 0;
 	op = immure_compile_op(b, IMMURE_OP_INTERCEPT, NULL, NULL,
-			       b->p->secrets_n ? "secrets" : "network.allow");
+			       b->p->secrets_n ? "secrets" :
+			       b->p->net_attribute.n ? "network.attribution" : "network.allow");
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
 	op->num[0] = b->p->net_trust == IMMURE_TRUST_SOLE;
 	for (size_t i = 0; i < b->p->secrets_n && r == 0; i++)
 		r = put_secret(b, i);
+	for (size_t i = 0; i < b->p->net_attribute.n && r == 0; i++)
+		r = put_to(b, IMMURE_OP_ATTRIBUTE, "network.attribution", 0, b->p->net_attribute.v[i]);
 	return r;
 }
 
@@ -226,6 +230,11 @@ void immure_compile_intercept_gaps(struct immure_compile *b)
 					   "from env: or file:, as bearer, basic or header:NAME, with "
 					   "network.mode limited and backend native or bwrap; or take it out");
 	}
+	if (b->p->net_attribute.n && (b->bare || b->p->network != IMMURE_NETWORK_LIMITED))
+		immure_compile_gap(b, false, "network.attribution", "egress_allowlist",
+				   "nobody is told whose requests they are: it takes network.mode limited and a "
+				   "backend that can say whom to trust", "network.mode limited with backend "
+				   "native or bwrap; or take it out");
 	if (b->p->network != IMMURE_NETWORK_LIMITED)
 		return;
 	if (b->bare) {

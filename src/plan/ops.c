@@ -65,6 +65,7 @@ const struct immure_op_info immure_op_table[] = {
 	OP(INTERCEPT, NETWORK, "intercept", .num = { "sole" }),
 	OP(SECRET, NETWORK, "secret", .src = TEXT, .dst = TEXT, .num = { "number" }),
 	OP(SECRET_TO, NETWORK, "secret_to", .src = TEXT, .num = { "number" }),
+	OP(ATTRIBUTE, NETWORK, "attribute", .src = TEXT),
 	OP(EGRESS_NET, NETWORK, "egress_net", .src = TEXT, .num = { "low", "high" }),
 	OP(PUBLISH, NETWORK, "publish", .src = TEXT, .num = { "host_port", "port" }),
 	OP(CLOSE_FDS, FDS, "close_fds"),

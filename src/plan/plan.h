@@ -101,6 +101,7 @@ enum immure_op_kind {
 	IMMURE_OP_SECRET,          /* src: how it is sent, a space, its name; dst: where it is from;
 	                            * num0: its number */
 	IMMURE_OP_SECRET_TO,       /* src: a rule for where secret num0 goes */
+	IMMURE_OP_ATTRIBUTE,       /* src: a rule for requests that are told whose they are */
 	IMMURE_OP_EGRESS_NET,      /* src: an address or network that a rule names; num0 to num1:
 	                            * its ports */
 	IMMURE_OP_PUBLISH,         /* src: an address of the host; num0: its port; num1: the port

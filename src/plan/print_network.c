@@ -95,6 +95,10 @@ bool immure_print_network(struct immure_buf *o, const struct immure_op *op)
 		immure_buf_puts(o, "… and only to ");
 		put(o, op->src);
 		break;
+	case IMMURE_OP_ATTRIBUTE:
+		immure_buf_puts(o, "told whose they are: requests to ");
+		put(o, op->src);
+		break;
 	case IMMURE_OP_EGRESS_NET:
 		immure_buf_puts(o, "by address: ");
 		put(o, op->src);

@@ -99,6 +99,7 @@ struct immure_policy {
 	uint64_t net_bandwidth;    /* bytes a second, both ways together, 0 = no limit */
 	uint64_t net_request_body, net_response_body; /* bytes, 0 = no limit */
 	uint64_t net_idle, net_handshake; /* ms, 0 = the gatekeeper's defaults */
+	struct immure_strv net_attribute; /* requests that say whose they are */
 	enum immure_trust_roots net_trust;
 	bool net_ech;              /* a name in TLS may be hidden where a rule looks at it */
 	bool net_proxy;            /* variables that point programs at a proxy of ours */

@@ -630,15 +630,17 @@ bool immure_gate_tls_watch(struct immure_gatekeeper *g)
 }
 
 int32_t immure_gatekeeper_look_inside(struct immure_gatekeeper *g, struct immure_cgroup *leaf,
-				      const char *program, const struct immure_plan **plan,
-				      struct immure_error **err)
+				      const char *program, const char *session,
+				      const struct immure_plan **plan, struct immure_error **err)
 {
 	int32_t r;
 
 	if (!g)
 		return 0;
 	g->within = leaf;
-	r = immure_gate_tls_start(g, *plan, program, err);
+	r = immure_gate_attribute(g, *plan, session, err);
+	if (r == 0)
+		r = immure_gate_tls_start(g, *plan, program, err);
 	if (r == 0 && g->tls.there)
 		*plan = &g->tls.plan;
 	return r;

@@ -31,9 +31,9 @@ int32_t immure_gatekeeper_new(const struct immure_plan *plan, const char *progra
 /* All of these but new accept NULL and do nothing then. */
 /* Starts whoever ends TLS, where the plan has one; program as for new. leaf: the session's, in which it
  * and the worker will be; borrowed; NULL: there is none. *plan becomes the plan as it is carried
- * out, with what was made for this session; for as long as g is there. */
+ * out, with what was made for this session; for as long as g is there. session: its id, NULL: none. */
 int32_t immure_gatekeeper_look_inside(struct immure_gatekeeper *g, struct immure_cgroup *leaf,
-				      const char *program, const struct immure_plan **plan,
+				      const char *program, const char *session, const struct immure_plan **plan,
 				      struct immure_error **err);
 /* Who answers the calls about files that come by the same listener; borrowed. g may be NULL. */
 struct immure_metadata;

@@ -264,7 +264,7 @@ int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_p
 	if (r == 0)
 		r = plan_rules(g, plan, err);
 	for (size_t i = 0; i < plan->ops_n; i++)
-		if (plan->ops[i].kind == IMMURE_OP_SECRET_TO &&
+		if ((plan->ops[i].kind == IMMURE_OP_SECRET_TO || plan->ops[i].kind == IMMURE_OP_ATTRIBUTE) &&
 		    !immure_strv_add(&g->arena, &g->config.secret, plan->ops[i].src))
 			r = immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "network", "", "out of memory");
 	for (size_t i = 0; i < plan->ops_n && r == 0; i++)
@@ -272,4 +272,30 @@ int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_p
 			r = publish(g, &plan->ops[i], err);
 	wrong = r == 0 ? immure_egress_config_check(&g->config) : NULL;
 	return wrong ? immure_fail(err, IMMURE_ERR_POLICY, EINVAL, "network", "network", "%s", wrong) : r;
+}
+
+/* Who it is, as servers are told: nothing that the command can choose. */
+static void add_field(struct immure_gatekeeper *g, const char *name, const char *value)
+{
+	if (value && *value)
+		(void)immure_strv_add(&g->arena, &g->config.fields,
+				      immure_arena_printf(&g->arena, IMMURE_ATTRIBUTION "%s: %s", name, value));
+}
+
+int32_t immure_gate_attribute(struct immure_gatekeeper *g, const struct immure_plan *plan,
+			      const char *session, struct immure_error **err)
+{
+	for (size_t i = 0; i < plan->ops_n; i++)
+		if (plan->ops[i].kind == IMMURE_OP_ATTRIBUTE)
+			(void)immure_strv_add(&g->arena, &g->config.attribute, plan->ops[i].src);
+	if (g->config.attribute.n) {
+		add_field(g, "Session", session);
+		add_field(g, "Agent", immure_plan_agent(plan));
+		add_field(g, "Policy", plan->policy_version);
+	}
+	if (g->arena.failed)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "network", "", "out of memory");
+	return immure_egress_config_check(&g->config) ?
+		       immure_fail(err, IMMURE_ERR_POLICY, EINVAL, "network", "network.attribution",
+				   "network.attribution: %s", immure_egress_config_check(&g->config)) : 0;
 }

@@ -173,7 +173,7 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 		r = immure_sealed_make_leaf(s, err);
 	if (r == 0)
 		r = immure_gatekeeper_look_inside(s->gate, s->init.cgroup ? &s->cgroup : NULL, s->egress,
-						  &s->plan, err);
+						  s->session, &s->plan, err);
 	if (r == 0)
 		s->init.plan = s->plan;
 	s->metadata.plan = s->plan;

@@ -95,6 +95,40 @@ def test_long_heads(net):
     assert [g.startswith("HTTP/1.1 200") for g in got] == [True, True, False], [g[:80] for g in got]
 
 
+def test_requests_say_whose_they_are(net):
+    """Where rules ask for it, by nobody's choice inside; elsewhere nothing is said."""
+    net.put("policy.json", json.dumps({"agent": "agent-7", "network": {
+        "mode": "limited", "allow": [HOST, "other.example.net"], "attribution": [f"GET {HOST}/headers"]}}).encode())
+    script = f"""
+import http.client, json
+out = []
+for host, path in (("{HOST}", "/headers"), ("other.example.net", "/headers")):
+    c = http.client.HTTPSConnection(host, timeout=10)
+    c.request("GET", path, headers={{"Immure-Agent": "boss", "IMMURE_SESSION": "x", "Immure-Role": "root", "X-Mine": "1"}})
+    out.append(c.getresponse().read().decode())
+print(json.dumps(out))
+"""
+    def fields(text):
+        found = [line.split(": ", 1) for line in text.splitlines() if line.lower().startswith(("immure", "x-mine"))]
+        assert len(found) == len({name for name, _ in found}), text
+        return dict(found)
+
+    flags = ["--policy", "policy.json", "--proxy", "false"]
+    there, elsewhere = map(fields, run(net, script, flags=flags))
+    assert set(there) == {"Immure-Agent", "Immure-Policy", "X-Mine"} and there["Immure-Agent"] == "agent-7", there
+    assert there["Immure-Policy"].startswith("policy-"), there
+    assert elsewhere["Immure-Agent"] == "boss" and "Immure-Policy" not in elsewhere, elsewhere
+    name = f"s{os.urandom(4).hex()}"
+    made = net.call(net.immure, "create", "--name", name, *flags)
+    assert made.code == 0, made
+    try:
+        got = net.call(net.immure, "exec", name, "--", "/usr/bin/python3", "-c", script)
+        session = json.loads(net.call(net.immure, "inspect", "--json", name).out)["session"]
+        assert fields(json.loads(got.out)[0])["Immure-Session"] == session, (got, session)
+    finally:
+        net.call(net.immure, "rm", "--force", name)
+
+
 # ---- beside HTTP/1 ---------------------------------------------------------------
 
 UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: aaaa\r\n"

@@ -98,7 +98,7 @@ static void a_damaged_config_is_refused(void **unused)
 		copy[i] ^= 0xff;
 	}
 	/* A NUL would end the rule's text early. */
-	copy[len - 7] = 0; /* before the empty list at the end */
+	copy[len - 15] = 0; /* before the empty lists at the end */
 	assert_int_equal(immure_egress_config_decode(&a, copy, len, &d), -EBADMSG);
 	free(copy);
 	free(data);

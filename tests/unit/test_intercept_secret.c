@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "intercept/attribution.h"
 #include "intercept/secret.h"
 
 #define VALUE "canary-0123456789"
@@ -212,6 +213,52 @@ static void what_was_not_sent_is_let_through(void **state)
 	free(out);
 }
 
+/* What becomes of a request where rules ask for fields of ours; "" = nothing does. */
+static const char *told(const struct immure_attribution *a, const char *to, const char *text)
+{
+	static char buf[4096], out[4096];
+	struct immure_endpoint e = at(to);
+	struct immure_http_reader r;
+	struct immure_http_head h;
+	size_t used, len = 0;
+	char *got;
+
+	immure_http_reader_init(&r, buf, sizeof(buf));
+	assert_int_equal(immure_http_reader_feed(&r, text, strlen(text), &used), 1);
+	assert_int_equal(immure_http_head_parse(&r, &h), 0);
+	assert_int_equal(immure_attribution_rewrite(a, &e, &h, r.buf, r.len, &got, &len), 0);
+	assert_true(len < sizeof(out));
+	if (got)
+		memcpy(out, got, len);
+	out[len] = '\0';
+	free(got);
+	return out;
+}
+
+static void requests_say_whose_they_are(void **state)
+{
+	struct fixture *f = *state;
+	struct immure_strv rules = { 0 }, fields = { 0 };
+	struct immure_attribution a = { .fields = &fields };
+	struct immure_complaint c = { 0 };
+	struct immure_judge j = { 0 };
+
+	assert_true(immure_strv_add(&f->a, &rules, "GET https://a.example:443/x/*"));
+	assert_true(immure_strv_add(&f->a, &fields, "Immure-Session: s1"));
+	assert_true(immure_strv_add(&f->a, &fields, "Immure-Agent: me"));
+	assert_int_equal(immure_judge_secrets(&f->a, &rules, &j, &c), 0);
+	a.rules = j.secret;
+	a.rules_n = j.secret_n;
+#define HEAD(path) "GET " path " HTTP/1.1\r\nHost: a.example\r\n"
+#define OURS "Immure-Session: s1\r\nImmure-Agent: me\r\n\r\n"
+	assert_string_equal(told(&a, "a.example:443", HEAD("/x/y") "\r\n"), HEAD("/x/y") OURS);
+	assert_string_equal(told(&a, "a.example:443", HEAD("/x/y") "immure-session: s2\r\nIMMURE_AGENT: you\r\n"
+				 "Immure-: \r\nImmured: yes\r\nX: Immure-Agent: z\r\n\r\n"),
+			    HEAD("/x/y") "Immured: yes\r\nX: Immure-Agent: z\r\n" OURS);
+	assert_string_equal(told(&a, "a.example:443", HEAD("/y") "Immure-Session: s2\r\n\r\n"), "");
+	assert_string_equal(told(&a, "a.example:444", HEAD("/x/y") "\r\n"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +268,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_placeholder_elsewhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_sent_is_let_through, setup, teardown),
+		cmocka_unit_test_setup_teardown(requests_say_whose_they_are, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -384,6 +384,7 @@ static const struct {
 	  false },
 	{ "network.response_body", "\"network\":{\"response_body\":\"2M\"}",
 	  "\"network\":{\"response_body\":\"1M\"}", true },
+	{ "network.attribution", "", "\"network\":{\"attribution\":[\"a.example\"]}", false },
 	{ "network.ech", "", "\"network\":{\"ech\":false}", true },
 	{ "network.trust", "", "\"network\":{\"trust\":\"sole\"}", true },
 	{ "network.trust", "\"network\":{\"trust\":\"sole\"}",
