@@ -2,8 +2,10 @@
 /* launch ROUNDS SECONDS LABEL [every=N] [ns=FILE] COMMAND... [:: CHECK...] [';' LABEL ...]...
  *
  * Starts the commands in turn, one of each a round, until ROUNDS are done or
- * SECONDS are over (but at least five rounds), each round beginning with another
- * one. Prints a line per command: its label, and for each round the nanoseconds
+ * SECONDS are over (but at least five rounds), in another order each round: what ran
+ * just before is still in the caches, and with one order the same command would always
+ * have the same one before it. The orders are the same in each run.
+ * Prints a line per command: its label, and for each round the nanoseconds
  * from spawn to reaped, or '-' where every=N left the round out (for what takes
  * long). A command that does not end with status 0 ends everything: what did not
  * do its work is no sample. Nor is what was not confined: CHECK, the same command
@@ -123,12 +125,27 @@ static size_t parse(char **argv, struct command *commands, size_t rounds)
 	return n;
 }
 
+/* By xorshift64. */
+static void shuffle(size_t *order, size_t n, uint64_t *state)
+{
+	for (size_t i = n - 1; i > 0; i--) {
+		size_t k, was = order[i];
+
+		*state ^= *state << 13;
+		*state ^= *state >> 7;
+		*state ^= *state << 17;
+		k = *state % (i + 1);
+		order[i] = order[k];
+		order[k] = was;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int home_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	struct command commands[COMMANDS_MAX];
-	size_t rounds, n, done = 0;
-	uint64_t until;
+	size_t rounds, n, done = 0, order[COMMANDS_MAX];
+	uint64_t until, random = 88172645463325252U;
 
 	if (argc < 5)
 		return 2;
@@ -137,15 +154,19 @@ int main(int argc, char **argv)
 	n = parse(argv + 3, commands, rounds);
 	if (!n)
 		return 2;
-	for (; done < rounds && (done < WARM_UP + LEAST || now_ns() < until); done++)
+	for (size_t i = 0; i < n; i++)
+		order[i] = i;
+	for (; done < rounds && (done < WARM_UP + LEAST || now_ns() < until); done++) {
+		shuffle(order, n, &random);
 		for (size_t i = 0; i < n; i++) {
-			struct command *c = &commands[(done + i) % n];
+			struct command *c = &commands[order[i]];
 
 			if (done >= WARM_UP && (done - WARM_UP) % c->every != 0)
 				continue;
 			if (one(c, home_fd, &c->ns[done]) < 0)
 				return 1;
 		}
+	}
 	for (size_t i = 0; i < n; i++) {
 		printf("%s", commands[i].label);
 		for (size_t j = WARM_UP; j < done; j++)
