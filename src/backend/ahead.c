@@ -34,14 +34,15 @@
 
 #if defined(IMMURE_HAVE_RAWCALL) && !defined(NO_STACKS_OF_OURS)
 
-/* The child of immure_ahead_clone goes on living on a copy of the maker's stack, so that
- * one is as large as init may need it; only what is touched is ever there. */
-enum { STACK = 1 << 20, GUARD = 4096, NET_STACK = 8192 };
+/* CHILD_STACK is as large as init may need it; only what is touched is ever there. */
+enum { CHILD_STACK = 1 << 20, GUARD = 4096, NET_STACK = 8192, STACK = 32768 };
 
 static const uint64_t namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
 
 enum { WORKING, READY, BORN }; /* states of the maker; below them: -errno */
 
+/* Not in the child's memory. Were it, each page that the makers write to after its birth
+ * would be copied first, and every processor that runs one of them interrupted for it. */
 struct immure_ahead {
 	int pid;         /* of the maker */
 	int parent;      /* of it */
@@ -58,8 +59,9 @@ struct immure_ahead {
 	void (*entry)(void *ctx);
 	void *ctx;
 	long child;
-	char *stack;
-	_Alignas(16) char net_stack[NET_STACK];
+	int pidfd;       /* of the child */
+	char *child_stack;
+	_Alignas(16) char net_stack[NET_STACK], stack[STACK];
 };
 
 /* One wait for a change, or for a while: the other side may be unable to wake us, or be
@@ -132,17 +134,34 @@ static int net_maker(void *ctx)
 	return 0;
 }
 
+/* What the child begins with, on its own stack. */
+struct first {
+	void (*entry)(void *ctx);
+	void *ctx;
+};
+
+static int born(void *ctx)
+{
+	const struct first *f = ctx;
+
+	f->entry(f->ctx); /* in a process of its own, on memory of its own */
+	(void)immure_rawcall(SYS_exit_group, 1, 0, 0, 0);
+	return 1;
+}
+
 static long give_birth(struct immure_ahead *a)
 {
-	long r = immure_rawcall(SYS_clone3, (long)&a->args, sizeof(a->args), 0, 0);
+	char *top = a->child_stack + CHILD_STACK - sizeof(struct first);
+	long r;
 
+	*(struct first *)(void *)top = (struct first){ a->entry, a->ctx };
+	a->args.stack = (uint64_t)(uintptr_t)a->child_stack;
+	a->args.stack_size = (uint64_t)(top - a->child_stack);
+	a->args.pidfd = (uint64_t)(uintptr_t)&a->pidfd;
+	r = immure_rawclone3(&a->args, sizeof(a->args), born, top);
 	/* As in native.c: filters that cannot see clone3's flags say that it is not there. */
 	if (r == -ENOSYS && !(a->args.flags & (IMMURE_CLONE_INTO_CGROUP | CLONE_NEWTIME)))
-		r = immure_rawcall(SYS_clone, (long)(a->args.flags | SIGCHLD), 0, (long)a->args.pidfd, 0);
-	if (r == 0) {
-		a->entry(a->ctx); /* in a process of its own, on memory of its own */
-		(void)immure_rawcall(SYS_exit_group, 1, 0, 0, 0);
-	}
+		r = immure_rawclone(born, top, a->args.flags | SIGCHLD, top, &a->pidfd);
 	return r;
 }
 
@@ -206,7 +225,7 @@ static int maker(void *ctx)
 		r = filter(a);
 	else if (r == 0)
 		net = r = immure_rawclone(net_maker, a->net_stack + sizeof(a->net_stack),
-					  CLONE_VM | SIGCHLD, a);
+					  CLONE_VM | SIGCHLD, a, NULL);
 	/* Theirs is a table of their own; in ours, which is the caller's, its end would
 	 * keep the child from seeing that they died. */
 	(void)immure_rawcall(SYS_close, a->pair[1], 0, 0, 0);
@@ -224,24 +243,28 @@ static int maker(void *ctx)
 
 /* ---- the caller ---- */
 
-static bool make_stack(struct immure_ahead *a)
+static void *map(size_t size)
 {
-	void *p = mmap(NULL, STACK, PROT_READ | PROT_WRITE,
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
-	if (p == MAP_FAILED)
-		return false;
-	a->stack = p;
-	return mprotect(p, GUARD, PROT_NONE) == 0;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static bool make_stack(struct immure_ahead *a)
+{
+	a->child_stack = map(CHILD_STACK);
+	return a->child_stack && mprotect(a->child_stack, GUARD, PROT_NONE) == 0;
 }
 
 static struct immure_ahead *ahead_new(void)
 {
-	struct immure_ahead *a = malloc(sizeof(*a));
+	struct immure_ahead *a = map(sizeof(*a));
 
 	if (!a)
 		return NULL;
-	memset(a, 0, offsetof(struct immure_ahead, net_stack));
+	/* All zero already. Without the advice the child has a copy, and uses none of it. */
+	(void)madvise(a, sizeof(*a), MADV_DONTFORK);
 	a->pair[0] = a->pair[1] = a->listener = -1;
 	a->parent = getpid();
 	if (make_stack(a))
@@ -258,7 +281,7 @@ static struct immure_ahead *start(struct immure_ahead *a)
 	/* A signal that is for the caller must not end the maker instead. */
 	sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, &before); /* cannot fail with these */
-	pid = clone(maker, a->stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, a);
+	pid = clone(maker, a->stack + sizeof(a->stack), CLONE_VM | CLONE_FILES | SIGCHLD, a);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	if (pid < 0) {
 		immure_close(&a->pair[1]);
@@ -331,12 +354,15 @@ void immure_ahead_order(struct immure_ahead *a, const struct immure_clone_args *
 	a->entry = entry;
 	a->ctx = ctx;
 	a->child = -ECHILD;
+	a->pidfd = -1;
 	set(&a->ordered, 1);
 }
 
 long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *args,
 			void (*entry)(void *ctx), void *ctx)
 {
+	long r;
+
 	if ((args->flags & a->made) != a->made)
 		return -EINVAL;
 	if (!wait_for(a, WORKING))
@@ -347,7 +373,10 @@ long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *
 		immure_ahead_order(a, args, entry, ctx);
 	/* Killed just now, by somebody: whether there is a child is not known, so there
 	 * must not be a second one. */
-	return wait_for(a, READY) ? a->child : -EOWNERDEAD;
+	r = wait_for(a, READY) ? a->child : -EOWNERDEAD;
+	if (args->pidfd && a->pidfd >= 0)
+		*(int *)(uintptr_t)args->pidfd = a->pidfd;
+	return r;
 }
 
 int immure_ahead_socket(const struct immure_ahead *a)
@@ -376,9 +405,9 @@ void immure_ahead_free(struct immure_ahead *a)
 	if (!a)
 		return;
 	immure_ahead_end(a);
-	if (a->stack)
-		(void)munmap(a->stack, STACK); /* as it was mapped, so valid */
-	free(a);
+	if (a->child_stack)
+		(void)munmap(a->child_stack, CHILD_STACK); /* as it was mapped, so valid */
+	(void)munmap(a, sizeof(*a)); /* as above */
 }
 
 #else

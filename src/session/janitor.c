@@ -174,7 +174,7 @@ static long start_beside(const struct duty *d, const int ends[2])
 	b->duty.dir = b->dir;
 	b->ends[0] = ends[0];
 	b->ends[1] = ends[1];
-	return immure_rawclone(wait_beside, b, CLONE_VM, b);
+	return immure_rawclone(wait_beside, b, CLONE_VM, b, NULL);
 }
 
 #else
