@@ -823,6 +823,7 @@ IMMURE_API int32_t immure_journal_print(const char *session, const char *const *
 
 enum {
 	IMMURE_IMAGE_JSON = 1 << 0, /* the answer is JSON; lines for people otherwise */
+	IMMURE_IMAGE_PLAIN_HTTP = 1 << 1, /* pull: without TLS, or with a certificate that nobody vouches for */
 };
 
 struct immure_image_options {
@@ -835,6 +836,12 @@ struct immure_image_options {
 	const char *platform;    /* import: "linux/arm64"; NULL: this machine's */
 	const char *which;       /* import: the name in the source, where there are several */
 	uint64_t max_bytes;      /* import: refused when larger unpacked; 0: 64 GiB */
+	/* pull: what may be reached beside the registry, as network.allow has it; NULL-terminated or NULL */
+	const char *const *hosts;
+	const char *auth_file;   /* pull: credentials, as containers-auth.json(5) has them; absolute; NULL: none */
+	const char *puller;      /* pull: path of skopeo(1); NULL: where packages put it */
+	const char *supervisor;  /* pull: as in immure_run_options, as is egress */
+	const char *egress;
 };
 
 /* An image into the caller's store, from an OCI layout (a directory), an archive of one, or
@@ -854,6 +861,14 @@ IMMURE_API int32_t immure_image_inspect(const char *ref, const struct immure_ima
 /* Reads all of it again: whether it is still what was imported. */
 IMMURE_API int32_t immure_image_verify(const char *ref, const struct immure_image_options *options,
 				       char **ret, immure_error **err);
+/* An image from a registry: [HOST[:PORT]/]REPOSITORY[:TAG][@sha256:HEX], docker.io and "latest" by
+ * default. skopeo(1) fetches it, sealed in: it reaches that registry (what Docker Hub, GitHub and Quay
+ * are known to use is known) and hosts, and reads auth_file and the host's own settings for registries. What the
+ * tag names is resolved first, for the platform; that digest is what is fetched, and the import holds
+ * every byte to it. Its name here is ref, or name. Errors as for import; IMMURE_ERR_UNSUPPORTED:
+ * there is no skopeo; IMMURE_ERR_NO_IMAGE: what it said, with what it was not let do as hint. */
+IMMURE_API int32_t immure_image_pull(const char *ref, const struct immure_image_options *options, char **ret,
+				     immure_error **err);
 /* Removes a name; with the last one the image, and the layers that no other needs. */
 IMMURE_API int32_t immure_image_remove(const char *ref, const struct immure_image_options *options,
 				       char **ret, immure_error **err);

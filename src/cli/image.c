@@ -25,6 +25,7 @@ static const struct {
 	const char *operand; /* NULL: takes none */
 } acts[] = {
 	{ "import", immure_image_import, "PATH" },
+	{ "pull", immure_image_pull, "REF" },
 	{ "ls", list, NULL },
 	{ "inspect", immure_image_inspect, "IMAGE" },
 	{ "verify", immure_image_verify, "IMAGE" },
@@ -33,9 +34,21 @@ static const struct {
 };
 #define ACTS_N (sizeof(acts) / sizeof(acts[0]))
 
+static void add_pull(struct immure_image_options *o, const struct immure_runflags *f, char *supervisor, char *egress)
+{
+	o->hosts = f->image.hosts.n ? (const char *const *)f->image.hosts.v : NULL;
+	o->auth_file = f->image.auth_file;
+	o->flags |= f->image.plain_http ? IMMURE_IMAGE_PLAIN_HTTP : 0U;
+	if (immure_cli_own_program("immure", supervisor))
+		o->supervisor = supervisor;
+	if (immure_cli_own_program("immure-egress", egress))
+		o->egress = egress;
+}
+
 static int dispatch(size_t i, const struct immure_runflags *f)
 {
-	char worker[IMMURE_CLI_PATH_MAX];
+	char worker[IMMURE_CLI_PATH_MAX], supervisor[IMMURE_CLI_PATH_MAX], egress[IMMURE_CLI_PATH_MAX];
+	bool pulls = strcmp(acts[i].name, "pull") == 0;
 	struct immure_image_options o = {
 		.size = sizeof(o), .env = f->policy.env, .name = f->session.name, .platform = f->image.platform,
 		.which = f->image.which, .max_bytes = f->image.max_bytes, .flags = f->json ? IMMURE_IMAGE_JSON : 0,
@@ -49,10 +62,16 @@ static int dispatch(size_t i, const struct immure_runflags *f)
 			       acts[i].operand ? acts[i].operand : "");
 		return IMMURE_EXIT_FAILED;
 	}
-	if (strcmp(acts[i].name, "import") != 0 && (o.name || o.platform || o.which || o.max_bytes)) {
+	if (!pulls && strcmp(acts[i].name, "import") != 0 && (o.name || o.platform || o.which || o.max_bytes)) {
 		immure_cli_say("image: %s: --name, --platform, --ref and --max-size are for import", acts[i].name);
 		return IMMURE_EXIT_FAILED;
 	}
+	if (!pulls && (f->image.hosts.n || f->image.auth_file || f->image.plain_http)) {
+		immure_cli_say("image: %s: --allow, --authfile and --plain-http are for pull", acts[i].name);
+		return IMMURE_EXIT_FAILED;
+	}
+	if (pulls)
+		add_pull(&o, f, supervisor, egress);
 	if (immure_cli_own_program("immure-image", worker))
 		o.worker = worker;
 	if (acts[i].fn(operands ? f->argv[f->first] : NULL, &o, &text, &err) < 0)
@@ -82,7 +101,7 @@ int immure_cli_image(int argc, char **argv)
 	while (i < ACTS_N && strcmp(acts[i].name, what) != 0)
 		i++;
 	if (i == ACTS_N) {
-		immure_cli_say("image: %s: expected import, ls, inspect, verify, rm or gc", what);
+		immure_cli_say("image: %s: expected import, pull, ls, inspect, verify, rm or gc", what);
 		status = IMMURE_EXIT_FAILED;
 	} else {
 		status = dispatch(i, &f);

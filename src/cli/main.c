@@ -140,11 +140,11 @@ static const struct immure_cli_command commands[] = {
 	  "that was built once.",
 	  false },
 	{ "image", FULL_ONLY(immure_cli_image), IMMURE_CLI_IMAGE,
-	  "import|ls|inspect|verify|rm|gc [OPTION]... [PATH|IMAGE]",
+	  "import|pull|ls|inspect|verify|rm|gc [OPTION]... [PATH|REF|IMAGE]",
 	  "Keep images that commands can have their root from",
 	  "import reads an OCI layout, an archive of one, or what `docker save` writes (- is standard\n"
-	  "input), checks every digest and unpacks each layer once. Then `immure run --profile image\n"
-	  "--image IMAGE` runs in it. IMAGE is a name, a digest, or the first 12 digits of one. verify\n"
+	  "input), checks every digest and unpacks each layer once; pull fetches [HOST/]REPOSITORY[:TAG]\n"
+	  "with skopeo first, sealed in. Then `immure run --image IMAGE` runs in it. IMAGE is a name, a digest, or the first 12 digits of one. verify\n"
 	  "looks whether what is stored is still what was imported; rm removes a name, with the last one\n"
 	  "the image; gc what imports left that were killed.", false },
 	{ "supervise", immure_cli_supervise, 0, "--plan-fd N --control-fd N",

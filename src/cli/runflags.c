@@ -66,6 +66,9 @@ enum {
 	OPT_REUSE,
 	OPT_APPROVAL,
 	OPT_PLATFORM,
+	OPT_HOST,
+	OPT_AUTHFILE,
+	OPT_PLAIN_HTTP,
 	OPT_REF,
 	OPT_MAX_SIZE,
 	OPT_COW,
@@ -171,13 +174,19 @@ static const struct {
 	{ IMMURE_CLI_POOL,
 	  { "force", 'f', NULL, "stop: end those in use as well", NULL, OPT_FORCE } },
 	{ IMMURE_CLI_IMAGE,
-	  { "name", 0, "NAME", "import: what to call it (default: as the source does)", NULL, OPT_NAME } },
+	  { "name", 0, "NAME", "import, pull: what to call it (default: as the source does)", NULL, OPT_NAME } },
+	{ IMMURE_CLI_IMAGE,
+	  { "allow", 0, "HOST[:PORT]", "pull: may be reached beside the registry; may be repeated", NULL, OPT_HOST } },
+	{ IMMURE_CLI_IMAGE,
+	  { "authfile", 0, "FILE", "pull: credentials, as containers-auth.json(5) has them", NULL, OPT_AUTHFILE } },
+	{ IMMURE_CLI_IMAGE,
+	  { "plain-http", 0, NULL, "pull: without TLS, or with a certificate that nobody vouches for", NULL, OPT_PLAIN_HTTP } },
 	{ IMMURE_CLI_IMAGE,
 	  { "ref", 0, "NAME", "import: which of the source's images", NULL, OPT_REF } },
 	{ IMMURE_CLI_IMAGE,
-	  { "platform", 0, "OS/ARCH", "import: for which machine (default: this one)", NULL, OPT_PLATFORM } },
+	  { "platform", 0, "OS/ARCH", "import, pull: for which machine (default: this one)", NULL, OPT_PLATFORM } },
 	{ IMMURE_CLI_IMAGE,
-	  { "max-size", 0, "SIZE", "import: refuse what is larger unpacked (default: 64G)", NULL, OPT_MAX_SIZE } },
+	  { "max-size", 0, "SIZE", "import, pull: refuse what is larger unpacked (default: 64G)", NULL, OPT_MAX_SIZE } },
 	{ IMMURE_CLI_CREATE | IMMURE_CLI_POOL,
 	  { "name", 0, "NAME", "a name for the session or pool", NULL, OPT_NAME } },
 	{ IMMURE_CLI_CREATE | IMMURE_CLI_RUN,
@@ -426,6 +435,9 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_POOL_MAX: return take_count(f, value, &s->pool_max);
 	case OPT_SIGNAL: s->user_signal = value; return 0;
 	case OPT_PLATFORM: f->image.platform = value; return 0;
+	case OPT_HOST: return immure_strv_add(&f->arena, &f->image.hosts, value) ? 0 : -ENOMEM;
+	case OPT_AUTHFILE: f->image.auth_file = value; return 0;
+	case OPT_PLAIN_HTTP: f->image.plain_http = true; return 0;
 	case OPT_REF: f->image.which = value; return 0;
 	case OPT_MAX_SIZE:
 		f->wrong = "--max-size: expected a size above 0, such as 2G";

@@ -31,7 +31,9 @@ struct immure_runflags {
 	struct immure_sessionflags session;
 	struct {
 		bool is_named;                /* --image: a command of its own will do */
-		const char *platform, *which;
+		const char *platform, *which, *auth_file;
+		struct immure_strv hosts; /* of pull */
+		bool plain_http;
 		uint64_t max_bytes;
 	} image;
 	struct immure_policy_options policy; /* ready for immure_policy_load() */

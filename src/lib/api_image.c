@@ -70,8 +70,8 @@ static int32_t begin(struct call *c, const char *verb, const char *ref, const st
 	r = immure_options_copy(&c->o, sizeof(c->o), options ? options : &none, "image", err);
 	if (r < 0)
 		return r;
-	if (c->o.flags & ~(uint32_t)IMMURE_IMAGE_JSON)
-		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "flags", "unknown flags");
+	if (c->o.flags & ~(uint32_t)IMMURE_IMAGE_JSON || c->o.hosts || c->o.auth_file)
+		return immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "flags", "unknown flags, or options for pull alone");
 	add(c, "--json", c->o.flags & IMMURE_IMAGE_JSON ? "1" : "0");
 	add(c, "--ref", ref);
 	return open_store(c, make, err);

@@ -138,7 +138,8 @@ class immure_reclaim_options(Sized):
 class immure_image_options(Sized):
     _fields_ = [("size", c_uint64), ("flags", c_uint32), ("reserved", c_uint32), ("env", Words),
                 ("worker", c_char_p), ("name", c_char_p), ("platform", c_char_p), ("which", c_char_p),
-                ("max_bytes", c_uint64)]
+                ("max_bytes", c_uint64), ("hosts", Words), ("auth_file", c_char_p),
+                ("puller", c_char_p), ("supervisor", c_char_p), ("egress", c_char_p)]
 
 
 STRUCTS = [immure_setting, immure_policy_options, immure_flag, immure_import_note,
@@ -195,7 +196,7 @@ PROTOTYPES = {
     "immure_gc": "ippp", "immure_report_count": "Upi", "immure_report_print": "ipipp",
     "immure_report_free": "vp", "immure_journal_print": "iswipp", "immure_reclaim": "isppp",
     "immure_acknowledge": "iswp",
-    "immure_image_import": "isppp", "immure_image_list": "ippp", "immure_image_inspect": "isppp",
+    "immure_image_import": "isppp", "immure_image_pull": "isppp", "immure_image_list": "ippp", "immure_image_inspect": "isppp",
     "immure_image_verify": "isppp", "immure_image_remove": "isppp", "immure_image_gc": "ippp",
     "immure_workspace_list": "iwpp", "immure_workspace_diff": "iswipp",
     "immure_workspace_open_file": "iswsipp", "immure_workspace_apply": "isppp",

@@ -6,7 +6,7 @@ import ctypes
 import json
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Union
 
 from . import _native
 from ._native import encode, string_of
@@ -41,6 +41,18 @@ class Images:
         o = self._options(name=encode(name) if name else None, platform=encode(platform) if platform else None,
                           which=encode(which) if which else None, max_bytes=max_bytes)
         return json.loads(string_of("immure_image_import", encode(os.fspath(path)), ctypes.byref(o)))
+
+    def pull(self, ref: str, *, name: Optional[str] = None, platform: Optional[str] = None, max_bytes: int = 0,
+             hosts: Iterable[str] = (), auth_file: Optional[str] = None, plain_http: bool = False,
+             puller: Optional[str] = None, supervisor: Optional[str] = None,
+             egress: Optional[str] = None) -> Dict[str, Any]:
+        """An image from a registry, by skopeo sealed in; hosts: reachable beside it."""
+        given = {"name": name, "platform": platform, "auth_file": auth_file, "puller": puller,
+                 "supervisor": supervisor, "egress": egress}
+        o = self._options(max_bytes=max_bytes, hosts=_native.words(hosts) if hosts else None,
+                          **{k: encode(v) for k, v in given.items() if v})
+        o.flags |= plain_http << 1
+        return json.loads(string_of("immure_image_pull", encode(ref), ctypes.byref(o)))
 
     def list(self) -> List[Image]:
         return [Image(**i) for i in json.loads(string_of("immure_image_list", ctypes.byref(self._options())))]
