@@ -12,6 +12,7 @@
 #include "base/path.h"
 #include "kernel/netplumb.h"
 #include "plan/compile.h"
+#include "plan/render.h"
 #include "policy/netrule.h"
 
 #define PROXY_NAME "proxy.immure"
@@ -354,6 +355,8 @@ static void networks_gap(struct immure_compile *b)
 void immure_compile_network_gaps(struct immure_compile *b)
 {
 	const struct immure_policy *p = b->p;
+	/* A namespace on this host, which a plan for another platform does not rest on. */
+	bool here = !b->bare && !immure_elsewhere_is(b->report->backend);
 
 	if (b->bare && is_limited(b) && b->f->seccomp_notify == IMMURE_NO)
 		immure_compile_gap(b, true, "network.mode", "egress_allowlist",
@@ -365,17 +368,15 @@ void immure_compile_network_gaps(struct immure_compile *b)
 				   "without a network namespace there is nothing to publish from",
 				   "backend native, or take network.publish out");
 	/* Where bubblewrap makes the namespace, it is another question (bwrap.c). */
-	if (is_limited(b) && !b->bare && strcmp(b->report->backend, "bwrap") != 0 &&
+	if (here && is_limited(b) && strcmp(b->report->backend, "bwrap") != 0 &&
 	    b->f->egress == IMMURE_NO)
 		immure_compile_gap(b, true, "network.mode", "egress_allowlist",
 				   "a network from which only names can be reached cannot be made here",
 				   "immure doctor tells why and what helps");
-	if (is_limited(b)) {
-		if (!b->bare && !immure_compile_place(b, "/etc/resolv.conf"))
-			immure_compile_gap(b, false, "network.mode", "egress_allowlist",
-					   "/etc/resolv.conf is missing, so names could not be looked up "
-					   "inside", "make an empty one");
-	}
+	if (here && is_limited(b) && !immure_compile_place(b, "/etc/resolv.conf"))
+		immure_compile_gap(b, false, "network.mode", "egress_allowlist",
+				   "/etc/resolv.conf is missing, so names could not be looked up inside",
+				   "make an empty one");
 	if (is_limited(b))
 		networks_gap(b);
 	if (p->network != IMMURE_NETWORK_HOST)

@@ -162,6 +162,20 @@ static void never_startable_here(void **state)
 	}
 }
 
+/* What this host lacks is no gap of a plan for another platform. */
+static void not_this_hosts_gaps(void **state)
+{
+	static const char *const backends[] = { "backend=vz", "backend=native" };
+	struct host *h = *state;
+
+	h->facts.seccomp = h->facts.egress = IMMURE_NO;
+	for (size_t i = 0; i < 2; i++) {
+		host_must(h, "dev", backends[i], "network.mode=limited", "network.allow=example.org", NULL);
+		assert_int_equal(!!host_gap(h, "syscalls"), i);
+		assert_int_equal(!!host_gap(h, "egress_allowlist"), i);
+	}
+}
+
 /* Also where nothing that is tried first will do. */
 static void never_chosen_by_auto(void **state)
 {
@@ -294,6 +308,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(golden_wsl2, setup, teardown),
 		cmocka_unit_test_setup_teardown(golden_remote, setup, teardown),
 		cmocka_unit_test_setup_teardown(never_startable_here, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_this_hosts_gaps, setup, teardown),
 		cmocka_unit_test_setup_teardown(never_chosen_by_auto, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_to_render_for_linux, setup, teardown),
 		cmocka_unit_test_setup_teardown(gaps_of_platforms, setup, teardown),
