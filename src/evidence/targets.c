@@ -7,6 +7,7 @@
 
 #include "base/path.h"
 #include "evidence/bait.h"
+#include "evidence/bare.h"
 #include "evidence/proof.h"
 #include "evidence/targets_net.h"
 #include "kernel/landlock.h"
@@ -117,6 +118,9 @@ static void places(const struct immure_plan *plan, struct immure_buf *out)
 		line(out, "shared", "1");
 		line(out, "tmp", "$TMPDIR");
 	}
+	/* An approved gap is not made use of: the attack would end its own session. */
+	if (immure_bare_not_asked(plan, "signals.init"))
+		line(out, "signals-reach", "init");
 	for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++)
 		if (!writable(plan, outside[i]))
 			line(out, "write-outside", outside[i]);

@@ -127,6 +127,18 @@ def test_proven(site, profile):
             assert point["reason"], point
 
 
+@pytest.mark.parametrize("version", [1, 3, 5])
+def test_proven_where_landlock_is_older(site, version):
+    """Without scopes init can be killed from inside: a gap, and no act of the attack's."""
+    result = site.call(site.immure, "prove", "--json", "--backend", "landlock", "--downgrade",
+                       "process_visibility,file_metadata,signals", without=f"userns,landlock={version}")
+    assert result.code == 0, result
+    proof = json.loads(result.out)
+    assert proof["holds"] is True and proof["held"] >= 100, proof["held"]
+    points = {point["id"]: point for point in proof["points"]}
+    assert points["signals.init"]["verdict"] == "not_applicable", points["signals.init"]
+
+
 def test_proof_needs_the_gaps_it_rests_on(site):
     """Without approval nothing starts, so nothing is called proven either."""
     result = site.call(site.immure, "prove", "--json", "--backend", "landlock")
