@@ -20,7 +20,6 @@
 enum {
 	MAX_MOUNTINFO = 16 << 20,
 	MAX_SOCKETS = 16 << 20,
-	MAX_PASSWD = 1 << 20,
 	MAX_CGROUP = 64 << 10,
 };
 
@@ -91,86 +90,6 @@ static int gather_kernel(struct immure_facts *f, bool for_plan)
 	return f->arena.failed ? -ENOMEM : 0;
 }
 
-/* A name that can be shown, put into an environment and into a path. */
-static bool sane_user(const char *s)
-{
-	size_t n = s ? strlen(s) : 0;
-
-	if (n == 0 || n > 64 || s[0] == '-' || s[0] == '.')
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)s[i] <= ' ' || s[i] == '/' || s[i] == ':' || s[i] == 127)
-			return false;
-	return true;
-}
-
-static const char *absolute(struct immure_arena *a, const char *s)
-{
-	return s && s[0] == '/' ? immure_path_normalize(a, s) : NULL;
-}
-
-static void gather_user(struct immure_facts *f, const char *const *env, struct text *t)
-{
-	const char *name = NULL, *home = NULL;
-
-	f->uid = geteuid();
-	f->gid = getegid();
-	if (read_text(t, "/etc/passwd", MAX_PASSWD) == 0 &&
-	    immure_facts_parse_passwd(&f->arena, t->data, f->uid, &name, &home) < 0)
-		name = home = NULL;
-	if (!sane_user(name))
-		name = immure_facts_env(env, "USER");
-	f->user = sane_user(name) ? immure_arena_strdup(&f->arena, name)
-				  : immure_arena_printf(&f->arena, "%u", f->uid);
-	f->home = absolute(&f->arena, immure_facts_env(env, "HOME"));
-	if (!f->home)
-		f->home = absolute(&f->arena, home);
-}
-
-/* A directory that only we can write: others could plant things in another. */
-static bool is_ours(const struct immure_facts *f, const char *dir)
-{
-	struct stat st;
-
-	return dir && stat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == f->uid &&
-	       (st.st_mode & 022) == 0;
-}
-
-static const char *below(struct immure_facts *f, const char *dir, const char *name)
-{
-	return dir ? immure_path_join(&f->arena, dir, name) : NULL;
-}
-
-static void gather_dirs(struct immure_facts *f, const char *const *env)
-{
-	const char *dir, *cwd;
-	char buf[PATH_MAX];
-
-	dir = absolute(&f->arena, immure_facts_env(env, "XDG_STATE_HOME"));
-	f->state_dir = dir ? below(f, dir, "immure") : below(f, f->home, ".local/state/immure");
-	if (!f->state_dir && f->uid == 0)
-		f->state_dir = "/var/lib/immure";
-	dir = absolute(&f->arena, immure_facts_env(env, "XDG_CONFIG_HOME"));
-	f->config_dir = dir ? below(f, dir, "immure") : below(f, f->home, ".config/immure");
-	if (f->uid == 0) {
-		f->runtime_dir = "/run/immure";
-	} else {
-		dir = absolute(&f->arena, immure_facts_env(env, "XDG_RUNTIME_DIR"));
-		if (!is_ours(f, dir))
-			dir = immure_arena_printf(&f->arena, "/run/user/%u", f->uid);
-		/* Not /tmp: a name there can be guessed and taken first. */
-		f->runtime_dir = is_ours(f, dir) ? below(f, dir, "immure")
-						 : below(f, f->state_dir, "run");
-	}
-	dir = absolute(&f->arena, immure_facts_env(env, "TMPDIR"));
-	f->tmp_dir = is_ours(f, dir) ? dir : NULL;
-	f->agent = absolute(&f->arena, immure_facts_env(env, "SSH_AUTH_SOCK"));
-	/* The kernel says "(unreachable)/..." for one outside our root. */
-	cwd = getcwd(buf, sizeof(buf));
-	if (cwd && immure_path_is_normal(cwd))
-		f->cwd = immure_arena_strdup(&f->arena, cwd);
-}
-
 static int gather_mounts(struct immure_facts *f, struct text *t)
 {
 	int r = read_text(t, "/proc/self/mountinfo", MAX_MOUNTINFO);
@@ -223,8 +142,7 @@ static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "kernel",
 				   "kernel: %s", strerror(-r));
-	gather_user(f, env, t);
-	gather_dirs(f, env);
+	immure_facts_gather_places(f, env, read_text(t, "/etc/passwd", IMMURE_FACTS_MAX_PASSWD) == 0 ? t->data : NULL);
 	r = flags & IMMURE_FACTS_NO_SOCKETS ? 0 : gather_sockets(f, t);
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_IO, -r, "facts", "/proc/net/unix",
@@ -235,35 +153,6 @@ static int32_t gather_quick(struct immure_facts *f, uint32_t flags, const char *
 		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "",
 				   "facts: out of memory");
 	return 0;
-}
-
-int32_t immure_facts_places(const char *const *env, struct immure_facts **ret,
-			    struct immure_error **err)
-{
-	struct immure_facts *f = calloc(1, sizeof(*f));
-	struct text *t = malloc(sizeof(*t));
-
-	if (f && t) {
-		t->big = NULL;
-		gather_user(f, env, t);
-		gather_dirs(f, env);
-		free(t->big);
-	}
-	free(t);
-	if (!f || !t || f->arena.failed) {
-		immure_facts_destroy(f);
-		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "facts", "", "facts: out of memory");
-	}
-	*ret = f;
-	return 0;
-}
-
-void immure_facts_destroy(struct immure_facts *f)
-{
-	if (!f)
-		return;
-	immure_arena_done(&f->arena);
-	free(f);
 }
 
 static int32_t gather_tried(struct immure_facts *f, uint32_t flags, struct immure_error **err)

@@ -15,6 +15,11 @@ int immure_facts_parse_unix(struct immure_arena *a, const char *text, struct imm
 int immure_facts_parse_passwd(struct immure_arena *a, const char *text, uint32_t uid,
 			      const char **ret_name, const char **ret_home);
 
+/* Fills what immure_facts_places() does. passwd: text of /etc/passwd, NULL = it cannot be
+ * read. */
+enum { IMMURE_FACTS_MAX_PASSWD = 1 << 20 };
+void immure_facts_gather_places(struct immure_facts *f, const char *const *env, const char *passwd);
+
 /* The value of NAME in an environment block, NULL when unset or env is NULL. */
 const char *immure_facts_env(const char *const *env, const char *name);
 
@@ -36,6 +41,8 @@ extern const struct immure_cgroup_fs immure_cgroup_real_fs;
 /* Resolves an absolute path one component at a time, for kernels and filters
  * that have no openat2. Fills everything of ret except path. */
 void immure_facts_walk(struct immure_arena *a, const char *path, struct immure_fact_path *ret);
+/* What stands at these paths, sorted, each once, of which only the path is filled. */
+void immure_facts_resolve(struct immure_arena *a, struct immure_fact_path **v, size_t n);
 struct stat;
 /* report_landlock.c */
 void immure_report_landlock(const struct immure_facts *f, struct immure_arena *a,

@@ -176,12 +176,3 @@ int32_t immure_facts_list(struct immure_facts *f, const struct immure_strv *dirs
 				   "facts: out of memory");
 	return 0;
 }
-
-const struct immure_fact_listing *immure_facts_listing(const struct immure_facts *f,
-						       const char *path)
-{
-	for (size_t i = 0; i < f->listings_n; i++)
-		if (strcmp(f->listings[i].path, path) == 0)
-			return &f->listings[i];
-	return NULL;
-}

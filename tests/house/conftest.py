@@ -46,6 +46,7 @@ class Ran:
 def run():
     def start(*argv, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("timeout", 120)
         return Ran(subprocess.run([os.fspath(a) for a in argv], stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, timeout=120, check=False, **options))
+                                  stderr=subprocess.PIPE, check=False, **options))
     return start
