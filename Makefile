@@ -7,6 +7,9 @@
 #   make test            every suite; the last line is the sum
 #   make install         PREFIX=/usr/local DESTDIR=
 #   make uninstall
+#   make portable        what needs no Linux: policies, plans and what they render, in
+#                        build/portable; CC_MACOS='zig cc -target aarch64-macos' for a Mac,
+#                        JANSSON=DIR its sources, without which it reads no policy file
 #   make bench           ratios against plain fork+exec and other sandboxes;
 #                        QUICK=1 for half a minute, BENCH='launch --json F' for parts
 #   make deps            install what is missing to build and test (apt)
@@ -46,7 +49,7 @@ NINJA := ninja $(if $(JOBS),-j$(JOBS))
 # Replaces a program only when it changed, under a running one as well.
 COPY = cmp -s $(1) $(2) || { cp $(1) $(2).new && mv -f $(2).new $(2); }
 
-.PHONY: all full lean run test test-kernels bench install uninstall deps clean tools
+.PHONY: all full lean portable run test test-kernels bench install uninstall deps clean tools
 
 all: full $(if $(LEAN),lean)
 	@$(call COPY,$(B)/src/cli/immure-full,$(B)/immure-full)
@@ -100,10 +103,13 @@ install:
 uninstall:
 	@tools/install.sh uninstall $(B) '$(PREFIX)' '$(DESTDIR)'
 
+portable:
+	@tools/portable.sh $(B)/portable$(if $(CC_MACOS),-macos) '$(CC_MACOS)' '$(JANSSON)'
+
 test-kernels:
 	@tools/deps.sh --kernels
 	@$(MAKE) --no-print-directory all
-	@IMMURE_GUEST_TESTS=all $(PYTHON) tools/runtests.py --build $(B) kernels
+	@IMMURE_GUEST_TESTS=all IMMURE_GUESTS='$(or $(IMMURE_GUESTS),6.1 6.12 ubuntu)' $(PYTHON) tools/runtests.py --build $(B) kernels
 
 clean:
 	rm -rf build

@@ -171,6 +171,9 @@ static void fill(struct immure_facts *f, const struct board *b)
 	struct immure_surroundings s;
 
 	immure_surroundings(f, a, &s);
+	for (size_t i = 0; i < PROBES; i++)
+		if (strcmp(probes[i].name, "userns_mount") == 0)
+			s.no_mounts = b->rows[i].ok != IMMURE_YES;
 	f->all = immure_arena_alloc(a, (PROBES + 1) * sizeof(*f->all));
 	if (!f->all)
 		return;

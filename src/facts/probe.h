@@ -85,6 +85,7 @@ struct immure_surroundings {
 	bool chrooted;
 	bool nested_userns;    /* we live in a user namespace */
 	bool systemd;
+	bool no_mounts;        /* nothing could be mounted in a user namespace; set by who tried */
 	int wsl;               /* 0 no, 1 the first kind, whose kernel is no Linux, 2 */
 	int64_t userns_clone, max_userns, apparmor_userns, yama; /* sysctls, -1 = absent */
 };

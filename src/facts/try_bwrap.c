@@ -226,7 +226,7 @@ void immure_try_bwrap_net(const struct immure_facts *f, struct immure_outcome *o
 	immure_close(&in[0]);
 	child = pid < 0 ? 0 : child_of(info[0]);
 	(void)snprintf(net, sizeof(net), "/proc/%d/ns/net", child);
-	r = child > 0 ? plumb(net, &what, &o->value) : -ECHILD; /* this process ends with the probe */
+	r = child > 0 ? plumb(net, &what, &o->value) : -EPERM; /* this process ends with the probe */
 	immure_close(&in[1]);
 	if (pid > 0)
 		(void)immure_child_wait(pid, &pidfd, TRY_MS, &status); /* it ends by its input */

@@ -159,7 +159,8 @@ static const char *mount_remedy(const struct immure_outcome *o,
 static const char *proc_remedy(const struct immure_outcome *o,
 			       const struct immure_surroundings *s, struct immure_arena *a)
 {
-	if (o->errnum == EPERM || o->errnum == EACCES)
+	/* Where nothing at all may be mounted, what covers /proc is not the reason. */
+	if ((o->errnum == EPERM || o->errnum == EACCES) && !s->no_mounts)
 		return "this /proc is partly covered, so the kernel refuses a fresh one: start the "
 		       "container with --security-opt systempaths=unconfined (podman: unmask=ALL)";
 	return mount_remedy(o, s, a);
@@ -239,7 +240,7 @@ const char *immure_remedy(const char *name, const struct immure_outcome *o,
 		return "names without a namespace need it: a container's filter has to permit "
 		       "pidfd_getfd and process_vm_readv, and kernel.yama.ptrace_scope has to be "
 		       "less than 2";
-	if (strcmp(name, "bwrap") == 0) {
+	if (strcmp(name, "bwrap") == 0 || strcmp(name, "bwrap_net") == 0) {
 		if (o->step && strcmp(o->step, "not installed") == 0)
 			return ""; /* only a backend of its own needs it */
 		if (o->step && strstr(o->step, "setuid"))

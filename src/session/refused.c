@@ -6,12 +6,19 @@
 
 #include "plan/plan.h"
 
+#define NO_RIGHTS \
+	"this host gives a user namespace no rights of its own; `immure doctor` says why and what to do"
+
 static const struct {
 	uint32_t stage;
 	int errnum;
 	const char *subject; /* NULL = any */
 	const char *hint;
 } hints[] = {
+	{ IMMURE_STAGE_NAMESPACE, EPERM, NULL, NO_RIGHTS },
+	{ IMMURE_STAGE_NAMESPACE, EACCES, NULL, NO_RIGHTS },
+	{ IMMURE_STAGE_IDS, EPERM, NULL, NO_RIGHTS },
+	{ IMMURE_STAGE_IDS, EACCES, NULL, NO_RIGHTS },
 	{ IMMURE_STAGE_MOUNT, EMLINK, NULL,
 	  "it has another hard link; list it in files.created or break the link" },
 	{ IMMURE_STAGE_MOUNT, ESTALE, NULL, "it was changed on the host while the session was set up; try again" },

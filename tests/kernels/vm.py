@@ -8,7 +8,9 @@ built here is the program that runs there; cgroups are version 2 alone. QEMU
 emulates the processor: /dev/kvm may be there and unable to run Linux, so it is
 not used. One directory, shared read-write, carries the job in and the results out.
 
-    vm.py KERNEL -- COMMAND...     KERNEL: 6.1 or 6.12
+    vm.py KERNEL -- COMMAND...     KERNEL: 6.1, 6.12 or ubuntu
+
+ubuntu is Ubuntu 24.04's, with the parser and the profiles of its AppArmor beside it.
 """
 import argparse
 import gzip
@@ -23,6 +25,9 @@ import sys
 import tempfile
 import threading
 
+import archive
+from archive import Unavailable, version_key
+
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parents[1]
 STORE = pathlib.Path(os.environ.get("IMMURE_KERNELS", TOP / "build" / "kernels"))
@@ -30,10 +35,6 @@ MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio",
 # Names change with every update of the distribution: the newest of these.
 PACKAGES = {"6.1": r"linux-image-6\.1\.[0-9.+a-z-]*-amd64$",
             "6.12": r"linux-image-6\.12\.[0-9.+a-z]*-amd64$"}
-
-
-class Unavailable(Exception):
-    """Why no guest can be started here."""
 
 
 class Broken(Exception):
@@ -45,10 +46,6 @@ def out_of(*argv):
                           text=True).stdout
 
 
-def version_key(name):
-    return [int(n) for n in re.findall(r"\d+", name)]
-
-
 def package_of(kernel):
     names = [line.split()[0] for line in out_of("apt-cache", "search", "--names-only",
                                                 "^linux-image-" + re.escape(kernel)).splitlines()]
@@ -58,19 +55,9 @@ def package_of(kernel):
     return max(names, key=version_key)
 
 
-def unpack(kernel):
-    """Directory with boot/vmlinuz-* and lib/modules/*, made once."""
-    place = STORE / kernel
-    if (place / "done").exists():
-        return place
-    for tool in ("qemu-system-x86_64", "depmod", "mke2fs", "dpkg-deb", "apt-get"):
-        if not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
-            raise Unavailable(f"{tool} is not installed")
-    if not pathlib.Path("/bin/busybox").exists():
-        raise Unavailable("busybox-static is not installed")
+def fetch_debian(kernel, place):
+    """With this machine's own lists of packages."""
     package = package_of(kernel)
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
     got = subprocess.run(["apt-get", "download", "-q", "-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30",
                           package], cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, text=True, check=False)
@@ -80,6 +67,32 @@ def unpack(kernel):
     deb, = place.glob("*.deb")
     subprocess.run(["dpkg-deb", "-x", deb, place], check=True)
     deb.unlink()
+
+
+def fetch_ubuntu(place):
+    """The kernel, and what loads profiles of AppArmor, with the libraries that it runs on."""
+    packages = archive.ubuntu(place / "apt")
+    image = packages.newest(r"linux-image-6\.8\.0-[0-9]+-generic")
+    packages.unpack(place, image, image.replace("image", "modules"), "apparmor", "libc6", "libstdc++6", "libgcc-s1")
+    shutil.rmtree(place / "apt")
+
+
+def unpack(kernel):
+    """Directory with boot/vmlinuz-* and lib/modules/*, made once."""
+    place = STORE / kernel
+    if (place / "done").exists():
+        return place
+    for tool in ("qemu-system-x86_64", "depmod", "mke2fs", "dpkg-deb", "apt-get", *(["zstd"] if kernel == "ubuntu" else [])):
+        if not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+            raise Unavailable(f"{tool} is not installed")
+    if not pathlib.Path("/bin/busybox").exists():
+        raise Unavailable("busybox-static is not installed")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    if kernel == "ubuntu":
+        fetch_ubuntu(place)
+    else:
+        fetch_debian(kernel, place)
     release = next((place / "lib/modules").iterdir()).name
     subprocess.run(["depmod", "-b", place, release], check=True,
                    env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
@@ -124,7 +137,9 @@ def initrd(tree, release, path):
         data = module.read_bytes()
         if module.suffix == ".xz":
             data = lzma.decompress(data)
-        name = re.sub(r"\.xz$", "", module.name)
+        elif module.suffix == ".zst":
+            data = subprocess.run(["zstd", "-dcq", module], stdout=subprocess.PIPE, check=True).stdout
+        name = re.sub(r"\.(xz|zst)$", "", module.name)
         names.append(name)
         parts.append(cpio_entry("modules/" + name, 0o100644, data))
     parts.append(cpio_entry("modules.order", 0o100644, ("\n".join(names) + "\n").encode()))
@@ -152,7 +167,7 @@ def run(kernel, command, out, timeout, memory="3072", cpus=2, echo=None):
             "-smp", str(min(cpus, os.cpu_count() or 1)), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-serial", "stdio", "-kernel", str(tree / "boot" / f"vmlinuz-{release}"), "-initrd", str(image),
             "-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off no5lvl cgroup_no_v1=all "
-            "systemd.unified_cgroup_hierarchy=1 rdinit=/init",
+            "systemd.unified_cgroup_hierarchy=1 rdinit=/init immure.guest",
             "-device", "virtio-rng-pci"]
     disk = out / "disk"
     with open(disk, "wb") as f:
@@ -189,7 +204,7 @@ def run(kernel, command, out, timeout, memory="3072", cpus=2, echo=None):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("kernel", choices=sorted(PACKAGES))
+    p.add_argument("kernel", choices=[*PACKAGES, "ubuntu"])
     p.add_argument("command", nargs="+")
     p.add_argument("--timeout", type=float, default=3600)
     a = p.parse_args()

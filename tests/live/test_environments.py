@@ -191,6 +191,8 @@ def test_runs_as_sealed_as_planned_or_not_at_all(site, environment):
     name, prefix, asked, approved = environment
     record, result = attempt(site, prefix)
     assert backend_of(record) == asked, result
+    if name.startswith("userns-"):
+        assert "`immure doctor` says why and what to do" in result.errors, result
     # The plan said so, and why it is not the first of the list.
     plan = gaps_of(site, prefix)
     open_gaps = [g for g in plan["gaps"] if not g["approved"]]

@@ -279,6 +279,7 @@ static void remedies(void **state)
 	struct immure_arena a = IMMURE_ARENA_INIT;
 	const struct immure_outcome eperm = { .ok = IMMURE_NO, .errnum = EPERM, .step = "unshare user namespace" };
 	const struct immure_outcome none = { .ok = IMMURE_NO, .errnum = EACCES, .step = "x" };
+	const struct immure_outcome absent = { .ok = IMMURE_NO, .step = "not installed" };
 	const struct immure_outcome yes = { .ok = IMMURE_YES };
 	struct immure_facts f = { .uid = 1000, .user = "alice" };
 	struct immure_surroundings s = { .userns_clone = -1, .max_userns = 100, .apparmor_userns = 1,
@@ -287,6 +288,13 @@ static void remedies(void **state)
 	(void)state;
 	assert_string_equal(immure_remedy("userns", &yes, &s, &f, &a), "");
 	assert_non_null(strstr(immure_remedy("userns_proc", &eperm, &s, &f, &a), "AppArmor profile"));
+	/* A namespace without capabilities: nothing can be mounted, /proc is not the reason. */
+	s.no_mounts = true;
+	assert_non_null(strstr(immure_remedy("userns_proc", &none, &s, &f, &a), "AppArmor profile"));
+	assert_non_null(strstr(immure_remedy("bwrap_net", &none, &s, &f, &a), "AppArmor profile"));
+	s.no_mounts = false;
+	assert_non_null(strstr(immure_remedy("userns_proc", &none, &s, &f, &a), "partly covered"));
+	assert_string_equal(immure_remedy("bwrap_net", &absent, &s, &f, &a), "");
 	s.filtered = true;
 	assert_non_null(strstr(immure_remedy("userns", &eperm, &s, &f, &a), "another sandbox"));
 	s.container = "docker";
