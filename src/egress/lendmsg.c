@@ -35,6 +35,9 @@ static bool shape_of(uint32_t type, size_t *ret_len, size_t *ret_fds)
 		*ret_len = sizeof(m->lend);
 		*ret_fds = 2;
 		return true;
+	case IMMURE_LEND_MARK:
+		*ret_len = sizeof(m->mark);
+		return true;
 	case IMMURE_LEND_AUTHORITY:
 		*ret_len = sizeof(m->authority);
 		return true;
@@ -83,6 +86,9 @@ static bool content_ok(const struct immure_lend_msg *m)
 		       text_ok(m->secret.header, sizeof(m->secret.header)) &&
 		       text_ok(m->secret.placeholder, sizeof(m->secret.placeholder)) &&
 		       text_ok(m->secret.to, sizeof(m->secret.to));
+	case IMMURE_LEND_MARK:
+		return m->mark.number < IMMURE_LEND_SECRETS && m->mark.n <= 2 &&
+		       m->mark.needle[0].len <= IMMURE_NEEDLE_MOST && m->mark.needle[1].len <= IMMURE_NEEDLE_MOST;
 	case IMMURE_LEND_AUTHORITY:
 		return memchr(m->authority.pem, '\0', sizeof(m->authority.pem));
 	case IMMURE_LEND_DENIED:

@@ -7,6 +7,7 @@
  *   supervisor                                   intercept
  *   BEGIN    config, roots, authority          ->          once, first
  *   SECRET   where its value is to be read     ->          as many as BEGIN says, next
+ *                                              <- MARK        as many
  *                                              <- AUTHORITY   or FAILED, and it exits
  *   LINK     a socket to the gatekeeper        ->          again when there is a new one;
  *                                                          what came by the old one is cut
@@ -22,6 +23,7 @@
 #ifndef IMMURE_EGRESS_LENDMSG_H
 #define IMMURE_EGRESS_LENDMSG_H
 
+#include "base/needle.h"
 #include "egress/endpoint.h"
 #include "egress/wire.h"
 
@@ -36,6 +38,7 @@ enum immure_lend_type {
 	IMMURE_LEND_DENIED,
 	IMMURE_LEND_FAILED,
 	IMMURE_LEND_RETURN,
+	IMMURE_LEND_MARK,
 };
 
 enum { IMMURE_LEND_PEM = 2048, IMMURE_LEND_FDS = 3 };
@@ -57,6 +60,12 @@ struct immure_lend_secret {
 	char header[80];   /* HEADER: which */
 	char placeholder[IMMURE_LEND_PLACEHOLDER]; /* "" = none was given out */
 	char to[IMMURE_LEND_TO]; /* rules, '|' between two */
+};
+
+/* By what secret `number` is known wherever it is met: as it is, and as it is sent where that is another text. */
+struct immure_lend_mark {
+	uint32_t number, n;
+	struct immure_needle needle[2];
 };
 
 /* The certificate that clients are to trust. */
@@ -84,6 +93,7 @@ struct immure_lend_msg {
 		struct immure_lend_begin begin;
 		struct immure_lend_secret secret;
 		struct immure_lend_authority authority;
+		struct immure_lend_mark mark;
 		struct immure_lend_lend lend;
 		struct immure_lend_return returned;
 		struct immure_wire_denied denied;

@@ -133,7 +133,7 @@ static const uint32_t sealed_capabilities =
 	1u << IMMURE_CAP_PROCESS_TIMEOUT | 1u << IMMURE_CAP_PROCESS_SIGNAL |
 	1u << IMMURE_CAP_PROCESS_RLIMITS | 1u << IMMURE_CAP_CONTENT_REF_IO |
 	1u << IMMURE_CAP_PROCESS_STATS | 1u << IMMURE_CAP_CLEANUP | 1u << IMMURE_CAP_DETACH |
-	1u << IMMURE_CAP_RECLAIM;
+	1u << IMMURE_CAP_RECLAIM | 1u << IMMURE_CAP_SECRET_REDACTION | 1u << IMMURE_CAP_IO_REDACTION;
 
 /* What a launch of src/backend/native.c and src/init cannot do without. A fact
  * that was not asked is no reason; the launch itself refuses then. */

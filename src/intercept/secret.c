@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/base64.h"
@@ -169,6 +170,21 @@ int immure_secrets_add(struct immure_secrets *s, struct immure_arena *a,
 	if (r == 0)
 		s->n++;
 	return r;
+}
+
+int immure_secrets_mark(const struct immure_secrets *s, size_t i, struct immure_lend_mark *ret)
+{
+	const struct immure_secret_use *u = &s->v[i];
+	uint64_t base[2];
+
+	*ret = (struct immure_lend_mark){ .number = (uint32_t)i };
+	if (getrandom(base, sizeof(base), 0) != sizeof(base))
+		return -EIO;
+	if (u->value_len >= IMMURE_NEEDLE_LEAST)
+		immure_needle_make(&ret->needle[ret->n++], u->value, u->value_len, base[0]);
+	if (u->coded && u->coded_len >= IMMURE_NEEDLE_LEAST && u->coded_len <= IMMURE_NEEDLE_MOST)
+		immure_needle_make(&ret->needle[ret->n++], u->coded, u->coded_len, base[1]);
+	return 0;
 }
 
 /* ---- requests ---- */

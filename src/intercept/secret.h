@@ -41,6 +41,8 @@ void immure_secrets_done(struct immure_secrets *s);
  * (static) for a value that no field can have; -errno. */
 int immure_secrets_add(struct immure_secrets *s, struct immure_arena *a,
 		       const struct immure_lend_secret *m, int fd, const char **ret_why);
+/* By what secret number i is known to who must not know it. -EIO: no randomness. */
+int immure_secrets_mark(const struct immure_secrets *s, size_t i, struct immure_lend_mark *ret);
 /* The name of a secret whose placeholder is in there although it is none of that place's; NULL. */
 const char *immure_secrets_misplaced(const struct immure_secrets *s, const struct immure_endpoint *to,
 				     const char *text, size_t len);

@@ -163,6 +163,21 @@ static int begin(struct intercept *in, struct immure_lend_msg *authority)
 	return r;
 }
 
+/* So that what is kept of a session can be looked through by those who do not know them. */
+static int tell_marks(struct intercept *in)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < in->secrets.n && r == 0; i++) {
+		struct immure_lend_msg m = { .type = IMMURE_LEND_MARK };
+
+		r = immure_secrets_mark(&in->secrets, i, &m.mark);
+		if (r == 0)
+			r = immure_lend_send(in->control_fd, &m, NULL, 0);
+	}
+	return failed(in, r, "what secrets are known by");
+}
+
 int immure_intercept_start(struct intercept *in)
 {
 	struct immure_lend_msg m = { .type = IMMURE_LEND_AUTHORITY };
@@ -175,6 +190,8 @@ int immure_intercept_start(struct intercept *in)
 		r = failed(in, -errno, "control socket");
 	if (r == 0)
 		r = begin(in, &m);
+	if (r == 0)
+		r = tell_marks(in);
 	if (r == 0) {
 		in->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 		e.data.ptr = in;

@@ -57,6 +57,9 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 				    const struct immure_strv *deny, struct immure_error **err);
 /* Nobody has used it since the start: nothing was looked up, dialled or denied. */
 bool immure_gatekeeper_untouched(const struct immure_gatekeeper *g);
+/* By what the values of secrets are known in what is kept of the session; NULL: there are none. */
+struct immure_needle;
+const struct immure_needle *immure_gatekeeper_needles(const struct immure_gatekeeper *g, size_t *ret_n);
 /* Which way of catching names this kernel had, "" for none. */
 const char *immure_gatekeeper_way(const struct immure_gatekeeper *g);
 /* Called for each denial and each failure when it is first heard of, with its number (1 …)

@@ -110,7 +110,44 @@ static void tell(struct immure_gatekeeper *g, size_t i)
 	immure_buf_done(&line);
 }
 
+const struct immure_needle *immure_gatekeeper_needles(const struct immure_gatekeeper *g, size_t *ret_n)
+{
+	*ret_n = g ? g->tls.needles_n : 0;
+	return *ret_n ? g->tls.needles : NULL;
+}
+
+static void never(void *ctx, size_t back, size_t len)
+{
+	(void)ctx;
+	(void)back;
+	(void)len;
+}
+
+/* A text by itself. */
+static void redact(const struct immure_gatekeeper *g, char *text)
+{
+	struct immure_redactor r = { 0 };
+
+	(void)immure_redactor_feed(&r, g->tls.needles, g->tls.needles_n, text, strlen(text), never, NULL); /* stars then */
+	immure_redactor_done(&r);
+}
+
+static void keep_denied(struct immure_gatekeeper *g, const struct immure_wire_denied *d);
+
+/* What a request asked for is in there, and that may be what nobody is to read. */
 void immure_gate_denied(struct immure_gatekeeper *g, const struct immure_wire_denied *d)
+{
+	struct immure_wire_denied clean = *d;
+
+	if (g->tls.needles_n) {
+		redact(g, clean.host);
+		redact(g, clean.why);
+		redact(g, clean.add);
+	}
+	keep_denied(g, &clean);
+}
+
+static void keep_denied(struct immure_gatekeeper *g, const struct immure_wire_denied *d)
 {
 	struct immure_denial *k = find(g, d);
 	struct immure_whose who;

@@ -107,6 +107,17 @@ static bool is_ready(struct immure_gatekeeper *g, const char *pem)
 	return true;
 }
 
+/* Those of one that is started anew take the places of the old ones: what is looked for is the same. */
+static void take_mark(struct immure_gate_tls *t, const struct immure_lend_mark *m)
+{
+	size_t at = 2 * (size_t)m->number;
+
+	t->needles[at] = m->needle[0];
+	t->needles[at + 1] = m->needle[1];
+	if (t->needles_n < at + 2)
+		t->needles_n = at + 2;
+}
+
 /* One message of its; 0: it is gone, or says what it must not. */
 static int hear(struct immure_gatekeeper *g)
 {
@@ -127,6 +138,9 @@ static int hear(struct immure_gatekeeper *g)
 	case IMMURE_LEND_DONE:
 		t->done = m.done;
 		t->answered = m.id;
+		return 1;
+	case IMMURE_LEND_MARK:
+		take_mark(t, &m.mark);
 		return 1;
 	case IMMURE_LEND_AUTHORITY:
 		return !t->on && is_ready(g, m.authority.pem);

@@ -30,6 +30,8 @@ struct immure_gate_tls {
 	struct immure_wire_done done;
 	char failed_why[IMMURE_WIRE_TEXT];
 	char placeholder[IMMURE_LEND_SECRETS][IMMURE_LEND_PLACEHOLDER];
+	struct immure_needle needles[2 * IMMURE_LEND_SECRETS]; /* by number; of length 0: none */
+	size_t needles_n;
 	char *bundle;          /* certificates to be trusted inside, PEM */
 	struct immure_arena arena;
 	struct immure_plan plan; /* with what is made at the start in its place */

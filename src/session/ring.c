@@ -34,6 +34,13 @@ size_t immure_ring_peek(const struct immure_ring *r, uint64_t at, size_t len, co
 	return n;
 }
 
+void immure_ring_star(struct immure_ring *r, size_t back, size_t len)
+{
+	for (; len > 0; len--, back--)
+		if (back && r->cap && r->to - r->from >= back)
+			r->data[(r->to - back) % r->cap] = '*';
+}
+
 static int grow(struct immure_ring *r, size_t need)
 {
 	size_t cap = r->cap ? r->cap : LEAST;

@@ -21,6 +21,8 @@ void immure_ring_done(struct immure_ring *r); /* the numbers stay */
 int immure_ring_put(struct immure_ring *r, const void *data, size_t len);
 /* Up to len bytes from number `at` on (at >= from), in one piece. */
 size_t immure_ring_peek(const struct immure_ring *r, uint64_t at, size_t len, const char **ret);
+/* Stars for `len` bytes, of which the first is `back` before the end; those that are no more there are. */
+void immure_ring_star(struct immure_ring *r, size_t back, size_t len);
 /* Drops all but the last keep bytes, memory as well, and holds no more from now on. */
 void immure_ring_trim(struct immure_ring *r, size_t keep);
 

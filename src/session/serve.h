@@ -26,6 +26,7 @@
 #include <sys/epoll.h>
 #include <sys/types.h>
 
+#include "base/needle.h"
 #include "base/buf.h"
 #include "base/jsonr.h"
 #include "base/jsonw.h"
@@ -84,6 +85,7 @@ struct immure_stream {
 	struct immure_watch watch;
 	struct immure_task *task;
 	struct immure_ring ring;
+	struct immure_redactor redactor; /* of the values of secrets */
 	struct immure_sha256 sha;
 	bool used, eof;
 	bool settled; /* all that was written before the command's end was read */

@@ -70,6 +70,25 @@ static void keep_allowed(struct immure_server *s, struct immure_stream *st, size
 		immure_task_kill(s, t);
 }
 
+static void star_past(void *ctx, size_t back, size_t len)
+{
+	struct immure_stream *st = ctx;
+
+	if (!st->task->cut) /* else what is last there is our marker */
+		immure_ring_star(&st->ring, back, len);
+}
+
+/* Before anybody has it. Who follows and has the first part of a value that comes in two pieces
+ * keeps that; what is kept here has neither. */
+static void redact(struct immure_server *s, struct immure_stream *st, size_t len)
+{
+	size_t n;
+	const struct immure_needle *needles = immure_gatekeeper_needles(s->sealed.gate, &n);
+
+	/* No memory: it became stars. */
+	(void)immure_redactor_feed(&st->redactor, needles, n, s->scratch, len, star_past, st);
+}
+
 /* Bytes read, 0 when there is nothing now, negative at the end. */
 static ssize_t take(struct immure_server *s, struct immure_stream *st, size_t most)
 {
@@ -83,6 +102,7 @@ static ssize_t take(struct immure_server *s, struct immure_stream *st, size_t mo
 		return -1;
 	}
 	s->bytes_out += (uint64_t)n;
+	redact(s, st, (size_t)n);
 	keep_allowed(s, st, (size_t)n);
 	if (st->task->ended)
 		st->since_end += (uint64_t)n;
@@ -149,6 +169,7 @@ int immure_stream_start(struct immure_server *s, struct immure_task *t, int whic
 void immure_stream_done(struct immure_server *s, struct immure_stream *st)
 {
 	immure_server_unwatch(s, &st->watch);
+	immure_redactor_done(&st->redactor);
 	immure_ring_done(&st->ring);
 }
 

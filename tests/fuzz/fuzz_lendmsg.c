@@ -23,6 +23,11 @@ static void look(const struct immure_lend_msg *m)
 		    strnlen(m->denied.why, sizeof(m->denied.why)) == sizeof(m->denied.why))
 			abort();
 		break;
+	case IMMURE_LEND_MARK:
+		if (m->mark.number >= IMMURE_LEND_SECRETS || m->mark.needle[0].len > IMMURE_NEEDLE_MOST ||
+		    m->mark.needle[1].len > IMMURE_NEEDLE_MOST)
+			abort();
+		break;
 	case IMMURE_LEND_LEND:
 		if (m->lend.port == 0 || m->lend.port > 65535 || m->lend.kind == IMMURE_HOST_WILDCARD)
 			abort();

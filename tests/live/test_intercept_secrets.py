@@ -192,3 +192,44 @@ def test_whoever_comes_after_has_it_too(net, value, source):
     s.end()
     said = [e[2] for e in net.lab.seen().log if e[0] == "field" and e[2].startswith("Authorization")]
     assert len(said) >= 2 and set(said) == {f"Authorization: Bearer {value}"}, said
+
+
+SPOKEN = """
+import os, sys, time, urllib.error, urllib.request
+value = os.environ["WORD"][::-1]
+def out(text): os.write(1, text.encode()); os.write(2, text.encode())
+out("whole " + value + "\\n")
+out("halves " + value[:9]); time.sleep(0.3); out(value[9:] + "\\n")
+out("x" * 65530 + value + "\\n")
+for text in (value, value[::-1] + "!"):
+    try: urllib.request.urlopen("https://%s/closed/%s" % (os.environ["HOST"], text))
+    except urllib.error.HTTPError as e: out(str(e.code) + "\\n")
+out("end\\n")
+"""
+
+
+def test_what_is_kept_of_a_session_has_none(net, value):
+    """However the command came by it: what it says, and what it was denied."""
+    flags, env = policy(net, value, "file", allowed=(f"https://{HOST}/open/*",))
+    name = f"s{os.urandom(4).hex()}"
+    made = net.call(net.immure, "create", "--name", name, *flags, "--env", f"WORD={value[::-1]}", "--env",
+                    f"HOST={HOST}", env=env)
+    assert made.code == 0, made
+    try:
+        said = net.call(net.immure, "exec", "--detach", name, "--", "/usr/bin/python3", "-c", SPOKEN)
+        assert said.code == 0, said
+        assert harness.until(lambda: net.call(net.immure, "logs", name).out.count(b"end\n") >= 1, 20)
+        shown = [net.call(net.immure, *what).out for what in (["logs", name], ["net", "show", name, "--json"],
+                                                              ["inspect", "--json", name], ["journal", name])]
+        stars = "*" * len(value)
+        assert shown[0].count(stars.encode()) >= 3 and b"halves " + stars.encode() in shown[0], shown[0][-400:]
+        assert f"/closed/{stars}".encode() in shown[1] and value[::-1].encode() + b"!" in shown[1], shown[1]
+        texts = shown + [p.read_bytes() for top in (net.run_dir, net.path / "state") if top.exists()
+                         for p in top.rglob("*") if p.is_file()]
+        assert b"denial" in shown[3] and all(value.encode() not in t for t in texts)
+        assert shown[0].startswith(f"whole {stars}".encode()), shown[0][:100]
+        # What goes straight to a descriptor of the caller's is not looked at.
+        passed = net.call(net.immure, "exec", name, "--", "/bin/sh", "-c", "echo $WORD | rev")
+        assert passed.text.strip() == value, passed
+    finally:
+        net.call(net.immure, "rm", "--force", name)
