@@ -203,6 +203,10 @@ class Bench:
                 if against:
                     self.judge("%s as %s, %s, of bwrap's overhead with the same view" % (
                         profile, who.name, name), against["p50"], target, "x")
+                open_proc = ratios(rows, "immure-" + profile).get("bwrap-open-proc")
+                if open_proc and profile == "strict":
+                    print("        of bwrap's with all of /proc open: %.3gx, least %.3gx" % (
+                        open_proc["p50"], open_proc["least"]))
 
     # ---- stages ----
 
