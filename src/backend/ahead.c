@@ -48,7 +48,8 @@ struct immure_ahead {
 	int parent;      /* of it */
 	int pair[2];     /* the child's end, and that of who makes the network namespace */
 	bool loopback;
-	uint64_t made;   /* namespaces; 0: filters instead */
+	int within[2];   /* a user and a mount namespace to begin in; -1 = in new ones */
+	uint64_t made;   /* namespaces that the child does not get anew; 0: filters instead */
 	struct immure_ahead_filters filters;
 	int listener;    /* in the table that both have */
 	uid_t uid;
@@ -213,22 +214,50 @@ static long filter(struct immure_ahead *a)
 	return r < 0 ? r : install(a->filters.filter, 0);
 }
 
+static long begin_anew(struct immure_ahead *a)
+{
+	long r = immure_rawcall(SYS_unshare, (long)a->made, 0, 0, 0);
+
+	die_with(a->parent);
+	return r < 0 ? r : immure_rawclone(net_maker, a->net_stack + sizeof(a->net_stack), CLONE_VM | SIGCHLD, a,
+					       NULL);
+}
+
+/* One of many: all processors are busy anyway, so nobody else makes the network. */
+static long begin_within(const struct immure_ahead *a)
+{
+	long r = immure_rawcall(SYS_setns, a->within[0], CLONE_NEWUSER, 0, 0);
+
+	die_with(a->parent);
+	if (r == 0)
+		r = immure_rawcall(SYS_setns, a->within[1], CLONE_NEWNS, 0, 0);
+	if (r == 0)
+		r = immure_rawcall(SYS_unshare, CLONE_NEWNET, 0, 0, 0);
+	return r == 0 && a->loopback ? immure_loopback_up_raw() : r;
+}
+
+static long begin_filtered(struct immure_ahead *a)
+{
+	long r = shed(a);
+
+	die_with(a->parent);
+	return r < 0 ? r : filter(a);
+}
+
 static int maker(void *ctx)
 {
 	struct immure_ahead *a = ctx;
 	long r, net = -1;
 
 	a->pid = (int)immure_rawcall(SYS_getpid, 0, 0, 0, 0); /* as the caller will, too */
-	r = a->made ? immure_rawcall(SYS_unshare, (long)a->made, 0, 0, 0) : shed(a);
-	die_with(a->parent);
-	if (r == 0 && !a->made)
-		r = filter(a);
-	else if (r == 0)
-		net = r = immure_rawclone(net_maker, a->net_stack + sizeof(a->net_stack),
-					  CLONE_VM | SIGCHLD, a, NULL);
+	if (a->within[0] >= 0)
+		r = begin_within(a);
+	else
+		r = a->made ? (net = begin_anew(a)) : begin_filtered(a);
 	/* Theirs is a table of their own; in ours, which is the caller's, its end would
 	 * keep the child from seeing that they died. */
-	(void)immure_rawcall(SYS_close, a->pair[1], 0, 0, 0);
+	if (a->pair[1] >= 0)
+		(void)immure_rawcall(SYS_close, a->pair[1], 0, 0, 0);
 	set(&a->state, r < 0 ? (int)r : READY);
 	if (r < 0)
 		return 1;
@@ -265,7 +294,7 @@ static struct immure_ahead *ahead_new(void)
 		return NULL;
 	/* All zero already. Without the advice the child has a copy, and uses none of it. */
 	(void)madvise(a, sizeof(*a), MADV_DONTFORK);
-	a->pair[0] = a->pair[1] = a->listener = -1;
+	a->pair[0] = a->pair[1] = a->listener = a->within[0] = a->within[1] = -1;
 	a->parent = getpid();
 	if (make_stack(a))
 		return a;
@@ -321,6 +350,24 @@ struct immure_ahead *immure_ahead_start_filtered(const struct immure_ahead_filte
 	return start(a);
 }
 
+struct immure_ahead *immure_ahead_start_in(int user_fd, int mount_fd, bool loopback)
+{
+	struct immure_ahead *a = ahead_new();
+
+	if (!a)
+		return NULL;
+	a->made = CLONE_NEWUSER;
+	a->within[0] = user_fd;
+	a->within[1] = mount_fd;
+	a->loopback = loopback;
+	return start(a);
+}
+
+bool immure_ahead_is_within(const struct immure_ahead *a)
+{
+	return a->within[0] >= 0;
+}
+
 bool immure_ahead_has(const struct immure_ahead *a, const struct immure_ahead_filters *f)
 {
 	return a && a->filters.filter && a->filters.beneath == f->beneath &&
@@ -361,9 +408,10 @@ void immure_ahead_order(struct immure_ahead *a, const struct immure_clone_args *
 long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *args,
 			void (*entry)(void *ctx), void *ctx)
 {
+	const uint64_t least = a->made ? namespaces : 0;
 	long r;
 
-	if ((args->flags & a->made) != a->made)
+	if ((args->flags & least) != least)
 		return -EINVAL;
 	if (!wait_for(a, WORKING))
 		return -ECHILD;
@@ -416,6 +464,20 @@ struct immure_ahead *immure_ahead_start(bool loopback)
 {
 	(void)loopback;
 	return NULL;
+}
+
+struct immure_ahead *immure_ahead_start_in(int user_fd, int mount_fd, bool loopback)
+{
+	(void)user_fd;
+	(void)mount_fd;
+	(void)loopback;
+	return NULL;
+}
+
+bool immure_ahead_is_within(const struct immure_ahead *a)
+{
+	(void)a;
+	return false;
 }
 
 void immure_ahead_order(struct immure_ahead *a, const struct immure_clone_args *args,

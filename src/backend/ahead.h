@@ -35,6 +35,14 @@ struct immure_ahead_filters {
 /* NULL: not here, or not now. loopback: bring it up as well. */
 struct immure_ahead *immure_ahead_start(bool loopback);
 struct immure_ahead *immure_ahead_start_filtered(const struct immure_ahead_filters *f);
+/* The same where the session is to be one of many that are made after the same mounts: the
+ * maker enters the two namespaces, whose owner's rights the caller has, and makes the network
+ * namespace itself. The child has it from its birth, and of all else that the arguments name
+ * but the user namespace one of its own, which is a copy of those mounts. Descriptors borrowed
+ * until immure_ahead_end(). */
+struct immure_ahead *immure_ahead_start_in(int user_fd, int mount_fd, bool loopback);
+/* Whether it is one of those. */
+bool immure_ahead_is_within(const struct immure_ahead *a);
 /* Whether what is born there is under exactly these. */
 bool immure_ahead_has(const struct immure_ahead *a, const struct immure_ahead_filters *f);
 /* Once there is a child: the listener of the first filter, the caller's from now on; -1: none. */

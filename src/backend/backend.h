@@ -12,11 +12,15 @@
 #include "kernel/cgroup.h"
 #include "plan/plan.h"
 
+struct immure_ahead;
+
 struct immure_backend_child {
 	int pid;
 	int pidfd;
 	int init_pidfd; /* where the child is not init itself, but leads to it */
 	int ahead_fd;   /* the child gets its network namespace by it (ahead.h); -1 = makes it */
+	struct immure_ahead *ahead; /* begun for this one, by whoever starts it; NULL = the plan's, if any */
+	bool within;    /* it was born in a copy of mounts that many are made after (ahead.h) */
 	bool filtered;  /* before: the child may be born under filters that were put on ahead; then,
 			 * and in the child: it was */
 	void (*meanwhile)(void *ctx); /* what is done while it is made; NULL, or not called: nothing */

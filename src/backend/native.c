@@ -73,14 +73,18 @@ static long clone_ahead(const struct immure_plan *p, const struct immure_clone_a
 			void (*entry)(void *ctx), void *ctx, struct immure_backend_child *ret)
 {
 	const struct immure_op *ns = immure_plan_find(p, IMMURE_OP_NAMESPACES);
+	struct immure_ahead *a = ret->ahead ? ret->ahead : p->ahead;
 	long pid;
 
-	if (!p->ahead || !(ns->num[0] & CLONE_NEWNET))
+	if (!a || !(ns->num[0] & CLONE_NEWNET))
 		return -ENOENT;
-	ret->ahead_fd = immure_ahead_socket(p->ahead);
-	pid = immure_ahead_clone(p->ahead, args, entry, ctx);
-	if (pid < 0)
+	ret->ahead_fd = immure_ahead_socket(a);
+	ret->within = immure_ahead_is_within(a);
+	pid = immure_ahead_clone(a, args, entry, ctx);
+	if (pid < 0) {
 		ret->ahead_fd = -1;
+		ret->within = false;
+	}
 	return pid;
 }
 

@@ -70,7 +70,11 @@ int immure_build_mask(struct immure_build *b, int target_fd, bool is_dir)
 	if (*first >= 0) {
 		IMMURE_CLEANUP_FD int tree = immure_mount_again(*first);
 
-		return tree < 0 ? tree : immure_mount_attach(tree, target_fd);
+		if (tree != -EINVAL)
+			return tree < 0 ? tree : immure_mount_attach(tree, target_fd);
+		/* A host program has just replaced what it was put on, and so taken it out
+		 * of every namespace: the next one is the first. */
+		immure_close(first);
 	}
 	*first = immure_mount_clone(is_dir ? b->mask_dir_fd : b->mask_file_fd,
 				    IMMURE_ATTR_RDONLY | IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV |

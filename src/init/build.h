@@ -43,9 +43,9 @@ struct immure_build {
 /* ---- root.c: the MOUNT stage; 0 or -errno with *step set ---- */
 
 /* The network namespace is joined on the way, where the view of /sys depends on it. */
-int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
-		       const struct immure_plan *p, const char *kept, struct immure_init_step *step);
-/* Those of the operations for which which[i] is set, in their order. */
+int immure_root_begin(struct immure_build *b, struct immure_init_net *net, const struct immure_plan *p,
+		      const bool *which, const char *kept, struct immure_init_step *step);
+/* Those of the operations for which which[i] is set, in their order. NULL: all. */
 int immure_root_some(struct immure_build *b, const struct immure_plan *p, const bool *which,
 		      struct immure_init_step *step);
 /* Seals what is to be read-only. The descriptor of the root, or -errno. */

@@ -76,6 +76,27 @@ enum immure_fresh_kind immure_fresh_kind_of(const struct immure_plan *p, uint32_
 	}
 }
 
+bool immure_fresh_needs(const struct immure_plan *p, uint32_t i)
+{
+	const struct immure_op *top = below(p, i);
+
+	return immure_fresh_kind_of(p, i) != IMMURE_FRESH_AGAIN ||
+	       (top->kind != IMMURE_OP_PROC && top->kind != IMMURE_OP_SYSFS);
+}
+
+bool immure_fresh_fits(const struct immure_plan *p)
+{
+	for (uint32_t i = 0; i < p->ops_n; i++) {
+		const struct immure_op *top = below(p, i);
+
+		if (p->ops[i].stage == IMMURE_STAGE_MOUNT && p->ops[i].dst[0] && top &&
+		    immure_fresh_kind_of(p, i) == IMMURE_FRESH_SHARED &&
+		    immure_fresh_kind_of(p, (uint32_t)(top - p->ops)) == IMMURE_FRESH_AGAIN)
+			return false;
+	}
+	return true;
+}
+
 /* ---- what is shared, and whether it still holds ---- */
 
 /* 1 when something is mounted right there, 0 when not, or -errno. */

@@ -6,6 +6,7 @@
 #ifndef IMMURE_INIT_FRESH_H
 #define IMMURE_INIT_FRESH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "init/init.h"
@@ -31,6 +32,12 @@ struct immure_fresh {
 
 /* What operation i of the plan needs; a pure function of the plan. */
 enum immure_fresh_kind immure_fresh_kind_of(const struct immure_plan *p, uint32_t i);
+/* Whether a view that only is to be copied needs it: not what is put only into what every
+ * copy has of its own, in /proc and /sys. The same. */
+bool immure_fresh_needs(const struct immure_plan *p, uint32_t i);
+/* Whether what these say of all operations of the plan holds together: nothing that is
+ * shared lies in what is only made again. The same. */
+bool immure_fresh_fits(const struct immure_plan *p);
 /* In the template, when its view is complete. 0 or -errno. */
 int immure_fresh_prepare(const struct immure_plan *p, struct immure_fresh *ret);
 /* A host program that replaces a file by another takes away what was mounted on it, in

@@ -15,6 +15,8 @@
 #include "kernel/seccomp.h"
 #include "plan/plan.h"
 
+struct immure_mould;
+
 struct immure_init {
 	const struct immure_plan *plan;
 	int report_fd;                      /* our end of the pair */
@@ -33,6 +35,7 @@ struct immure_init {
 	bool provable;                      /* with handles: of all namespaces that callers could
 					     * leave something in */
 	bool waits;                         /* for a caller's plan, before the last mounts (await.c) */
+	const struct immure_mould *mould;   /* it was born in a copy of its mounts (mould.h) */
 	bool template;                      /* run nothing here, but in sandboxes made after this
 					     * one (zygote.c); with serve */
 	uint32_t spares, most;              /* of a template: kept ready; alive at a time */

@@ -386,8 +386,8 @@ static uint64_t large_texts(const struct immure_plan *p)
 	return sum;
 }
 
-int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
-		       const struct immure_plan *p, const char *kept, struct immure_init_step *step)
+int immure_root_begin(struct immure_build *b, struct immure_init_net *net, const struct immure_plan *p,
+		      const bool *which, const char *kept, struct immure_init_step *step)
 {
 	int r;
 
@@ -397,7 +397,7 @@ int immure_root_begin(struct immure_build *b, struct immure_init_net *net,
 	step->stage = IMMURE_STAGE_MOUNT;
 	step->subject = "/";
 	r = immure_mount_make_private();
-	return r < 0 ? r : immure_root_some(b, p, NULL, step);
+	return r < 0 ? r : immure_root_some(b, p, which, step);
 }
 
 int immure_root_end(struct immure_build *b)

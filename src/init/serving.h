@@ -67,6 +67,11 @@ uint64_t immure_init_now(void);
 /* Closes all descriptors but 0..2 and these, of which -1 is none; sorts them. */
 int immure_init_keep(int *keep, size_t n);
 
+/* single.c: down to a user namespace that owns nothing but itself: what is counted for
+ * each user (processes, keys, watches) is this sandbox's alone, and capabilities over its
+ * mounts and network are out of reach even for an init that is taken over. */
+int immure_init_enter_user(const struct immure_init *in, struct immure_init_step *step);
+
 struct immure_build;
 /* await.c: says WAITS, takes the caller's plan and applies what its mounts add. */
 int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b, struct immure_init_step *step);

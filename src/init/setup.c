@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "init/fresh.h"
+#include "init/mould.h"
 #include "init/zygote.h"
 #include "kernel/landlock.h"
 #include "kernel/notify.h"
@@ -544,7 +546,7 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	r = keep_host_tree(s, step);
 	if (r < 0)
 		return r;
-	r = immure_root_begin(&b, &s->net, in->plan, in->kept, step);
+	r = immure_root_begin(&b, &s->net, in->plan, NULL, in->kept, step);
 	root_fd = r < 0 || in->waits ? r : immure_root_end(&b);
 	mark(s, IMMURE_STAGE_MOUNT);
 	if (root_fd < 0)
@@ -566,6 +568,33 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	r = immure_init_pivot(step, root_fd);
 	mark(s, IMMURE_STAGE_PIVOT);
 	return r < 0 ? r : stage_network(in, step);
+}
+
+/* The same in a copy of a mould's mounts, by the rights of their owner: what nobody else
+ * may have is made. What the supervisor enters later it enters by those rights, so it is
+ * handed over before they are given up. */
+static int make_place_after(struct immure_serving *s, struct immure_init_step *step)
+{
+	const struct immure_init *in = s->in;
+	const struct immure_op *ids = immure_plan_find(in->plan, IMMURE_OP_IDMAP);
+	int r = ids ? stage_cgroup(in, step) : -EINVAL;
+
+	mark(s, IMMURE_STAGE_CGROUP);
+	if (r == 0)
+		r = stage_network(in, step);
+	if (r == 0)
+		r = immure_fresh_apply(in->plan, &in->mould->fresh, step);
+	mark(s, IMMURE_STAGE_MOUNT);
+	s->host_ns_fd = in->mould->host_fd;
+	if (r == 0)
+		r = hand_over(s, step);
+	if (r == 0)
+		r = immure_ids_become((uint32_t)ids->num[0], (uint32_t)ids->num[2]);
+	if (r == 0)
+		r = immure_init_enter_user(in, step);
+	mark(s, IMMURE_STAGE_IDS);
+	/* Giving up rights may have cleared it (prctl(2)). */
+	return r < 0 ? r : bind_to_supervisor(in);
 }
 
 int immure_init_close_in(struct immure_serving *s, struct immure_init_step *step)
@@ -619,9 +648,10 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 	r = bind_to_supervisor(in);
 	mark(s, IMMURE_STAGE_NAMESPACE);
 	if (r == 0)
-		r = in->seen ? immure_init_check_view(in, step) : make_place(s, step);
+		r = in->seen    ? immure_init_check_view(in, step)
+		    : in->mould ? make_place_after(s, step) : make_place(s, step);
 	mark(s, IMMURE_STAGE_NETWORK);
-	if (r == 0)
+	if (r == 0 && !in->mould)
 		r = hand_over(s, step);
 	if (r == 0)
 		r = stage_terminal(s, step);

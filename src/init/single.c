@@ -21,10 +21,7 @@
 
 /* ---- becoming one ---- */
 
-/* Down to a user namespace that owns nothing but itself: what is counted for each user
- * (processes, keys, watches) is this sandbox's alone, and capabilities over its mounts
- * and network are out of reach even for an init that is taken over. */
-static int enter_user(const struct immure_init *in, struct immure_init_step *step)
+int immure_init_enter_user(const struct immure_init *in, struct immure_init_step *step)
 {
 	const struct immure_op *op = immure_plan_find(in->plan, IMMURE_OP_IDMAP);
 
@@ -82,7 +79,7 @@ static int become(struct immure_serving *s, const struct immure_single *o, struc
 	if (r == 0)
 		r = lower_files(s->in, step);
 	if (r == 0)
-		r = enter_user(s->in, step);
+		r = immure_init_enter_user(s->in, step);
 	return r < 0 ? r : immure_init_close_in(s, step);
 }
 

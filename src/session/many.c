@@ -20,9 +20,11 @@
 #include "kernel/sys.h"
 #include "session/answer.h"
 #include "session/control.h"
+#include "session/mould.h"
 #include "session/registry.h"
 
 enum {
+	AFTER_MOULD = 8,  /* fewer of them are not worth one */
 	AT_ONCE = 8,      /* more of them wait for each other, not for the processors */
 	END_MS = 10000,   /* what was begun in vain ends by itself, or is killed */
 	VALUES = 256,
@@ -44,6 +46,7 @@ struct maker {
 	struct immure_buf each;         /* what all of them are asked alike: ,"key":value... */
 	uint32_t *settled;              /* shared with all of them */
 	struct rlimit files;
+	struct immure_mould_held *mould; /* NULL: each makes its own view */
 	struct immure_error *err;
 	bool unasked;                   /* who asked has gone */
 	char *packet;
@@ -146,14 +149,32 @@ static int32_t prepare(struct maker *m)
 
 /* ---- making one ---- */
 
-/* Nothing of the maker's may stay open here: the ends of all other lines above all. */
+/* Nothing of the maker's may stay open here: the ends of all other lines above all. What
+ * is kept of the mould is above all numbers that it gets. */
+static int keep_descriptors(struct immure_mould *mould, int line)
+{
+	int *kept[] = { &line, mould ? &mould->user_fd : NULL, mould ? &mould->mount_fd : NULL,
+			mould ? &mould->host_fd : NULL };
+	int next = 3;
+
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		if (!kept[i] || *kept[i] < 0)
+			continue;
+		if (*kept[i] != next && dup3(*kept[i], next, O_CLOEXEC) < 0)
+			return -errno;
+		*kept[i] = next++;
+	}
+	return immure_sys_close_range((unsigned int)next, ~0U, 0);
+}
+
 static _Noreturn void become_server(struct maker *m, int line, const char *first, size_t len)
 {
 	struct immure_serve_options o = { .plan = m->o->plan, .plan_data = m->o->plan_data,
 					  .plan_len = m->o->plan_len, .egress = m->o->egress, .control_fd = 3,
-					  .first = first, .first_len = len, .settled = m->settled };
+					  .first = first, .first_len = len, .settled = m->settled,
+					  .mould = m->mould ? &m->mould->mould : NULL };
 
-	if ((line != 3 && dup3(line, 3, O_CLOEXEC) < 0) || immure_sys_close_range(4, ~0U, 0) < 0)
+	if (keep_descriptors(o.mould, line) < 0)
 		_exit(125);
 	(void)setrlimit(RLIMIT_NOFILE, &m->files); /* lowering: cannot fail */
 	if (m->o->before)
@@ -272,7 +293,7 @@ static int32_t all_live(struct maker *m)
 	return 0;
 }
 
-static int32_t make_all(struct maker *m)
+static int32_t make_each(struct maker *m)
 {
 	int32_t r = 0;
 
@@ -309,6 +330,29 @@ static void take_back(struct maker *m)
 		if (left)
 			(void)nanosleep(&moment, NULL); /* cut short: looks again sooner */
 	}
+}
+
+/* What was made after a mould that does not stand any more is taken back: some of it may
+ * lack what a session that is made now would hide. Then each makes its own view. */
+static int32_t make_all(struct maker *m)
+{
+	int32_t r;
+
+	if (m->count >= AFTER_MOULD)
+		m->mould = immure_mould_make(m->o->plan);
+	r = make_each(m);
+	if (!m->mould || m->unasked || immure_mould_stands(m->mould))
+		return r;
+	immure_mould_free(m->mould);
+	m->mould = NULL;
+	take_back(m);
+	memset(m->v, 0, m->count * sizeof(*m->v));
+	for (uint32_t i = 0; i < m->count; i++)
+		m->v[i].line = -1;
+	m->started = m->ready = 0;
+	immure_error_free(m->err);
+	m->err = NULL;
+	return make_each(m);
 }
 
 /* ---- the answer ---- */
@@ -384,6 +428,7 @@ int immure_sessions_make(const struct immure_many_options *o)
 	else
 		take_back(&m);
 	answer(&m, names);
+	immure_mould_free(m.mould);
 	immure_close(&names);
 	immure_buf_done(&m.each);
 	immure_error_free(m.err);

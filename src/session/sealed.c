@@ -231,6 +231,8 @@ __attribute__((noreturn)) static void become_init(void *ctx)
 	immure_close(&s->sock_fd);
 	s->init.ahead_fd = s->child.ahead_fd;
 	s->init.filtered = s->child.filtered;
+	if (!s->child.within) /* what would be made after it is not there to be made in */
+		s->init.mould = NULL;
 	if (s->backend->become) {
 		m.stage = IMMURE_STAGE_CGROUP;
 		r = s->init.cgroup ? immure_cgroup_join_self(s->init.cgroup) : 0;

@@ -166,6 +166,7 @@ struct immure_server {
 	bool give_root; /* its maker gets a descriptor of its root, to look at it from outside */
 	bool awaiting;  /* then, and init is as far */
 	struct immure_plan *taken; /* that plan; ours */
+	struct immure_mould *mould; /* as in the options */
 	bool suspended; /* FROZEN because it was idle: the next exec wakes it */
 	bool by_signals; /* FROZEN so that init runs on */
 	bool init_ready, init_gone, over_memory;
@@ -414,6 +415,7 @@ struct immure_serve_options {
 	const char *first;     /* a request, as if it had come by control_fd; NULL: none */
 	size_t first_len;
 	const uint32_t *settled; /* of many (many.h): while it is 0 the session ends with its line */
+	struct immure_mould *mould; /* of many: it is made after that; its descriptors are taken. NULL: not */
 };
 
 /* Until the session has ended; an exit status. */

@@ -14,9 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backend/ahead.h"
 #include "backend/backend.h"
 #include "base/fd.h"
 #include "base/fdmsg.h"
+#include "init/mould.h"
 #include "session/refused.h"
 
 uint64_t immure_server_ms(void)
@@ -281,6 +283,30 @@ static void on_init_end(struct immure_server *s, struct immure_watch *w, uint32_
 
 /* ---- making it ---- */
 
+/* Many of a plan: somebody is sent ahead into the mould's namespaces, who makes the network
+ * while we write down what is being made. Where he cannot be, it is made the ordinary way. */
+static void begin_after_mould(struct immure_server *s)
+{
+	const struct immure_mould *m = s->sealed.init.mould;
+
+	if (m)
+		s->sealed.child.ahead = immure_ahead_start_in(m->user_fd, m->mount_fd,
+							      immure_plan_find(s->plan, IMMURE_OP_LOOPBACK) != NULL);
+}
+
+/* Init has what it needs of it. */
+static void let_go_of_mould(struct immure_server *s, struct immure_mould *m)
+{
+	immure_ahead_free(s->sealed.child.ahead);
+	s->sealed.child.ahead = NULL;
+	s->sealed.init.mould = NULL;
+	if (!m)
+		return;
+	immure_close(&m->user_fd);
+	immure_close(&m->mount_fd);
+	immure_close(&m->host_fd);
+}
+
 static int32_t start_init(struct immure_server *s, struct immure_error **err)
 {
 	IMMURE_CLEANUP_FD int null = immure_open_null();
@@ -303,6 +329,7 @@ static int32_t start_init(struct immure_server *s, struct immure_error **err)
 	s->sealed.init.attachable = geteuid() != 0;
 	s->sealed.init.waits = s->waits;
 	r = immure_sealed_start(&s->sealed, stdio, err);
+	let_go_of_mould(s, s->mould);
 	if (r < 0)
 		return r;
 	s->init_sock.fd = s->sealed.sock_fd;
@@ -398,6 +425,8 @@ int32_t immure_server_create(struct immure_server *s, struct immure_ask *a)
 		r = immure_fail(&a->err, immure_error_code(s->unprovable), immure_error_errno(s->unprovable),
 				"proof", immure_error_subject(s->unprovable), "%s",
 				immure_error_text(s->unprovable));
+	if (r == 0)
+		begin_after_mould(s);
 	if (r == 0)
 		r = immure_book_create(s, runtime, &a->err);
 	if (r == 0)
@@ -532,6 +561,7 @@ static void tear_down(struct immure_server *s)
 		s->remove = true; /* nobody has heard of it, however it comes to end now */
 	if (s->state != IMMURE_STATE_STOPPING)
 		immure_book_status(s, "");
+	let_go_of_mould(s, s->mould); /* where it did not come to that */
 	immure_sealed_kill(&s->sealed);
 	s->init_sock.fd = s->init_pidfd.fd = -1; /* the sealed place's own */
 	immure_sealed_end(&s->sealed, NULL);
@@ -601,6 +631,8 @@ int immure_session_serve(const struct immure_serve_options *o)
 	for (int i = 0; i < IMMURE_INIT_LANES; i++)
 		s->lanes[i].watch.fd = -1;
 	immure_sealed_init(&s->sealed, o->plan);
+	s->mould = o->mould;
+	s->sealed.init.mould = o->mould;
 	s->sealed.egress = o->egress;
 	s->sealed.freezable = true;
 	(void)setsid();      /* a group leader already: as good */

@@ -197,6 +197,71 @@ def test_killed_with_all_servers(site):
     assert harness.until(lambda: site.call(site.immure, "gc").code == 0 and not records(site, name), 10)
 
 
+def replaced(path):
+    """By a file that takes its name, as editors do."""
+    other = path.with_name("other")
+    other.write_text("seen")
+    other.rename(path)
+
+
+def moved(path):
+    """With the directory that it is in, and another made in its place."""
+    path.parent.rename(path.parent.with_name("away"))
+    path.parent.mkdir()
+    path.write_text("seen")
+
+
+@pytest.mark.modes("root", "user")
+@pytest.mark.parametrize("change, hide", [(replaced, "file"), (moved, "dir"), (moved, "file")])
+def test_what_the_host_changes_meanwhile_is_hidden(site, change, hide):
+    """The view that many are made after is looked at in the end, and where it does not
+    stand any more, all of them are made anew."""
+    name, secret = f"many{os.getpid()}", site.path / "home" / "sub" / "secret"
+    secret.parent.mkdir()
+    secret.write_text("seen")
+    site.own(site.path / "home")
+    process = site.spawn(site.immure, "create", "--count", "100", "--name", name,
+                         "--deny", secret if hide == "file" else secret.parent)
+    assert harness.until(lambda: len(records(site, name)) >= 30, 20)
+    maker = maker_of(process.pid)
+    os.kill(maker, signal.SIGSTOP)
+    first = {row["session"] for row in named(site, name)}
+    change(secret)
+    site.own(site.path / "home")
+    os.kill(maker, signal.SIGCONT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    rows = named(site, name)
+    try:
+        assert len(rows) == 100 and not first & {row["session"] for row in rows}
+        for row in rows[::24]:
+            seen = site.call(site.immure, "exec", row["session"], "--", "/bin/cat", secret)
+            assert seen.code != 0 and b"seen" not in seen.out and "Permission denied" in seen.err.decode(), seen
+    finally:
+        assert site.call(site.immure, "rm", "--force", *[row["session"] for row in rows]).code == 0
+
+
+@everybody
+def test_one_of_many_can_be_changed_like_any(site):
+    """What its server does in its namespaces later it does in those of the mould."""
+    (site.path / "out" / "more").mkdir()
+    (site.path / "out" / "more" / "file").write_text("more")
+    (site.ws / "closed").write_text("seen")
+    site.own(site.path / "out")
+    site.own(site.ws)
+    with Many(site, 8) as many:
+        row, other = many.rows[2], many.rows[3]
+        done = site.call(site.immure, "mount", row["session"], site.path / "out" / "more", "/tmp/more")
+        assert done.code == 0, done
+        assert many.sh(row, "cat /tmp/more/file").out == b"more"
+        assert many.sh(other, "ls /tmp").out == b""
+        done = site.call(site.immure, "tighten", "deny", row["session"], site.ws / "closed")
+        assert done.code == 0, done
+        assert many.sh(row, f"cat {site.ws}/closed").code != 0
+        assert many.sh(other, f"cat {site.ws}/closed").out == b"seen"
+        assert many.cli("stats", row).code == 0
+
+
 @pytest.mark.modes("root", "user")
 def test_each_is_attacked_first(site):
     with Many(site, 3, "--prove") as many:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a sandbox that is made after a template has for itself, told from the plan alone. */
+#include <stdio.h>
 #include <string.h>
 
 #include "init/fresh.h"
@@ -53,6 +54,49 @@ static void nothing_writable_is_shared(void **state)
 	}
 }
 
+/* What only is copied has a plain /proc and /sys, and all that copies cannot make again. */
+static void a_view_to_copy(void **state)
+{
+	static const char *const profiles[] = { "dev", "strict", "readonly", "ci" };
+	struct host *h = *state;
+	size_t left_out = 0;
+
+	for (size_t n = 0; n < sizeof(profiles) / sizeof(profiles[0]); n++) {
+		host_must(h, profiles[n], NULL);
+		assert_true(immure_fresh_fits(h->plan));
+		for (uint32_t i = 0; i < h->plan->ops_n; i++) {
+			const struct immure_op *op = &h->plan->ops[i];
+			bool inside = (is_at(op->dst, "/proc") && op->dst[5]) || (is_at(op->dst, "/sys") && op->dst[4]);
+
+			if (op->stage != IMMURE_STAGE_MOUNT)
+				continue;
+			assert_int_equal(immure_fresh_needs(h->plan, i), !inside || op->kind == IMMURE_OP_BIND);
+			left_out += inside;
+		}
+	}
+	assert_true(left_out > 0);
+}
+
+/* What would be shared within what is only made again has no place to be in a copy. */
+static void what_cannot_be_copied(void **state)
+{
+	struct host *h = *state;
+	struct immure_op *ops;
+	char inside[64] = "";
+
+	host_must(h, "dev", NULL);
+	ops = h->plan->ops;
+	for (size_t i = 0; i + 1 < h->plan->ops_n && !inside[0]; i++)
+		if (ops[i].stage == IMMURE_STAGE_MOUNT && ops[i + 1].stage == IMMURE_STAGE_MOUNT &&
+		    ops[i].kind == IMMURE_OP_READONLY && is_at(ops[i].dst, "/proc")) {
+			(void)snprintf(inside, sizeof(inside), "%s/x", ops[i].dst);
+			ops[i + 1].kind = IMMURE_OP_MASK;
+			ops[i + 1].dst = inside;
+		}
+	assert_true(inside[0]);
+	assert_false(immure_fresh_fits(h->plan));
+}
+
 /* A workspace in a private directory goes along with all that is in it; a private
  * directory in the workspace is made anew. */
 static void places_within_places(void **state)
@@ -79,6 +123,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(nothing_writable_is_shared, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(a_view_to_copy, host_setup, host_teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_be_copied, host_setup, host_teardown),
 		cmocka_unit_test_setup_teardown(places_within_places, host_setup, host_teardown),
 	};
 
