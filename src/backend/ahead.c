@@ -51,6 +51,7 @@ struct immure_ahead {
 	int within[2];   /* a user and a mount namespace to begin in; -1 = in new ones */
 	uint64_t made;   /* namespaces that the child does not get anew; 0: filters instead */
 	struct immure_ahead_filters filters;
+	bool alone;      /* when it was started */
 	int listener;    /* in the table that both have */
 	uid_t uid;
 	gid_t gid;
@@ -341,10 +342,12 @@ struct immure_ahead *immure_ahead_start(bool loopback)
 struct immure_ahead *immure_ahead_start_filtered(const struct immure_ahead_filters *f)
 {
 	struct immure_ahead *a = f->beneath && f->unanswered && f->filter ? ahead_new() : NULL;
+	siginfo_t si;
 
 	if (!a)
 		return NULL;
 	a->filters = *f;
+	a->alone = waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
 	a->uid = geteuid();
 	a->gid = getegid();
 	return start(a);
@@ -372,6 +375,11 @@ bool immure_ahead_has(const struct immure_ahead *a, const struct immure_ahead_fi
 {
 	return a && a->filters.filter && a->filters.beneath == f->beneath &&
 	       a->filters.unanswered == f->unanswered && a->filters.filter == f->filter;
+}
+
+bool immure_ahead_is_alone(const struct immure_ahead *a)
+{
+	return a && a->alone;
 }
 
 int immure_ahead_take_listener(struct immure_ahead *a)
@@ -515,6 +523,12 @@ bool immure_ahead_has(const struct immure_ahead *a, const struct immure_ahead_fi
 {
 	(void)a;
 	(void)f;
+	return false;
+}
+
+bool immure_ahead_is_alone(const struct immure_ahead *a)
+{
+	(void)a;
 	return false;
 }
 

@@ -45,6 +45,8 @@ struct immure_ahead *immure_ahead_start_in(int user_fd, int mount_fd, bool loopb
 bool immure_ahead_is_within(const struct immure_ahead *a);
 /* Whether what is born there is under exactly these. */
 bool immure_ahead_has(const struct immure_ahead *a, const struct immure_ahead_filters *f);
+/* It is the only child that the caller had when it was started. */
+bool immure_ahead_is_alone(const struct immure_ahead *a);
 /* Once there is a child: the listener of the first filter, the caller's from now on; -1: none. */
 int immure_ahead_take_listener(struct immure_ahead *a);
 /* The same as immure_ahead_clone(), which must follow, but only begins it. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fdmsg.h"
 #include "init/init.h"
 #include "kernel/landlock.h"
 #include "kernel/mount.h"
@@ -153,15 +154,59 @@ static int add_rules(const struct immure_init *in, struct immure_init_step *step
 	return r;
 }
 
-/* The supervisor makes that directory meanwhile. */
+int immure_init_rules(const struct immure_init *in)
+{
+	struct immure_init_step step = { 0 };
+	int ruleset = -1, r = add_rules(in, &step, &ruleset, false);
+
+	if (r == 0)
+		r = add_rules(in, &step, &ruleset, true);
+	if (r == 0)
+		return ruleset < 0 ? -ENOENT : ruleset;
+	immure_close(&ruleset);
+	return r;
+}
+
+/* The word that the directory for temporary files is there; *ret_ruleset when it comes with one. */
+static int await_place(const struct immure_init *in, int *ret_ruleset)
+{
+	struct immure_init_msg m;
+	size_t n_fds = 0;
+	int fd = -1;
+	ssize_t n;
+
+	do
+		n = immure_fdmsg_receive(in->report_fd, &m, sizeof(m), &fd, 1, &n_fds, 0);
+	while (n == -EINTR);
+	if (n == 0)
+		_exit(1);
+	if (n == sizeof(m) && ((m.type == IMMURE_INIT_PLACE && fd < 0) ||
+			       (m.type == IMMURE_INIT_RULES && fd >= 0))) {
+		if (fd < 0)
+			return 0;
+		immure_close(ret_ruleset);
+		*ret_ruleset = fd;
+		return 1;
+	}
+	immure_close(&fd);
+	return -EPROTO;
+}
+
+/* The supervisor makes that directory meanwhile; and where init's birth takes as long as the
+ * rules do, these too, unless it could not: then init does, and says why not. */
 static int fill(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset)
 {
-	int r = add_rules(in, step, ret_ruleset, false);
+	bool later = in->filtered && in->session_dir;
+	int r = later ? 0 : add_rules(in, step, ret_ruleset, false);
 
 	if (r < 0 || !in->session_dir)
 		return r;
 	step->subject = "directory for temporary files";
-	r = immure_init_await(in, IMMURE_INIT_PLACE);
+	r = await_place(in, ret_ruleset);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (later)
+		r = add_rules(in, step, ret_ruleset, false);
 	return r < 0 ? r : add_rules(in, step, ret_ruleset, true);
 }
 

@@ -39,6 +39,7 @@ enum immure_init_msg_type {
 	IMMURE_INIT_TAKE,       /* the answer to WAITS: one descriptor, the caller's sealed plan,
 				 * to be looked at; the last one counts */
 	IMMURE_INIT_TAKEN,      /* the server has looked as well: become that */
+	IMMURE_INIT_RULES,      /* as PLACE, and one descriptor: the plan's Landlock ruleset with all rules */
 	/* supervisor or a lane -> init, struct immure_init_run (run.h) */
 	IMMURE_INIT_RUN = 150,
 	/* the same senders, struct immure_init_order */

@@ -166,7 +166,7 @@ static bool is_childless(void)
 	return waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
 }
 
-int32_t immure_bare_adopt(struct immure_bare *b, struct immure_error **err)
+int32_t immure_bare_adopt(struct immure_bare *b, bool alone, struct immure_error **err)
 {
 	long n;
 
@@ -175,7 +175,7 @@ int32_t immure_bare_adopt(struct immure_bare *b, struct immure_error **err)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, errno, "start", "",
 				   "cannot look after orphans: %s", strerror(errno));
-	n = is_childless() ? 0 : immure_kin_children(b->before, IMMURE_BARE_CHILDREN);
+	n = alone || is_childless() ? 0 : immure_kin_children(b->before, IMMURE_BARE_CHILDREN);
 	if (n < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, (int)-n, "start", "",
 				   "cannot tell the session's processes from others: %s",

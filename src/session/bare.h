@@ -25,7 +25,8 @@ int32_t immure_bare_name(struct immure_bare *b, const struct immure_plan *plan,
 int32_t immure_bare_make(const struct immure_bare *b, const struct immure_plan *plan,
 			 struct immure_error **err);
 /* From here on what init leaves behind comes to this process. */
-int32_t immure_bare_adopt(struct immure_bare *b, struct immure_error **err);
+/* alone: all children there are will be reaped before anything is swept. */
+int32_t immure_bare_adopt(struct immure_bare *b, bool alone, struct immure_error **err);
 /* A child, made since, that is none of the session's. */
 void immure_bare_spare(struct immure_bare *b, int pid);
 /* Init is gone: ends and reaps what it left. 0, or -EBUSY when some would not end. */

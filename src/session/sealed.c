@@ -15,6 +15,7 @@
 #include "backend/ahead.h"
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/fdmsg.h"
 #include "init/handover.h"
 #include "kernel/procid.h"
 #include "session/plumb.h"
@@ -166,7 +167,7 @@ int32_t immure_sealed_prepare(struct immure_sealed *s, struct immure_error **err
 	if (r == 0)
 		r = immure_bare_name(&s->bare, s->plan, &s->init, err);
 	if (r == 0)
-		r = immure_bare_adopt(&s->bare, err);
+		r = immure_bare_adopt(&s->bare, immure_ahead_is_alone(s->plan->ahead), err);
 	if (r == 0)
 		r = immure_gatekeeper_new(s->plan, s->egress, &s->gate, err);
 	if (r == 0 && !s->init.template) /* what is made after it has leaves of its own */
@@ -252,6 +253,16 @@ __attribute__((noreturn)) static void become_init(void *ctx)
 	_exit(1);
 }
 
+/* False: they could not be made here, so init tries. */
+static bool send_rules(const struct immure_sealed *s)
+{
+	IMMURE_CLEANUP_FD int ruleset = immure_init_rules(&s->init);
+	struct immure_init_msg m = { .type = IMMURE_INIT_RULES };
+	struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
+
+	return ruleset >= 0 && immure_fdmsg_send(s->sock_fd, &iov, 1, &ruleset, 1, 0) == sizeof(m);
+}
+
 /* While init does what needs no place for temporary files, which is told when it is
  * there. The device and inode tell the directory from another of that name later on. */
 static int32_t make_bare(struct immure_sealed *s, struct immure_error **err)
@@ -277,7 +288,8 @@ static int32_t make_bare(struct immure_sealed *s, struct immure_error **err)
 					  text[0] ? text : NULL);
 	if (r < 0)
 		return immure_sealed_unrecorded(err, r);
-	(void)immure_sealed_send(s, IMMURE_INIT_PLACE, 0, NULL); /* gone: its end is seen */
+	if (!s->child.filtered || !send_rules(s))
+		(void)immure_sealed_send(s, IMMURE_INIT_PLACE, 0, NULL); /* gone: its end is seen */
 	return 0;
 }
 
