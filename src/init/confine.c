@@ -123,27 +123,35 @@ static int add_rule(int ruleset, const struct immure_op *op, const char *path, s
 	return rights && !S_ISDIR(st.st_mode) ? immure_landlock_add_path(ruleset, fd, rights) : 0;
 }
 
-/* The rules below the session's own directory, or all others. */
+/* Which rules: of the operations from one on and before another, those below the session's
+ * own directory, or all others. */
+struct share {
+	size_t from, to;
+	bool own;
+};
+
+static const struct share others = { 0, SIZE_MAX, false }, own = { 0, SIZE_MAX, true };
+
 static int add_rules(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset,
-		     bool own)
+		     const struct share *share)
 {
 	const struct immure_plan *p = in->plan;
 	struct nearby near = { .fd = -1 };
 	char buf[PATH_MAX];
 	int r = 0;
 
-	for (size_t i = 0; i < p->ops_n && r == 0; i++) {
+	for (size_t i = share->from; i < p->ops_n && i < share->to && r == 0; i++) {
 		const struct immure_op *op = &p->ops[i];
 		const char *path;
 
 		if (op->stage != IMMURE_STAGE_LANDLOCK)
 			continue;
 		path = immure_init_place(in, op->dst, buf, sizeof(buf));
-		if ((path != op->dst) != own)
+		if ((path != op->dst) != share->own)
 			continue;
 		step->op = (uint32_t)i;
 		step->subject = op->dst;
-		if (op->kind == IMMURE_OP_LANDLOCK) {
+		if (op->kind == IMMURE_OP_LANDLOCK && *ret_ruleset < 0) {
 			*ret_ruleset = immure_landlock_create(op->num[1], op->num[3], op->num[2]);
 			r = *ret_ruleset < 0 ? *ret_ruleset : 0;
 		} else if (op->kind == IMMURE_OP_LANDLOCK_RULE) {
@@ -154,60 +162,89 @@ static int add_rules(const struct immure_init *in, struct immure_init_step *step
 	return r;
 }
 
-int immure_init_rules(const struct immure_init *in)
+static int add_all(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset)
 {
-	struct immure_init_step step = { 0 };
-	int ruleset = -1, r = add_rules(in, &step, &ruleset, false);
+	int r = add_rules(in, step, ret_ruleset, &others);
 
-	if (r == 0)
-		r = add_rules(in, &step, &ruleset, true);
-	if (r == 0)
-		return ruleset < 0 ? -ENOENT : ruleset;
-	immure_close(&ruleset);
-	return r;
+	return r < 0 ? r : add_rules(in, step, ret_ruleset, &own);
 }
 
-/* The word that the directory for temporary files is there; *ret_ruleset when it comes with one. */
-static int await_place(const struct immure_init *in, int *ret_ruleset)
+/* ---- with the supervisor's help ---- */
+
+/* What it has added by the time that init is there. */
+enum { HEAD_START = 90 };
+
+size_t immure_init_share(const struct immure_plan *p)
 {
-	struct immure_init_msg m;
+	size_t n = 0, mine;
+
+	for (size_t i = 0; i < p->ops_n; i++)
+		n += p->ops[i].kind == IMMURE_OP_LANDLOCK_RULE;
+	mine = n <= HEAD_START ? n : (n + HEAD_START) / 2;
+	for (size_t i = 0; i < p->ops_n; i++)
+		if (p->ops[i].kind == IMMURE_OP_LANDLOCK_RULE && mine-- == 0)
+			return i;
+	return p->ops_n;
+}
+
+int immure_init_help(const struct immure_init *in, int ruleset_fd, size_t before)
+{
+	const struct share mine = { 0, before, false };
+	struct immure_init_step step = { 0 };
+	int r = ruleset_fd < 0 ? -EBADF : add_rules(in, &step, &ruleset_fd, &mine);
+
+	return r < 0 ? r : add_rules(in, &step, &ruleset_fd, &own);
+}
+
+/* A word of the supervisor's; *ret_fd: what came with it, or -1. */
+static int hear(const struct immure_init *in, struct immure_init_msg *m, int *ret_fd)
+{
 	size_t n_fds = 0;
-	int fd = -1;
 	ssize_t n;
 
+	*ret_fd = -1;
 	do
-		n = immure_fdmsg_receive(in->report_fd, &m, sizeof(m), &fd, 1, &n_fds, 0);
+		n = immure_fdmsg_receive(in->report_fd, m, sizeof(*m), ret_fd, 1, &n_fds, 0);
 	while (n == -EINTR);
 	if (n == 0)
 		_exit(1);
-	if (n == sizeof(m) && ((m.type == IMMURE_INIT_PLACE && fd < 0) ||
-			       (m.type == IMMURE_INIT_RULES && fd >= 0))) {
-		if (fd < 0)
-			return 0;
-		immure_close(ret_ruleset);
-		*ret_ruleset = fd;
-		return 1;
-	}
-	immure_close(&fd);
+	if (n == sizeof(*m) && m->type == (*ret_fd < 0 ? IMMURE_INIT_PLACE : IMMURE_INIT_RULES))
+		return 0;
+	immure_close(ret_fd);
 	return -EPROTO;
 }
 
-/* The supervisor makes that directory meanwhile; and where init's birth takes as long as the
- * rules do, these too, unless it could not: then init does, and says why not. */
+/* The supervisor makes the directory for temporary files meanwhile, and helps with the rules
+ * where it waits for init's birth. */
 static int fill(const struct immure_init *in, struct immure_init_step *step, int *ret_ruleset)
 {
-	bool later = in->filtered && in->session_dir;
-	int r = later ? 0 : add_rules(in, step, ret_ruleset, false);
+	bool helped = in->filtered && in->session_dir;
+	int r = helped ? 0 : add_rules(in, step, ret_ruleset, &others), fd = -1;
+	struct share mine = others;
+	struct immure_init_msg m;
 
 	if (r < 0 || !in->session_dir)
 		return r;
 	step->subject = "directory for temporary files";
-	r = await_place(in, ret_ruleset);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	if (later)
-		r = add_rules(in, step, ret_ruleset, false);
-	return r < 0 ? r : add_rules(in, step, ret_ruleset, true);
+	r = hear(in, &m, &fd);
+	if (r == 0 && fd >= 0) {
+		immure_close(ret_ruleset); /* begun where no help was expected */
+		*ret_ruleset = immure_take_fd(&fd);
+		mine.from = (size_t)m.status;
+		r = add_rules(in, step, ret_ruleset, &mine);
+		if (r == 0) {
+			step->subject = "directory for temporary files";
+			r = hear(in, &m, &fd);
+		}
+		if (r == 0 && fd < 0 && m.status == 0)
+			return 0;
+		immure_close(ret_ruleset);
+		helped = true;
+	}
+	immure_close(&fd);
+	if (r < 0)
+		return r;
+	return helped ? add_all(in, step, ret_ruleset) : add_rules(in, step, ret_ruleset, &own);
 }
 
 /* Whether what the plan withholds is. What cannot be opened for another reason, or

@@ -91,9 +91,10 @@ int immure_init_plumb(const struct immure_plan *plan, const int ns[2], int to,
 int immure_init_hand_listener(const struct immure_init *in, int fd);
 /* setup.c: waits for that word of the supervisor, and ends when there will be none. */
 int immure_init_await(const struct immure_init *in, enum immure_init_msg_type what);
-/* confine.c: the ruleset of a plan without mounts, by whoever makes init: a descriptor, or
- * -errno. */
-int immure_init_rules(const struct immure_init *in);
+/* confine.c: of a plan without mounts, the rules that the supervisor adds while init is being
+ * born: those before this operation, and those of the session's own directory. */
+size_t immure_init_share(const struct immure_plan *p);
+int immure_init_help(const struct immure_init *in, int ruleset_fd, size_t before);
 /* LANDLOCK. ret_ruleset: kept open for commands to enter a domain of
  * their own below init's; NULL = not kept. */
 int immure_init_landlock(const struct immure_init *in, struct immure_init_step *step,

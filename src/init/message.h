@@ -39,7 +39,9 @@ enum immure_init_msg_type {
 	IMMURE_INIT_TAKE,       /* the answer to WAITS: one descriptor, the caller's sealed plan,
 				 * to be looked at; the last one counts */
 	IMMURE_INIT_TAKEN,      /* the server has looked as well: become that */
-	IMMURE_INIT_RULES,      /* as PLACE, and one descriptor: the plan's Landlock ruleset with all rules */
+	IMMURE_INIT_RULES,      /* one descriptor: the plan's Landlock ruleset, which both sides fill: init
+				 * from operation status on. PLACE comes after it; its status, not 0:
+				 * it could not be done, so init does all of it */
 	/* supervisor or a lane -> init, struct immure_init_run (run.h) */
 	IMMURE_INIT_RUN = 150,
 	/* the same senders, struct immure_init_order */

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/fdmsg.h"
 #include "init/handover.h"
+#include "kernel/landlock.h"
 #include "kernel/procid.h"
 #include "session/plumb.h"
 #include "session/freezer.h"
@@ -253,14 +254,23 @@ __attribute__((noreturn)) static void become_init(void *ctx)
 	_exit(1);
 }
 
-/* False: they could not be made here, so init tries. */
-static bool send_rules(const struct immure_sealed *s)
+/* The directory is there. Where init is still being born it is helped. */
+static void tell_place(struct immure_sealed *s)
 {
-	IMMURE_CLEANUP_FD int ruleset = immure_init_rules(&s->init);
+	const struct immure_op *op = immure_plan_find(s->plan, IMMURE_OP_LANDLOCK);
+	IMMURE_CLEANUP_FD int ruleset = -1;
 	struct immure_init_msg m = { .type = IMMURE_INIT_RULES };
 	struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
+	size_t share = immure_init_share(s->plan);
+	int r = 0;
 
-	return ruleset >= 0 && immure_fdmsg_send(s->sock_fd, &iov, 1, &ruleset, 1, 0) == sizeof(m);
+	if (s->child.filtered && op && share <= INT32_MAX)
+		ruleset = immure_landlock_create(op->num[1], op->num[3], op->num[2]);
+	m.status = (int32_t)share;
+	/* Where it cannot be sent nobody is helped, and init does it all. */
+	if (ruleset >= 0 && immure_fdmsg_send(s->sock_fd, &iov, 1, &ruleset, 1, 0) == sizeof(m))
+		r = immure_init_help(&s->init, ruleset, share);
+	(void)immure_sealed_send(s, IMMURE_INIT_PLACE, r < 0, NULL); /* gone: its end is seen */
 }
 
 /* While init does what needs no place for temporary files, which is told when it is
@@ -288,8 +298,7 @@ static int32_t make_bare(struct immure_sealed *s, struct immure_error **err)
 					  text[0] ? text : NULL);
 	if (r < 0)
 		return immure_sealed_unrecorded(err, r);
-	if (!s->child.filtered || !send_rules(s))
-		(void)immure_sealed_send(s, IMMURE_INIT_PLACE, 0, NULL); /* gone: its end is seen */
+	tell_place(s);
 	return 0;
 }
 

@@ -91,3 +91,24 @@ def test_filters_that_were_only_said_to_be_there(bare):
     result, log = traced(bare, "-e", "trace=seccomp", "-e", "inject=seccomp:retval=0")
     assert "NEW_LISTENER" in log, log
     assert result.code == 125 and not result.out and "seccomp" in result.errors, result
+
+
+def test_rules_are_shared_and_none_is_missing(bare):
+    """How many: what they say is in the memory of a process that is not dumpable."""
+    def added(*flags):
+        result, log = traced(bare, "-e", "trace=landlock_add_rule", flags=flags)
+        sealed_in(result)
+        return re.findall(r"^(\d+) +landlock_add_rule\(", log, re.M)
+
+    ahead = added("--profile", "dev")
+    assert len(ahead) == len(added("--profile", "dev", "--deny-syscalls", "credential.write")) > 30
+    assert len(set(ahead)) == (2 if len(ahead) > 100 else 1), ahead
+
+
+def test_rules_that_fail_are_a_refusal(bare):
+    result, log = traced(bare, "-e", "trace=landlock_add_rule,landlock_restrict_self", "-e",
+                         "inject=landlock_add_rule:error=ENOMEM:when=3")
+    assert result.code == 125 and not result.out and ": Out of memory" in result.errors, result
+    assert "temporary" not in result.errors, result
+    assert len({line.split()[0] for line in log.splitlines() if "INJECTED" in line}) == 2, log
+    assert "restrict_self" not in log, log
