@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/sort.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 static size_t run_end(const void **v, size_t from, size_t n, int (*compare)(const void *, const void *))
@@ -24,24 +23,26 @@ static void merge(const void **v, size_t from, size_t mid, size_t to, const void
 	memcpy(v + out, scratch + i, (left - i) * sizeof(*v));
 }
 
+/* Runs that are in order already are found once. Neighbours are merged when as many went into
+ * one as into the other: what waits has fewer and fewer, so it is never many. */
 void immure_sort(const void **v, size_t n, const void **scratch,
 		 int (*compare)(const void *a, const void *b))
 {
-	bool merged = true;
+	struct {
+		size_t from;
+		unsigned int merged; /* how often: at least 2^merged elements */
+	} run[8 * sizeof(size_t) + 1];
+	size_t waiting = 0;
 
-	while (merged) {
-		size_t from = 0;
-
-		merged = false;
-		while (from < n) {
-			size_t mid = run_end(v, from, n, compare), to;
-
-			if (mid == n)
-				break;
-			to = run_end(v, mid, n, compare);
-			merge(v, from, mid, to, scratch, compare);
-			from = to;
-			merged = true;
+	for (size_t from = 0, end; from < n; from = end) {
+		end = run_end(v, from, n, compare);
+		run[waiting].from = from;
+		run[waiting++].merged = 0;
+		for (; waiting > 1 && run[waiting - 1].merged == run[waiting - 2].merged; waiting--) {
+			merge(v, run[waiting - 2].from, run[waiting - 1].from, end, scratch, compare);
+			run[waiting - 2].merged++;
 		}
 	}
+	for (; waiting > 1; waiting--)
+		merge(v, run[waiting - 2].from, run[waiting - 1].from, n, scratch, compare);
 }
