@@ -128,6 +128,45 @@ size_t strlen(const char *s)
 	return (size_t)(p - s) + (size_t)__builtin_ctz(found);
 }
 
+/* As strlen(). */
+static inline unsigned int either(const char *p, __m128i wanted)
+{
+	__m128i v = _mm_load_si128((const __m128i *)(const void *)p);
+
+	return (unsigned int)_mm_movemask_epi8(
+		_mm_or_si128(_mm_cmpeq_epi8(v, wanted), _mm_cmpeq_epi8(v, _mm_setzero_si128())));
+}
+
+static inline const char *find(const char *s, int c)
+{
+	const __m128i wanted = _mm_set1_epi8((char)c);
+	uintptr_t off = (uintptr_t)s & 15;
+	const char *p = s - off;
+	unsigned int found = either(p, wanted) >> off;
+
+	if (found)
+		return s + __builtin_ctz(found);
+	do {
+		p += 16;
+		found = either(p, wanted);
+	} while (!found);
+	return p + __builtin_ctz(found);
+}
+
+char *strchr(const char *s, int c)
+{
+	const char *at = find(s, c);
+
+	return *at == (char)c ? (char *)(uintptr_t)at : NULL;
+}
+
+/* By which musl's other functions search for one byte. */
+char *__strchrnul(const char *s, int c);
+char *__strchrnul(const char *s, int c)
+{
+	return (char *)(uintptr_t)find(s, c);
+}
+
 /* Sixteen bytes at a time while neither string is near the end of a page. Inlined twice,
  * once with an n that never ends. */
 static inline __attribute__((always_inline)) int compare(const char *a, const char *b, size_t n)

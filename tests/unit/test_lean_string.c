@@ -17,6 +17,7 @@ void *lean_memset(void *to, int byte, size_t n);
 size_t lean_strlen(const char *s);
 int lean_strcmp(const char *a, const char *b);
 int lean_strncmp(const char *a, const char *b, size_t n);
+char *lean_strchr(const char *s, int c);
 
 #define IMMURE_LEAN 1
 #define memcpy lean_memcpy
@@ -25,6 +26,8 @@ int lean_strncmp(const char *a, const char *b, size_t n);
 #define strlen lean_strlen
 #define strcmp lean_strcmp
 #define strncmp lean_strncmp
+#define strchr lean_strchr
+#define __strchrnul lean_strchrnul
 #include "../../src/base/lean_string.c"
 #undef memcpy
 #undef memmove
@@ -32,6 +35,8 @@ int lean_strncmp(const char *a, const char *b, size_t n);
 #undef strlen
 #undef strcmp
 #undef strncmp
+#undef strchr
+#undef __strchrnul
 
 enum { AREA = 9000, ROUNDS = 20000 };
 
@@ -69,6 +74,13 @@ static int plain_compare(const char *x, const char *y, size_t n)
 	return n ? (unsigned char)*x - (unsigned char)*y : 0;
 }
 
+static const char *plain_find(const char *s, int c)
+{
+	while (*s && *s != (char)c)
+		s++;
+	return s;
+}
+
 static void same_sign(int r, int want)
 {
 	assert_int_equal(r < 0, want < 0);
@@ -97,6 +109,13 @@ static void test_strings(void **state)
 		assert_int_equal(lean_strlen(x), strlen(x));
 		same_sign(lean_strcmp(x, y), plain_compare(x, y, SIZE_MAX));
 		same_sign(lean_strncmp(x, y, most), plain_compare(x, y, most));
+		for (int c = -1; c < 256; c += 1 + rand_r(&seed) % 60) {
+			const char *at = plain_find(x, c);
+
+			assert_ptr_equal(lean_strchrnul(x, c), at);
+			assert_ptr_equal(lean_strchr(x, c), *at == (char)c ? at : NULL);
+		}
+		assert_ptr_equal(lean_strchr(x, 0), x + strlen(x));
 	}
 }
 #endif
