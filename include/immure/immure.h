@@ -704,7 +704,7 @@ struct immure_pool_options {
  * workspace. Both return when it is filled. With neither: connects to the living pool of
  * that name; sizes and times are not looked at. Errors: as immure_plan_create() and
  * immure_session_create(); INVALID for sizes; NO_SESSION; UNSUPPORTED for an open pool
- * of a backend other than native, or of a policy with secrets. */
+ * of a backend other than native, and for a plan with secrets: those go with an open pool. */
 IMMURE_API int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_options *options,
 				    immure_pool **ret, immure_error **err);
 
@@ -725,7 +725,8 @@ struct immure_acquire_options {
 	const immure_policy *policy; /* the caller's own instead of the pool's; NULL: the pool's */
 	const struct immure_setting *settings; /* on top of it; may be NULL */
 	uint64_t settings_n;
-	const char *const *env;    /* the caller's, filtered by the policy; may be NULL */
+	const char *const *env;    /* the caller's, filtered by the policy; may be NULL. Values of secrets
+				    * from variables are taken from it (POLICY when one is not there) */
 	const char *const *labels; /* "key=value" of the session, NULL-terminated; may be NULL */
 };
 /* A session that runs commands at once. options may be NULL. It has IMMURE_LIFE_CALLER.

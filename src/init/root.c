@@ -376,7 +376,8 @@ int immure_root_some(struct immure_build *b, const struct immure_plan *p, const 
 /* The file systems that files of ours are made in have room for small ones, many of them. */
 static uint64_t large_texts(const struct immure_plan *p)
 {
-	uint64_t sum = 0;
+	/* One that waits may be told whom to trust, with its caller. */
+	uint64_t sum = !immure_plan_inside(p)[1] && immure_plan_find(p, IMMURE_OP_EGRESS) ? 2 << 20 : 0;
 
 	for (size_t i = 0; i < p->ops_n; i++) {
 		size_t len = p->ops[i].kind == IMMURE_OP_FILE ? strlen(p->ops[i].src) : 0;

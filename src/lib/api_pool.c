@@ -261,8 +261,53 @@ static int32_t seal(const struct immure_plan *plan, int *ret_fd, struct immure_e
 	return *ret_fd >= 0 ? 0 : immure_fail(err, IMMURE_ERR_IO, -*ret_fd, "pool", "", "no descriptor for the plan");
 }
 
+/* ---- secrets ---- */
+
+enum { SECRETS = 7 }; /* a request brings eight descriptors */
+
+struct brought {
+	uint64_t number[SECRETS];
+	int fd[1 + SECRETS]; /* the first is the plan's */
+	size_t n;
+	bool any; /* something of the plan has to be made for this caller */
+};
+
+static const char *value_of(const char *const *env, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (; env && *env; env++)
+		if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
+			return *env + n + 1;
+	return NULL;
+}
+
+/* What only we have. It goes to the session's supervisor and no further than to who ends TLS. */
+static int32_t bring(const struct immure_plan *plan, const char *const *env, struct brought *b,
+		     struct immure_error **err)
+{
+	b->any = immure_plan_find(plan, IMMURE_OP_INTERCEPT) != NULL;
+	for (size_t i = 0; i < plan->ops_n; i++) {
+		const struct immure_op *op = &plan->ops[i];
+		const char *value;
+
+		if (op->kind != IMMURE_OP_SECRET || strncmp(op->dst, "env:", 4) != 0)
+			continue;
+		value = value_of(env, op->dst + 4);
+		if (!value || b->n == SECRETS)
+			return immure_fail(err, IMMURE_ERR_POLICY, value ? E2BIG : ENOENT, "pool", "secrets",
+					   "%s: %s", op->dst, value ? "at most 7 secrets from variables come to a "
+					   "session of a pool" : "there is no such variable in the caller's environment");
+		b->fd[1 + b->n] = immure_memfd_of("immure-secret", value, strlen(value));
+		if (b->fd[1 + b->n] < 0)
+			return immure_fail(err, IMMURE_ERR_IO, -b->fd[1 + b->n], "pool", "secrets", "no descriptor");
+		b->number[b->n++] = op->num[0];
+	}
+	return 0;
+}
+
 /* The session becomes what the plan says, and only then is the caller's. */
-static int32_t become(struct immure_link *l, int plan_fd, const char *const *labels, struct immure_error **err)
+static int32_t become(struct immure_link *l, const struct brought *b, const char *const *labels, struct immure_error **err)
 {
 	const struct immure_jsonr_value *root;
 	struct immure_link_ask ask;
@@ -278,7 +323,13 @@ static int32_t become(struct immure_link *l, int plan_fd, const char *const *lab
 		return r;
 	}
 	immure_jsonw_bool(&ask.w, "lane", true);
-	r = immure_link_send(l, &ask, &plan_fd, 1, err);
+	if (b->any)
+		immure_jsonw_array(&ask.w, "secrets");
+	for (size_t i = 0; i < b->n; i++)
+		immure_jsonw_uint(&ask.w, NULL, b->number[i]);
+	if (b->any)
+		immure_jsonw_end(&ask.w, ']');
+	r = immure_link_send(l, &ask, b->fd, 1 + b->n, err);
 	if (r == 0)
 		r = immure_link_answer(l, &ask, &root, &l->lane_fd, err);
 	if (r == 0 && l->lane_fd >= 0) {
@@ -332,7 +383,8 @@ int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_optio
 	immure_session *s = calloc(1, sizeof(*s));
 	struct immure_link_ask ask;
 	immure_plan *made = NULL;
-	int fds[2] = { -1, -1 }, plan_fd = -1;
+	struct brought b = { .n = 0 };
+	int fds[2] = { -1, -1 };
 	int32_t sealed = 0, r = s ? usable(pool, err) : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "",
 							"out of memory");
 
@@ -343,19 +395,23 @@ int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_optio
 		r = immure_options_copy(&o, sizeof(o), options, "acquire", err);
 	if (r == 0)
 		r = plan_for(pool, &o, &made, err);
+	b.fd[0] = -1;
+	if (r == 0 && pool->open)
+		r = bring(o.plan, o.env, &b, err);
 	if (r == 0)
 		r = ask_acquire(pool, &o, &ask, err);
 	if (r == 0) {
 		if (pool->open)
-			sealed = seal(o.plan, &plan_fd, err);
+			sealed = seal(o.plan, &b.fd[0], err);
 		/* In any case: the answer brings something that is to be given back. */
 		r = take(pool, &ask, fds, s, sealed < 0 ? NULL : err);
 		r = sealed < 0 ? sealed : r;
 	}
 	if (r == 0 && pool->open)
-		r = become(s->link, plan_fd, o.labels, err);
+		r = become(s->link, &b, o.labels, err);
 	immure_plan_free(made);
-	immure_close(&plan_fd);
+	immure_close(&b.fd[0]);
+	immure_close_all(&b.fd[1], b.n);
 	immure_close(&fds[0]);
 	immure_close(&fds[1]);
 	if (r < 0) {

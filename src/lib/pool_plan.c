@@ -23,7 +23,7 @@ int32_t immure_pool_policy_of(const immure_policy *p, struct immure_pool_policy 
 			      struct immure_error **err)
 {
 	struct immure_carried c;
-	int32_t r = immure_policy_carry(p, "/", NULL, &ret->arena, &c, err);
+	int32_t r = immure_policy_carry_all(p, "/", NULL, &ret->arena, &c, err);
 
 	if (r < 0)
 		return r;
@@ -146,6 +146,9 @@ static int32_t refuse_more(const struct immure_policy *pool, const struct immure
 	for (size_t i = 0; i < immure_keys_n; i++) {
 		const struct immure_key *k = &immure_keys[i];
 
+		/* So is on whose behalf it asks, where the pool is on nobody's. */
+		if (strcmp(k->path, "agent") == 0 && (!pool->agent || !pool->agent[0]))
+			continue;
 		if (strncmp(k->path, "environment.", 12) == 0 || immure_key_tightens(k, pool, own))
 			continue;
 		(void)immure_fail(err, IMMURE_ERR_POLICY, 0, "pool", k->path,

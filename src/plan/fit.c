@@ -54,6 +54,11 @@ static enum part part_of(const struct immure_op *op)
 	case IMMURE_OP_EXEC:
 	case IMMURE_OP_WATCH:
 	case IMMURE_OP_PROTECT_LINK:
+	case IMMURE_OP_AGENT:
+	case IMMURE_OP_INTERCEPT: /* with the files of whom to trust, which are mounts */
+	case IMMURE_OP_SECRET:
+	case IMMURE_OP_SECRET_TO:
+	case IMMURE_OP_ATTRIBUTE:
 		return PART_OWN;
 	default:
 		return op->stage == IMMURE_STAGE_MOUNT ? PART_MOUNTS : PART_SAME;
@@ -117,6 +122,9 @@ static int32_t rules(const struct fit *f)
 	for (size_t i = 0; i < f->base->ops_n; i++)
 		if (f->base->ops[i].kind == IMMURE_OP_EGRESS_DENY && !has(f->plan, &f->base->ops[i]))
 			return differ(f, &f->base->ops[i], "the pool's policy denies this");
+	for (size_t i = 0; i < f->base->ops_n; i++)
+		if (f->base->ops[i].kind == IMMURE_OP_AGENT && !has(f->plan, &f->base->ops[i]))
+			return differ(f, &f->base->ops[i], "the pool is on behalf of this one");
 	return 0;
 }
 

@@ -52,7 +52,8 @@ bool immure_plan_intercepts(const struct immure_policy *p, struct immure_arena *
 
 static bool intercepts(const struct immure_compile *b)
 {
-	return !b->bare && immure_plan_intercepts(b->p, b->a);
+	/* One that waits gets that with the caller, whose secrets they are. */
+	return !b->bare && !(b->cmd && b->cmd->no_workspace) && immure_plan_intercepts(b->p, b->a);
 }
 
 /* ---- whom to trust ---- */

@@ -327,6 +327,36 @@ static int assign_scalar(struct immure_policy_build *b, const struct immure_key 
 	return immure_complain(c, "has no text form");
 }
 
+/* As it is carried from one process to another (carry.c). */
+static int assign_secret(struct immure_policy_build *b, const struct immure_key *k, const char *value,
+			 bool append, struct immure_complaint *c)
+{
+	char *text = immure_arena_strdup(&b->p->arena, value), *field[3] = { NULL };
+	struct immure_secret s = { 0 };
+
+	for (int i = 0; i < 3 && text; i++) {
+		field[i] = text;
+		text = strchr(text, '\x1f');
+		if (text)
+			*text++ = '\0';
+	}
+	if (!field[2])
+		return immure_complain(c, "no secret as it is carried");
+	s.name = field[0];
+	s.from = field[1];
+	s.as = field[2];
+	while (text) {
+		char *next = strchr(text, '\x1f');
+
+		if (next)
+			*next++ = '\0';
+		if (!immure_strv_add(&b->p->arena, &s.to, text))
+			return -ENOMEM;
+		text = next;
+	}
+	return immure_build_secret(b, k, &s, append, c);
+}
+
 int immure_build_assign(struct immure_policy_build *b, const struct immure_key *k,
 			const char *value, bool append, struct immure_complaint *c)
 {
@@ -342,6 +372,8 @@ int immure_build_assign(struct immure_policy_build *b, const struct immure_key *
 	}
 	if (k->type == IMMURE_KEY_DOWNGRADE)
 		return assign_downgrade(b, k, value, c);
+	if (k->type == IMMURE_KEY_SECRETS && strchr(value, '\x1f'))
+		return assign_secret(b, k, value, append, c);
 	r = assign_scalar(b, k, value, c);
 	if (r < 0)
 		return r;

@@ -89,6 +89,21 @@ static void add_downgrade(struct list *l, const struct immure_key *k,
 	add(l, k->path, k->names[p->downgrade]);
 }
 
+/* Where it comes from and goes, never what it is. Between programs only: nobody types it. */
+static void add_secrets(struct list *l, const struct immure_key *k, const struct immure_policy *p)
+{
+	if (p->secrets_n == 0)
+		add(l, immure_arena_printf(l->a, "-%s", k->path), "");
+	for (size_t i = 0; i < p->secrets_n; i++) {
+		const struct immure_secret *s = &p->secrets[i];
+		const char *text = immure_arena_printf(l->a, "%s\x1f%s\x1f%s", s->name, s->from, s->as);
+
+		for (size_t j = 0; j < s->to.n && text; j++)
+			text = immure_arena_printf(l->a, "%s\x1f%s", text, s->to.v[j]);
+		add(l, k->path, text);
+	}
+}
+
 /* false: this key has no form as a setting. */
 static bool add_key(struct list *l, const struct immure_key *k, const struct immure_policy *p)
 {
@@ -125,6 +140,8 @@ static bool add_key(struct list *l, const struct immure_key *k, const struct imm
 		add_downgrade(l, k, p);
 		return true;
 	case IMMURE_KEY_SECRETS:
+		add_secrets(l, k, p);
+		return true;
 	case IMMURE_KEY_TYPE_MAX:
 		break;
 	}
@@ -264,7 +281,7 @@ static int32_t workspace_of(const struct immure_policy *p, const char *given, co
 	return r;
 }
 
-int32_t immure_policy_carry(const struct immure_policy *p, const char *workspace,
+int32_t immure_policy_carry_all(const struct immure_policy *p, const char *workspace,
 			    const char *const *env, struct immure_arena *a,
 			    struct immure_carried *ret, struct immure_error **err)
 {
@@ -299,4 +316,14 @@ int32_t immure_policy_carry(const struct immure_policy *p, const char *workspace
 	immure_policy_destroy(made);
 	immure_policy_destroy(whole);
 	return r;
+}
+
+int32_t immure_policy_carry(const struct immure_policy *p, const char *workspace,
+			    const char *const *env, struct immure_arena *a,
+			    struct immure_carried *ret, struct immure_error **err)
+{
+	for (size_t i = 0; p->secrets_n && i < immure_keys_n; i++)
+		if (immure_keys[i].type == IMMURE_KEY_SECRETS)
+			return not_carried(&immure_keys[i], err);
+	return immure_policy_carry_all(p, workspace, env, a, ret, err);
 }

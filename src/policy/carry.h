@@ -22,5 +22,10 @@ struct immure_carried {
 int32_t immure_policy_carry(const struct immure_policy *p, const char *workspace,
 			    const char *const *env, struct immure_arena *a,
 			    struct immure_carried *ret, struct immure_error **err);
+/* The same with secrets, of which it says where they are from: for programs of ours, not for
+ * arguments that anybody sees. */
+int32_t immure_policy_carry_all(const struct immure_policy *p, const char *workspace,
+				const char *const *env, struct immure_arena *a,
+				struct immure_carried *ret, struct immure_error **err);
 
 #endif

@@ -78,6 +78,8 @@ int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_p
 			      struct immure_error **err);
 int32_t immure_gate_attribute(struct immure_gatekeeper *g, const struct immure_plan *plan,
 			      const char *session, struct immure_error **err);
+/* Where secrets of this plan go; part of the former. */
+int32_t immure_gate_secrets(struct immure_gatekeeper *g, const struct immure_plan *plan, struct immure_error **err);
 /* Copies, checks, and finds what is by address. */
 int32_t immure_gate_rules_take(struct immure_gate_rules *r, const struct immure_strv *allow,
 			       const struct immure_strv *deny, struct immure_error **err);

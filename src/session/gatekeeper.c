@@ -504,6 +504,18 @@ int32_t immure_gatekeeper_set_rules(struct immure_gatekeeper *g, const struct im
 	return 0;
 }
 
+int immure_gatekeeper_bring(struct immure_gatekeeper *g, uint64_t number, int *fd)
+{
+	if (!g || number >= IMMURE_LEND_SECRETS)
+		return -EINVAL;
+	g->tls.brought = true;
+	if (*fd < 0)
+		return 0;
+	immure_close(&g->tls.source_fd[number]);
+	g->tls.source_fd[number] = immure_take_fd(fd);
+	return 0;
+}
+
 bool immure_gatekeeper_untouched(const struct immure_gatekeeper *g)
 {
 	return !g || (g->state == IMMURE_GATE_IDLE && g->starts == 0 && g->denials_n == 0 && g->denials_more == 0);
@@ -633,12 +645,15 @@ int32_t immure_gatekeeper_look_inside(struct immure_gatekeeper *g, struct immure
 				      const char *program, const char *session,
 				      const struct immure_plan **plan, struct immure_error **err)
 {
-	int32_t r;
+	int32_t r = 0;
 
 	if (!g)
 		return 0;
 	g->within = leaf;
-	r = immure_gate_attribute(g, *plan, session, err);
+	if (g->tls.brought) /* it was made before anybody knew of them */
+		r = immure_gate_secrets(g, *plan, err);
+	if (r == 0)
+		r = immure_gate_attribute(g, *plan, session, err);
 	if (r == 0)
 		r = immure_gate_tls_start(g, *plan, program, err);
 	if (r == 0 && g->tls.there)

@@ -60,6 +60,9 @@ bool immure_gatekeeper_untouched(const struct immure_gatekeeper *g);
 /* By what the values of secrets are known in what is kept of the session; NULL: there are none. */
 struct immure_needle;
 const struct immure_needle *immure_gatekeeper_needles(const struct immure_gatekeeper *g, size_t *ret_n);
+/* Before it looks inside, for a caller that is not who we have our environment from: the
+ * value of secret `number` as a file in memory, taken. -1: none comes, from anywhere. */
+int immure_gatekeeper_bring(struct immure_gatekeeper *g, uint64_t number, int *fd);
 /* Which way of catching names this kernel had, "" for none. */
 const char *immure_gatekeeper_way(const struct immure_gatekeeper *g);
 /* Called for each denial and each failure when it is first heard of, with its number (1 …)

@@ -243,6 +243,20 @@ static void plan_limits(struct immure_gatekeeper *g, const struct immure_plan *p
 	g->config.refuse_ech = op->num[2];
 }
 
+int32_t immure_gate_secrets(struct immure_gatekeeper *g, const struct immure_plan *plan, struct immure_error **err)
+{
+	const char *wrong;
+
+	g->config.secret = g->config.attribute = g->config.fields = (struct immure_strv){ 0 };
+	for (size_t i = 0; i < plan->ops_n; i++)
+		if ((plan->ops[i].kind == IMMURE_OP_SECRET_TO || plan->ops[i].kind == IMMURE_OP_ATTRIBUTE) &&
+		    !immure_strv_add(&g->arena, &g->config.secret,
+				     immure_arena_strdup(&g->arena, plan->ops[i].src)))
+			return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "network", "", "out of memory");
+	wrong = immure_egress_config_check(&g->config);
+	return wrong ? immure_fail(err, IMMURE_ERR_POLICY, EINVAL, "network", "network", "%s", wrong) : 0;
+}
+
 int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_plan *plan,
 			      struct immure_error **err)
 {
@@ -263,10 +277,8 @@ int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_p
 	plan_limits(g, plan);
 	if (r == 0)
 		r = plan_rules(g, plan, err);
-	for (size_t i = 0; i < plan->ops_n; i++)
-		if ((plan->ops[i].kind == IMMURE_OP_SECRET_TO || plan->ops[i].kind == IMMURE_OP_ATTRIBUTE) &&
-		    !immure_strv_add(&g->arena, &g->config.secret, plan->ops[i].src))
-			r = immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "network", "", "out of memory");
+	if (r == 0)
+		r = immure_gate_secrets(g, plan, err);
 	for (size_t i = 0; i < plan->ops_n && r == 0; i++)
 		if (plan->ops[i].kind == IMMURE_OP_PUBLISH)
 			r = publish(g, &plan->ops[i], err);

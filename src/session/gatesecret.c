@@ -47,15 +47,15 @@ static int again(int fd)
 
 /* Opened here, since whoever is sealed in opens nothing; read there. A file is opened once: one
  * that is put in its place later, by whoever may write there, is none that was named. */
-static int open_source(const char *from, int *kept)
+static int open_source(const char *from, bool brought, int *kept)
 {
 	int fd;
 	struct stat st;
 
-	if (strncmp(from, "env:", 4) == 0)
-		return from_env(from + 4);
 	if (*kept >= 0)
 		return again(*kept);
+	if (strncmp(from, "env:", 4) == 0)
+		return brought ? -ENOENT : from_env(from + 4);
 	fd = open(from + strlen("file:"), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return -errno;
@@ -135,7 +135,7 @@ int32_t immure_gate_tls_secret(struct immure_gate_tls *t, const struct immure_pl
 			return failed(err, e, "randomness");
 	}
 	memcpy(m.secret.placeholder, t->placeholder[op->num[0]], IMMURE_LEND_PLACEHOLDER);
-	fd = open_source(op->dst, &t->source_fd[op->num[0]]);
+	fd = open_source(op->dst, t->brought, &t->source_fd[op->num[0]]);
 	if (fd < 0) {
 		r = immure_fail(err, IMMURE_ERR_LAUNCH, -fd, "network", "secrets", "secret %s: %s: %s",
 				name, op->dst, fd == -ENOENT && op->dst[0] == 'e' ?

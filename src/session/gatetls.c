@@ -251,7 +251,7 @@ static const char *filled(struct immure_gate_tls *t, const struct immure_plan *p
 	return entry;
 }
 
-/* For an init that is a program of its own. Of the plan's hash nothing changes: what is
+/* For an init that is a program of its own, or has waited. Of the plan's hash nothing changes: what is
  * filled in is made for this session alone. */
 static int32_t sealed_anew(struct immure_gate_tls *t, const struct immure_plan *plan,
 			   struct immure_error **err)
@@ -260,7 +260,7 @@ static int32_t sealed_anew(struct immure_gate_tls *t, const struct immure_plan *
 	struct immure_gap *gaps = immure_arena_alloc(&t->arena, plan->gaps_n * sizeof(*gaps));
 	int32_t r = 0;
 
-	if (!backend || !backend->become)
+	if ((!backend || !backend->become) && !t->brought)
 		return 0;
 	/* Sealing makes all strings point to what was sealed: in tables of this plan's own. */
 	t->plan.argv = (struct immure_strv){ 0 };

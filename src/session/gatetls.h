@@ -21,6 +21,7 @@ struct immure_gate_tls {
 	int wire_fd, pidfd;
 	int program_fd, roots_fd, authority_fd; /* for one that is started anew */
 	int source_fd[IMMURE_LEND_SECRETS];     /* files that secrets are in */
+	bool brought;          /* values of variables came with the caller; ours are another's */
 	char pem[IMMURE_LEND_PEM];              /* its certificate */
 	uint32_t deaths, recent;
 	time_t first_death;

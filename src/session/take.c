@@ -84,6 +84,15 @@ static int32_t record(struct immure_ask *a, const struct immure_plan *plan, cons
 	(void)snprintf(m->policy_version, sizeof(m->policy_version), "%s", plan->policy_version);
 	(void)snprintf(m->plan_hash, sizeof(m->plan_hash), "%s", immure_plan_hash_of(plan));
 	(void)snprintf(m->profile, sizeof(m->profile), "%s", plan->profile);
+	if (immure_plan_agent(plan)[0]) {
+		char about[160];
+
+		(void)snprintf(about, sizeof(about), "agent=%s", immure_plan_agent(plan));
+		e = immure_journal_note(&s->journal, IMMURE_JK_SESSION, s->entry.id, about);
+		if (e < 0)
+			return immure_ask_fail(a, IMMURE_ERR_IO, -e, "journal", "the journal cannot be written: %s",
+					       strerror(-e));
+	}
 	e = immure_file_replace(s->entry.dir_fd, "plan", data, len, false);
 	if (e == 0)
 		e = immure_entry_set_meta(&s->entry, m);
@@ -104,19 +113,67 @@ static int32_t offer(struct immure_ask *a, int fd, bool fixed, const char *data,
 	return n < 0 ? immure_ask_fail(a, IMMURE_ERR_IO, (int)-n, "", "init: %s", strerror((int)-n)) : 0;
 }
 
+/* ---- secrets ---- */
+
+/* The values of variables, which only the caller has: numbers, and as many descriptors after
+ * that of the plan. Without any, none comes from the environment that we happen to have. */
+static int32_t bring_secrets(struct immure_ask *a, const struct immure_plan *plan)
+{
+	const struct immure_jsonr_value *list = immure_jsonr_get(&a->json, a->root, "secrets"), *v;
+	int none = -1, r = immure_gatekeeper_bring(a->s->sealed.gate, 0, &none);
+	size_t i = 1;
+
+	for (v = immure_jsonr_first(&a->json, list); v && r == 0; v = immure_jsonr_after(&a->json, list, v), i++) {
+		bool known = false;
+		int fd;
+
+		for (size_t k = 0; k < plan->ops_n; k++)
+			known |= plan->ops[k].kind == IMMURE_OP_SECRET && v->type == IMMURE_JSON_INTEGER &&
+				 plan->ops[k].num[0] == (uint64_t)v->integer &&
+				 strncmp(plan->ops[k].dst, "env:", 4) == 0;
+		fd = i < a->fds_n ? fcntl(a->fds[i], F_DUPFD_CLOEXEC, 10) : -1;
+		if (!known || fd < 0 || fcntl(fd, 1034 /* F_GET_SEALS */) < 0)
+			r = -EINVAL;
+		else
+			r = immure_gatekeeper_bring(a->s->sealed.gate, (uint64_t)v->integer, &fd);
+		immure_close(&fd);
+	}
+	return r < 0 ? immure_ask_fail(a, IMMURE_ERR_INVALID, -r, "secrets", "secrets are numbers of the plan's, "
+				       "and a memfd each") : 0;
+}
+
+/* Where TLS ends at us, or secrets go: whoever does that is started for this caller, and what
+ * init becomes is the plan with his certificates and placeholders in it. */
+static int32_t look_inside(struct immure_ask *a, const struct immure_plan **plan)
+{
+	IMMURE_CLEANUP_FREE void *data = NULL;
+	struct immure_server *s = a->s;
+	size_t len = 0;
+	int32_t r = s->sealed.gate ? bring_secrets(a, *plan)
+				   : immure_ask_fail(a, IMMURE_ERR_POLICY, 0, "secrets", "there is no limited network");
+
+	if (r == 0)
+		r = immure_gatekeeper_look_inside(s->sealed.gate, s->sealed.init.cgroup ? &s->sealed.cgroup : NULL,
+						  s->sealed.egress, s->sealed.session, plan, &a->err);
+	if (r == 0)
+		r = immure_plan_seal_bytes(*plan, &data, &len, &a->err);
+	return r == 0 ? offer(a, -1, false, data, len) : r;
+}
+
 /* From here on it is the caller's, or it ends: half of a plan is nobody's. */
-static int32_t become(struct immure_ask *a, struct immure_plan *plan, const char *data, size_t len)
+static int32_t become(struct immure_ask *a, struct immure_plan *taken, const struct immure_plan *plan, const char *data,
+		      size_t len)
 {
 	struct immure_server *s = a->s;
 	bool lane = false;
 	int32_t r = immure_arg_bool(a, "lane", &lane);
 
 	if (r < 0) {
-		immure_plan_destroy(plan);
+		immure_plan_destroy(taken);
 		return r;
 	}
 	s->awaiting = false;
-	s->taken = plan;
+	s->taken = taken;
 	r = set_network(a, plan);
 	s->plan = s->sealed.plan = plan;
 	if (r == 0)
@@ -139,10 +196,18 @@ static int32_t become(struct immure_ask *a, struct immure_plan *plan, const char
 	return 0;
 }
 
+static bool brings_more(struct immure_ask *a)
+{
+	const struct immure_jsonr_value *v = immure_jsonr_get(&a->json, a->root, "secrets");
+
+	return v && v->type == IMMURE_JSON_ARRAY;
+}
+
 int32_t immure_take(struct immure_ask *a)
 {
 	IMMURE_CLEANUP_FREE char *data = NULL;
 	struct immure_plan *plan = NULL;
+	const struct immure_plan *filled;
 	bool *now, fixed = false;
 	size_t len = 0;
 	int fd = -1;
@@ -153,7 +218,8 @@ int32_t immure_take(struct immure_ask *a)
 	if (!a->s->awaiting)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, 0, "", "this session waits for nobody");
 	r = open_plan(a, &fd, &fixed, &data, &len);
-	if (r == 0)
+	/* Init looks at it at the same time, unless there is something to be put into it. */
+	if (r == 0 && !brings_more(a))
 		r = offer(a, fd, fixed, data, len);
 	if (r == 0)
 		r = immure_plan_unseal(data, len, &plan, &a->err);
@@ -161,9 +227,17 @@ int32_t immure_take(struct immure_ask *a)
 		r = immure_plan_startable(plan, &a->err);
 	if (r == 0)
 		r = immure_plan_fit(a->s->plan, plan, &a->arena, &now, &a->err);
+	if (r == 0 && !immure_plan_find(plan, IMMURE_OP_INTERCEPT) == brings_more(a))
+		r = immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "secrets", "secrets are said to come, or not, as the plan has them");
+	filled = plan;
+	if (r == 0 && brings_more(a)) {
+		r = look_inside(a, &filled);
+		if (r < 0) /* half of it has begun */
+			immure_server_stop(a->s, 0, "take");
+	}
 	if (r < 0) {
 		immure_plan_destroy(plan);
 		return r;
 	}
-	return become(a, plan, data, len);
+	return become(a, plan, filled, data, len);
 }

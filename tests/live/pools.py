@@ -11,13 +11,13 @@ from sessions import Client, runtime
 class Pool:
     """workspace: that of all its sessions; None: each gets its caller's."""
 
-    def __init__(self, site, *flags, size=2, most=4, workspace="."):
+    def __init__(self, site, *flags, size=2, most=4, workspace=".", env=None):
         if workspace:
             flags = ("--workspace", workspace, *flags)
         self.site = site
         self.name = f"pool{os.getpid()}"
         made = site.call(site.immure, "pool", "start", "--json", "--name", self.name,
-                         "--size", str(size), "--max", str(most), *flags)
+                         "--size", str(size), "--max", str(most), *flags, env=env)
         assert made.code == 0, made
         self.first = json.loads(made.out)
         self.holder = self.first["holder_pid"]
