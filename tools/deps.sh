@@ -99,6 +99,12 @@ if [ "${1-}" = --kernels ] || { [ "$for_tests" ] && [ "${CI-}" = true ]; }; then
 	need kmod 'tests under other kernels: their modules' no test -x /sbin/depmod
 	need e2fsprogs 'tests under other kernels: a disk' no test -x /sbin/mke2fs
 fi
+if [ "${1-}" = --kernels ]; then
+	need zstd 'tests under Ubuntu: its modules' no command -v zstd
+	need qemu-system-arm 'tests on 64-bit ARM' no command -v qemu-system-aarch64
+	need gcc-aarch64-linux-gnu 'tests on 64-bit ARM: the launcher for it' no command -v aarch64-linux-gnu-gcc
+	need linux-libc-dev-arm64-cross 'tests on 64-bit ARM: the launcher for it' no test -f /usr/aarch64-linux-gnu/include/asm/unistd.h
+fi
 
 if [ "${1-}" = --check ]; then
 	[ ${#needed[@]} -eq 0 ] && exit 0

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+import arm
 import vm
 
 # Mounts, masks, limits, identity, names caught by nf_tables, and one act of each kind: the
@@ -71,6 +72,8 @@ def run_one(kernel, build, select):
         out = pathlib.Path(scratch)
         command, jobs = script(kernel, build, select)
         try:
+            if kernel == "arm64":
+                return arm.run(out, build / "arm64")
             # One processor: two that are emulated spend most of their time waiting for each
             # other, and what differs between kernels does not differ by their number.
             vm.run(kernel, command, out, timeout=4 * 3600 if whole else 420, cpus=2 if whole else 1)

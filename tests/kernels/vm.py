@@ -100,8 +100,8 @@ def unpack(kernel):
     return place
 
 
-def needed_modules(tree, release):
-    """Paths of MODULES and what they depend on, in the order of loading."""
+def needed_modules(tree, release, modules):
+    """Paths of modules and what they depend on, in the order of loading."""
     base = tree / "lib/modules" / release
     deps = {}
     for line in (base / "modules.dep").read_text().splitlines():
@@ -109,7 +109,7 @@ def needed_modules(tree, release):
         deps[path] = rest.split()
     by_name = {re.sub(r"\.ko(\.\w+)?$", "", pathlib.Path(p).name).replace("-", "_"): p for p in deps}
     order = []
-    for name in MODULES:
+    for name in modules:
         path = by_name.get(name)
         if not path:
             continue  # built in
@@ -128,12 +128,10 @@ def cpio_entry(name, mode, data=b"", number=[1]):
     return out + b"\0" * (-len(out) % 4)
 
 
-def initrd(tree, release, path):
-    parts = [cpio_entry("bin", 0o40755), cpio_entry("modules", 0o40755), cpio_entry("dev", 0o40755)]
-    parts.append(cpio_entry("init", 0o100755, (HERE / "init").read_bytes()))
-    parts.append(cpio_entry("bin/busybox", 0o100755, pathlib.Path("/bin/busybox").read_bytes()))
-    names = []
-    for module in needed_modules(tree, release):
+def module_entries(tree, release, modules):
+    """The files of the initrd that are these modules, and their order."""
+    parts, names = [], []
+    for module in needed_modules(tree, release, modules):
         data = module.read_bytes()
         if module.suffix == ".xz":
             data = lzma.decompress(data)
@@ -142,7 +140,14 @@ def initrd(tree, release, path):
         name = re.sub(r"\.(xz|zst)$", "", module.name)
         names.append(name)
         parts.append(cpio_entry("modules/" + name, 0o100644, data))
-    parts.append(cpio_entry("modules.order", 0o100644, ("\n".join(names) + "\n").encode()))
+    return parts + [cpio_entry("modules.order", 0o100644, ("\n".join(names) + "\n").encode())]
+
+
+def initrd(tree, release, path):
+    parts = [cpio_entry("bin", 0o40755), cpio_entry("modules", 0o40755), cpio_entry("dev", 0o40755)]
+    parts.append(cpio_entry("init", 0o100755, (HERE / "init").read_bytes()))
+    parts.append(cpio_entry("bin/busybox", 0o100755, pathlib.Path("/bin/busybox").read_bytes()))
+    parts += module_entries(tree, release, MODULES)
     parts.append(cpio_entry("TRAILER!!!", 0))
     path.write_bytes(gzip.compress(b"".join(parts), 1))
 
