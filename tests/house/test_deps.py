@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tools/deps.sh"
 # Of packages that are always there, or that the build wants in any case.
-ALWAYS = {"python3", "bash", "perl", "getent", "make", "gcc", "pytest"}
+ALWAYS = {"python3", "bash", "perl", "getent", "make", "gcc", "pytest", "nsenter"}
 OTHER_NAMES = {"java": "javac", "nodejs": "node", "dropbear-bin": "dropbear", "postgresql": "psql",
                "redis-tools": "redis-cli", "bubblewrap": "bwrap", "pip": "python3-pip"}
 
