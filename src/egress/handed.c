@@ -161,7 +161,7 @@ void immure_handed_take(struct worker *w, const struct immure_wire_handed *h, in
 void immure_handed_event(struct worker *w, uint32_t index, uint16_t life)
 {
 	struct pair *p = w->pairs && index < PAIRS ? &w->pairs->pair[index] : NULL;
-	const struct immure_inet nowhere = { 0 };
+	struct asker nobody = { .waits = false };
 
 	if (!p || p->fd < 0 || p->life != life)
 		return;
@@ -183,7 +183,7 @@ void immure_handed_event(struct worker *w, uint32_t index, uint16_t life)
 		if (n > IMMURE_DNS_QUERY_MAX)
 			continue;
 		/* Who does not read what was answered asks again. */
-		if (immure_names_answer(w, &nowhere, in, (size_t)n, out, &out_len, name) == 1)
+		if (immure_names_answer(w, &nobody, in, (size_t)n, out, &out_len, name) == 1)
 			(void)send(p->fd, out, out_len, MSG_NOSIGNAL);
 	}
 }

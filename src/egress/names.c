@@ -2,7 +2,8 @@
 /*
  * The session's name service, over UDP and TCP. An answer with an address goes out
  * when the address leads somewhere: its pairs are in place. Where that takes
- * sockets which are not there yet, the answer waits for them.
+ * sockets which are not there yet, the answer waits for them. A denial waits until
+ * the supervisor has looked who asks: most end with it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,12 +16,13 @@
 #include "egress/worker.h"
 
 enum { UDP_TURN = 64, CLIENTS = 64, PENDING = 64, OUT = 8192, CLIENT_MS = 30000, PENDING_MS = 4000,
-       LEAD = 256 };
+       HELD = 32, HELD_MS = 500, LEAD = 256 };
 
 struct pending {
 	struct immure_inet to;  /* UDP */
 	int client;             /* TCP: slot; -1 = UDP */
 	uint16_t life;
+	uint32_t looked;        /* waits for this number's LOOKED; 0 = for sockets */
 	uint64_t until_ms;
 	char name[IMMURE_HOST_NAME_MAX + 1];
 	size_t len;
@@ -31,6 +33,7 @@ struct dns_client {
 	int fd;
 	uint16_t life;
 	bool ended, blocked;
+	bool held;              /* an answer waits: nothing is read, so that answers keep their order */
 	uint64_t due_ms;
 	struct immure_inet from;
 	struct immure_dns_stream in;
@@ -97,8 +100,27 @@ bool immure_names_claim(struct worker *w, const char *name, struct immure_verdic
 	return r == IMMURE_SYNTH_OK;
 }
 
-int immure_names_answer(struct worker *w, const struct immure_inet *from, const unsigned char *msg,
-			size_t len, unsigned char *out, size_t *ret_len, char *name)
+/* 0: the answer does not wait. */
+static uint32_t number_to_wait_for(struct worker *w)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < w->pending_n; i++)
+		n += w->pending[i].looked != 0;
+	return n < HELD && w->pending_n < PENDING ? immure_refused_id(w) : 0;
+}
+
+static int denied(struct worker *w, struct asker *a, const char *name, bool limit,
+		  const struct immure_verdict *v)
+{
+	a->looked = a->waits ? number_to_wait_for(w) : 0;
+	if (!immure_report_lookup(w, a, name, limit, v))
+		a->looked = 0;
+	return a->looked ? -EINPROGRESS : 1;
+}
+
+int immure_names_answer(struct worker *w, struct asker *a, const unsigned char *msg, size_t len,
+			unsigned char *out, size_t *ret_len, char *name)
 {
 	struct immure_verdict v = { 0 };
 	uint32_t number;
@@ -112,11 +134,9 @@ int immure_names_answer(struct worker *w, const struct immure_inet *from, const 
 	case IMMURE_ANSWER_SILENT:
 		return 0;
 	case IMMURE_ANSWER_DENIED:
-		immure_report_lookup(w, from, name, false, &v);
-		return 1;
+		return denied(w, a, name, false, &v);
 	case IMMURE_ANSWER_BOUNDED:
-		immure_report_lookup(w, from, name, true, &v);
-		return 1;
+		return denied(w, a, name, true, &v);
 	case IMMURE_ANSWER_REJECTED:
 		return 1;
 	case IMMURE_ANSWER_GIVEN:
@@ -129,13 +149,16 @@ int immure_names_answer(struct worker *w, const struct immure_inet *from, const 
 	if (r < 0) {
 		(void)immure_verdict_deny(&v, NULL, "%s: its ports cannot be opened: %s", name,
 					  strerror(-r));
-		immure_report_lookup(w, from, name, true, &v);
+		a->looked = 0;
+		(void)immure_report_lookup(w, a, name, true, &v);
 		return 0;
 	}
 	return 1;
 }
 
-static struct pending *hold(struct worker *w, const char *name, const unsigned char *msg, size_t len)
+/* looked: 0 = until there are sockets. */
+static struct pending *hold(struct worker *w, uint32_t looked, const char *name,
+			    const unsigned char *msg, size_t len)
 {
 	struct pending *p;
 
@@ -143,7 +166,8 @@ static struct pending *hold(struct worker *w, const char *name, const unsigned c
 		return NULL; /* the client asks again */
 	p = &w->pending[w->pending_n++];
 	p->client = -1;
-	p->until_ms = w->now_ms + PENDING_MS;
+	p->looked = looked;
+	p->until_ms = w->now_ms + (looked ? HELD_MS : PENDING_MS);
 	memcpy(p->name, name, strlen(name) + 1);
 	memcpy(p->msg, msg, len);
 	p->len = len;
@@ -170,7 +194,7 @@ void immure_names_udp(struct worker *w)
 		char name[IMMURE_HOST_NAME_MAX + 1];
 		struct sockaddr_storage sa;
 		socklen_t sa_len = sizeof(sa);
-		struct immure_inet from;
+		struct asker from = { .waits = true };
 		struct pending *p;
 		size_t len = 0;
 		ssize_t n = recvfrom(w->net.fd[IMMURE_NETPLUMB_DNS_UDP], in, sizeof(in), 0,
@@ -181,14 +205,14 @@ void immure_names_udp(struct worker *w)
 			continue;
 		if (n < 0)
 			return;
-		if (n > IMMURE_DNS_QUERY_MAX || immure_inet_from_sockaddr(&sa, &from) < 0)
+		if (n > IMMURE_DNS_QUERY_MAX || immure_inet_from_sockaddr(&sa, &from.from) < 0)
 			continue;
 		r = immure_names_answer(w, &from, in, (size_t)n, out, &len, name);
 		if (r == 1)
-			send_udp(w, &from, out, len);
-		p = r == -EAGAIN ? hold(w, name, out, len) : NULL;
+			send_udp(w, &from.from, out, len);
+		p = r < 0 ? hold(w, from.looked, name, out, len) : NULL;
 		if (p)
-			p->to = from;
+			p->to = from.from;
 	}
 }
 
@@ -202,7 +226,7 @@ static void client_close(struct dns_client *d)
 
 static void client_wants(struct worker *w, struct dns_client *d)
 {
-	struct epoll_event e = { .events = d->blocked ? EPOLLOUT : EPOLLIN };
+	struct epoll_event e = { .events = d->held ? 0U : d->blocked ? EPOLLOUT : EPOLLIN };
 
 	e.data.u64 = IMMURE_TAG(IMMURE_TAG_DNS_CLIENT, 0, d->life, d - w->dns);
 	(void)epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, d->fd, &e);
@@ -222,7 +246,7 @@ void immure_names_take(struct worker *w, int *fd, const struct immure_inet *from
 	}
 	d->fd = immure_take_fd(fd);
 	d->from = *from;
-	d->ended = d->blocked = false;
+	d->ended = d->blocked = d->held = false;
 	d->in.have = d->out_at = d->out_len = 0;
 	d->due_ms = w->now_ms + CLIENT_MS;
 	if (d->due_ms < w->next_due)
@@ -292,6 +316,7 @@ static bool questions(struct worker *w, struct dns_client *d, const unsigned cha
 		unsigned char out[IMMURE_DNS_RESPONSE_MAX];
 		char name[IMMURE_HOST_NAME_MAX + 1];
 		size_t used = 0, query = 0, n = 0;
+		struct asker from = { .from = d->from, .tcp = true };
 		struct pending *p;
 		int r = immure_dns_stream_feed(&d->in, data, len, &used, &query);
 
@@ -301,16 +326,19 @@ static bool questions(struct worker *w, struct dns_client *d, const unsigned cha
 		len -= used;
 		if (r == 0)
 			continue;
-		r = immure_names_answer(w, &d->from, d->in.buf + 2, query, out, &n, name);
+		from.waits = len == 0; /* who asks more at once is there for a while */
+		r = immure_names_answer(w, &from, d->in.buf + 2, query, out, &n, name);
 		d->in.have = 0;
 		if (r == 1 && !room_for_answer(d) && (!flush(w, d) || !room_for_answer(d)))
 			return false; /* asks and asks and does not listen */
 		if (r == 1)
 			queue(d, out, n);
-		p = r == -EAGAIN ? hold(w, name, out, n) : NULL;
+		p = r < 0 ? hold(w, from.looked, name, out, n) : NULL;
 		if (p) {
 			p->client = (int)(d - w->dns);
 			p->life = d->life;
+			d->held = from.looked != 0;
+			client_wants(w, d);
 		}
 	}
 	return true;
@@ -322,9 +350,13 @@ void immure_names_client(struct worker *w, uint32_t index, uint16_t life, uint32
 
 	if (!d || d->fd < 0 || d->life != life)
 		return;
+	if (d->held && events & (EPOLLERR | EPOLLHUP)) {
+		client_close(d);
+		return;
+	}
 	if (events & (EPOLLOUT | EPOLLERR) && !flush(w, d))
 		return;
-	while (!d->blocked) {
+	while (!d->blocked && !d->held) {
 		unsigned char in[512];
 		ssize_t n = recv(d->fd, in, sizeof(in), 0);
 
@@ -351,9 +383,12 @@ static void deliver(struct worker *w, const struct pending *p)
 
 	if (!d) {
 		send_udp(w, &p->to, p->msg, p->len);
-	} else if (d->fd >= 0 && d->life == p->life && room_for_answer(d)) {
-		queue(d, p->msg, p->len);
-		(void)flush(w, d);
+	} else if (d->fd >= 0 && d->life == p->life) {
+		d->held = d->held && !p->looked;
+		if (room_for_answer(d))
+			queue(d, p->msg, p->len);
+		if (flush(w, d))
+			client_wants(w, d);
 	}
 }
 
@@ -364,9 +399,9 @@ void immure_names_sockets(struct worker *w)
 	for (unsigned int i = 0; i < n; i++) {
 		struct pending *p = &w->pending[i];
 		uint32_t number;
-		int r = -ENOENT;
+		int r = p->looked ? -EAGAIN : -ENOENT;
 
-		if (immure_synth_find(w->synth, p->name, &number))
+		if (!p->looked && immure_synth_find(w->synth, p->name, &number))
 			r = immure_pairs_name(w, p->name, number);
 		if (r == 0)
 			deliver(w, p);
@@ -374,6 +409,16 @@ void immure_names_sockets(struct worker *w)
 			w->pending[kept++] = *p;
 	}
 	w->pending_n = kept;
+}
+
+void immure_names_looked(struct worker *w, uint32_t id)
+{
+	for (unsigned int i = 0; id && i < w->pending_n; i++)
+		if (w->pending[i].looked == id) {
+			deliver(w, &w->pending[i]);
+			w->pending[i] = w->pending[--w->pending_n];
+			return;
+		}
 }
 
 uint64_t immure_names_due(const struct worker *w)
@@ -399,5 +444,7 @@ void immure_names_tick(struct worker *w)
 	for (unsigned int i = 0; i < w->pending_n; i++)
 		if (w->pending[i].until_ms > w->now_ms)
 			w->pending[kept++] = w->pending[i];
+		else if (w->pending[i].looked) /* it is denied, whoever asked */
+			deliver(w, &w->pending[i]);
 	w->pending_n = kept;
 }

@@ -141,6 +141,7 @@ void immure_refused_looked(struct worker *w, uint32_t id)
 			w->held[i].id = 0;
 		}
 	immure_conn_looked(w, id);
+	immure_names_looked(w, id);
 }
 
 void immure_refused_count(struct worker *w)

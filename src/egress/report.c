@@ -162,19 +162,20 @@ void immure_report_denied(struct worker *w, const struct conn *c, enum immure_wi
 	(void)immure_report_refused(w, c, step, v, 0); /* nothing waits for it */
 }
 
-void immure_report_lookup(struct worker *w, const struct immure_inet *source, const char *name,
-			  bool limit, const struct immure_verdict *v)
+bool immure_report_lookup(struct worker *w, const struct asker *a, const char *name, bool limit,
+			  const struct immure_verdict *v)
 {
-	struct immure_wire m = { 0 };
+	struct immure_wire m = { .id = a->looked };
 	unsigned char gateway[16];
 
 	m.denied.step = limit ? IMMURE_WIRE_LIMIT : IMMURE_WIRE_LOOKUP;
-	m.denied.source = *source;
+	m.denied.proxy = a->tcp ? IMMURE_WIRE_ASKED_TCP : 0;
+	m.denied.source = a->from;
 	immure_synth_own(w->synth, IMMURE_HOST_NET4, gateway);
 	memcpy(m.denied.meant.addr, gateway, 4);
 	m.denied.meant.port = 53;
 	text(m.denied.host, sizeof(m.denied.host), name);
-	(void)denied(w, &m, v);
+	return denied(w, &m, v);
 }
 
 void immure_report_done(struct worker *w, uint32_t id, int result, uint64_t value, const char *why)

@@ -92,7 +92,7 @@ static bool inet_ok(const struct immure_inet *a)
 
 static bool denied_ok(const struct immure_wire_denied *d)
 {
-	return d->step < IMMURE_WIRE_STEPS && d->code < IMMURE_CODES && d->proxy <= 2 && d->port <= 65535 &&
+	return d->step < IMMURE_WIRE_STEPS && d->code < IMMURE_CODES && d->proxy <= IMMURE_WIRE_ASKED_TCP && d->port <= 65535 &&
 	       inet_ok(&d->source) && inet_ok(&d->meant) && text_ok(d->host, sizeof(d->host)) &&
 	       text_ok(d->rule, sizeof(d->rule)) && text_ok(d->why, sizeof(d->why)) &&
 	       text_ok(d->add, sizeof(d->add));

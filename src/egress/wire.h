@@ -165,10 +165,12 @@ enum immure_wire_step {
  * question). host and port: what that means; port 0 = none (a lookup). Equal
  * denials within a second come once. All text is printable ASCII and ends in NUL;
  * rule, add: "" = none. */
+enum { IMMURE_WIRE_ASKED_TCP = 3 }; /* a name, not by a datagram */
+
 struct immure_wire_denied {
 	uint32_t step;      /* enum immure_wire_step */
 	uint32_t code;      /* enum immure_code */
-	uint32_t proxy;     /* 0 = no; 1 = CONNECT, 2 = SOCKS5 */
+	uint32_t proxy;     /* 0 = no; 1 = CONNECT, 2 = SOCKS5; or IMMURE_WIRE_ASKED_TCP */
 	struct immure_inet source, meant;
 	uint32_t port;
 	char host[256];

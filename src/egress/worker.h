@@ -125,6 +125,7 @@ struct pending;
 struct dns_client;
 struct outgoing;
 struct immure_handed;
+struct asker;
 
 struct worker {
 	int control_fd, epoll_fd;
@@ -207,8 +208,9 @@ void immure_report_denied(struct worker *w, const struct conn *c, enum immure_wi
 /* false: it was not told, so nobody will say LOOKED. */
 bool immure_report_refused(struct worker *w, const struct conn *c, enum immure_wire_step step,
 			   const struct immure_verdict *v, uint32_t held);
-void immure_report_lookup(struct worker *w, const struct immure_inet *source, const char *name,
-			  bool limit, const struct immure_verdict *v);
+/* As immure_report_refused(); a->looked: the number of who waits, 0 = nobody. */
+bool immure_report_lookup(struct worker *w, const struct asker *a, const char *name, bool limit,
+			  const struct immure_verdict *v);
 void immure_report_done(struct worker *w, uint32_t id, int result, uint64_t value,
 			const char *why);
 int immure_report_show(struct worker *w, int fd, uint64_t *ret_bytes);
@@ -233,9 +235,18 @@ uint64_t immure_names_due(const struct worker *w);
 void immure_names_tick(struct worker *w);
 void immure_names_done(struct worker *w);
 int immure_names_init(struct worker *w);
-/* 1: out holds the answer. 0: none is due. -EAGAIN: it waits for sockets. */
-int immure_names_answer(struct worker *w, const struct immure_inet *from, const unsigned char *msg,
-			size_t len, unsigned char *out, size_t *ret_len, char *name);
+/* Who asks for a name. */
+struct asker {
+	struct immure_inet from;
+	bool tcp, waits;  /* waits: a denial can wait until the supervisor has looked who it is … */
+	uint32_t looked;  /* … and says so with this number */
+};
+
+/* 1: out holds the answer. 0: none is due. -EAGAIN: it waits for sockets. -EINPROGRESS: for
+ * a->looked. */
+int immure_names_answer(struct worker *w, struct asker *a, const unsigned char *msg, size_t len,
+			unsigned char *out, size_t *ret_len, char *name);
+void immure_names_looked(struct worker *w, uint32_t id);
 /* A client over TCP; what cannot be taken is closed. */
 void immure_names_take(struct worker *w, int *fd, const struct immure_inet *from);
 /* For a name that came otherwise than by a question. false: the denial is in v. */

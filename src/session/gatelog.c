@@ -91,9 +91,9 @@ static void look_for(struct immure_gatekeeper *g, const struct immure_wire_denie
 	}
 	if (g->whose_ms >= WHOSE_ALL_MS)
 		return;
-	/* A question came over UDP, mostly; where it was TCP, nobody is found. */
 	immure_whose_socket(g->init_pid, g->netns_fd, &ends,
-			    d->port == 0 || d->step == IMMURE_WIRE_DATAGRAM, WHOSE_MS, ret);
+			    (d->port == 0 && d->proxy != IMMURE_WIRE_ASKED_TCP) ||
+				    d->step == IMMURE_WIRE_DATAGRAM, WHOSE_MS, ret);
 	g->whose_at_ms = g->whose_at_ms ? g->whose_at_ms : now;
 	g->whose_ms += (uint32_t)(ms_of(CLOCK_PROCESS_CPUTIME_ID) - start);
 }

@@ -86,6 +86,30 @@ def test_who_is_known_although_it_ends_at_once(net, family):
     assert len({e["pid"] for e in told.values()}) == 10
 
 
+@pytest.mark.parametrize("how", ["udp", "tcp"])
+def test_who_looked_up_is_known_although_it_ends_at_once(net, how):
+    """The answer, too, waits until its owner was looked for; it says no all the same."""
+    server = "open('/etc/resolv.conf').read().split('nameserver ')[1].split()[0]"
+    script = ("import os, socket, struct\n"
+              f"server = {server}\n"
+              "def ask(name):\n"
+              "  q = struct.pack('!6H', 7, 256, 1, 0, 0, 0)\n"
+              "  q += b''.join(bytes([len(l)]) + l.encode() for l in name.split('.')) + b'\\0\\0\\1\\0\\1'\n"
+              f"  s = socket.socket(socket.AF_INET, socket.SOCK_{'DGRAM' if how == 'udp' else 'STREAM'})\n"
+              "  s.settimeout(5); s.connect((server, 53))\n"
+              f"  s.sendall({'q' if how == 'udp' else 'struct.pack(chr(33) + chr(72), len(q)) + q'})\n"
+              f"  got = s.recv(600){'' if how == 'udp' else '[2:]'}\n"
+              "  os._exit(got[3] & 15)\n"
+              "for i in range(10):\n"
+              "  if os.fork() == 0: ask('n%d.other.example.org' % i)\n"
+              "print(*[os.waitstatus_to_exitcode(os.wait()[1]) for i in range(10)])\n")
+    result = net.python(script, flags=allow(WEB), record=True)
+    assert result.text.split() == ["3"] * 10, result
+    told = entries(result)
+    assert len(told) == 10 and all("python3" in e["exe"] and e["pid"] for e in told.values()), told
+    assert len({e["pid"] for e in told.values()}) == 10
+
+
 def test_a_socket_that_is_gone_is_nobodys(net):
     """Who sends and ends may not be found: then it says so and does not guess."""
     script = ("import os, socket\n"
