@@ -100,16 +100,44 @@ static int show_all(immure_session *session)
 	return status;
 }
 
+static bool is_verb(const char *word)
+{
+	return strcmp(word, "show") == 0 || strcmp(word, "allow") == 0 || strcmp(word, "deny") == 0;
+}
+
+/* Changes the rules, and shows how they are then. */
+static int change(immure_session *session, const char *verb, int argc, char **argv, bool json)
+{
+	struct immure_error *err = NULL;
+	char *text = arguments(verb, argc, argv), *answer = NULL;
+	int status = 0;
+
+	if (immure_session_request(session, "net", text, &answer, &err) < 0)
+		status = immure_cli_fail(err);
+	else
+		status = json ? immure_cli_print_json(answer) : show_all(session);
+	free(text);
+	immure_string_free(answer);
+	return status;
+}
+
 int immure_cli_net(int argc, char **argv)
 {
-	const char *verb = argc > 1 ? argv[1] : "";
-	bool show = strcmp(verb, "show") == 0;
+	const char *verb;
 	struct immure_runflags f;
 	immure_session *session = NULL;
-	char *text;
 	int next, status;
+	bool show;
 
-	if (!show && strcmp(verb, "allow") != 0 && strcmp(verb, "deny") != 0 && verb[0] != '-') {
+	if (argc > 2 && argv[1][0] != '-' && !is_verb(argv[1]) && is_verb(argv[2])) {
+		char *first = argv[1]; /* the session's name may come first */
+
+		argv[1] = argv[2];
+		argv[2] = first;
+	}
+	verb = argc > 1 ? argv[1] : "";
+	show = strcmp(verb, "show") == 0;
+	if (!is_verb(verb) && verb[0] != '-') {
 		immure_cli_say("net: show, allow or deny? immure net show SESSION");
 		return IMMURE_EXIT_FAILED;
 	}
@@ -126,9 +154,7 @@ int immure_cli_net(int argc, char **argv)
 	} else if (show && !f.json) {
 		status = show_all(session);
 	} else {
-		text = arguments(verb, argc - next, argv + next);
-		status = immure_cli_session_ask(session, "net", text, f.json);
-		free(text);
+		status = change(session, verb, argc - next, argv + next, f.json);
 	}
 	immure_session_free(session);
 	immure_runflags_done(&f);

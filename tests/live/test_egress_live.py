@@ -135,6 +135,17 @@ def test_an_open_connection_is_cut(net, family, record_property):
         assert other.say("open", family, *OPEN_WEB.split()) == "opened"
 
 
+def test_the_sessions_name_may_come_first(net):
+    """And what is shown after a change are the rules as they are then."""
+    with Session(net, *allow(ECHO)) as s:
+        for words in ([s.id, "allow", "web.example.net:80"], ["deny", s.id, "*.example.org"],
+                      [s.id, "show"]):
+            done = net.call(net.immure, "net", *words)
+            assert done.code == 0 and "network.allow: " in done.text and ECHO in done.text, done
+        assert "web.example.net:80" in done.text and "network.deny: *.example.org" in done.text, done
+        assert net.call(net.immure, "net", s.id, "permit", "x.example").code == 125
+
+
 def test_a_denial_wins_over_what_is_allowed_later(net):
     with Session(net, *allow("*.example.net:80")) as s, Talker(s) as t:
         rules(s, "deny", "*.example.net")
