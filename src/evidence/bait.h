@@ -38,6 +38,8 @@ struct immure_bait {
 	uint64_t start_time;            /* of it, in ticks since boot */
 	uint64_t ns[IMMURE_BAIT_NS_MAX]; /* inodes of its namespaces, 0 = unknown */
 	struct immure_strv env;         /* names in the caller's environment */
+	struct immure_strv secrets;     /* "LENGTH BASE HASH NAME" (base/needle.h) */
+	struct immure_strv secret_env, secret_files; /* where their values are for the caller */
 	struct immure_strv addresses;   /* of the host's interfaces, a sample */
 };
 
@@ -48,6 +50,9 @@ struct immure_bait {
  * bait that this host does not let us make is left out; -ENOMEM otherwise.
  * Descriptors are CLOEXEC. */
 int immure_bait_prepare(struct immure_bait *b, const char *dir, const char *const *env);
+/* bait_secrets.c: what the values of the plan's secrets are known by. -ENOMEM, -EIO. */
+struct immure_plan;
+int immure_bait_secrets(struct immure_bait *b, const struct immure_plan *plan, const char *const *env);
 /* Notes who came; never blocks. */
 void immure_bait_check(struct immure_bait *b);
 /* Closes and removes everything. */

@@ -52,6 +52,9 @@ const struct immure_point immure_points[] = {
 	POINT("control.egress-connect", TARGETS, S(DONE), EGRESS_ALLOW, "allowed",
 	      "allowed names can be connected to", "the gatekeeper takes the connection",
 	      "connect to them on an allowed port"),
+	POINT("control.secret-placeholder", TARGETS, S(DONE), SECRET, "secret-env",
+	      "variables of secrets hold what stands for them", "made for each session",
+	      "compare each with the form of a placeholder"),
 
 	POINT("file_write.root", TARGETS, READ_ONLY, PIVOT, "root-ro", "/ cannot be written",
 	      "read-only mount, Landlock", "make a directory"),
@@ -114,6 +117,9 @@ const struct immure_point immure_points[] = {
 	POINT("secret_read.proc-environ", ALWAYS, S(FACT) | NO, PROC, NULL,
 	      "the caller's other variables are nowhere", "pid namespace, init is not dumpable",
 	      "read the environment of every process in /proc"),
+	POINT("secret_read.value", TARGETS, S(FACT), SECRET, "secret",
+	      "no value of a secret is inside", "only immure-intercept reads it, outside",
+	      "look through environment, arguments and memory of every process, and files"),
 
 	POINT("file_read.init-files", ALWAYS, HIDDEN | S(SRCH), PROC, NULL,
 	      "init is closed to the command", "init is not dumpable",

@@ -268,6 +268,16 @@ static void environment(const struct immure_plan *plan, const struct immure_bait
 	}
 }
 
+static void secrets(const struct immure_bait *bait, struct immure_buf *out)
+{
+	for (size_t i = 0; i < bait->secrets.n && !full(out); i++)
+		line(out, "secret", bait->secrets.v[i]);
+	for (size_t i = 0; i < bait->secret_env.n && !full(out); i++)
+		line(out, "secret-env", bait->secret_env.v[i]);
+	for (size_t i = 0; i < bait->secret_files.n && !full(out); i++)
+		line(out, "secret-file", bait->secret_files.v[i]);
+}
+
 static void outside_world(const struct immure_plan *plan, const struct immure_bait *bait,
 			  struct immure_buf *out)
 {
@@ -311,6 +321,7 @@ void immure_targets_write(const struct immure_plan *plan, const struct immure_ba
 	masks(plan, out);
 	protected_files(plan, out);
 	environment(plan, bait, out);
+	secrets(bait, out);
 }
 
 /* The value after "KIND " in the n-th such line; NULL when there is none. */

@@ -157,6 +157,8 @@ int32_t immure_proving_prepare(struct immure_proving *p, const struct immure_pla
 				   "cannot read the attacker: %s", strerror(-r));
 	p->before.program_fd = r;
 	r = immure_bait_prepare(&p->bait, NULL, o->env);
+	if (r == 0)
+		r = immure_bait_secrets(&p->bait, plan, o->env);
 	if (r < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, r, "proof", "", "cannot lay out bait: %s",
 				   strerror(-r));

@@ -233,3 +233,34 @@ def test_what_is_kept_of_a_session_has_none(net, value):
         assert passed.text.strip() == value, passed
     finally:
         net.call(net.immure, "rm", "--force", name)
+
+
+def proof(net, flags, env):
+    done = net.call(net.immure, "prove", "--json", *flags, env=env)
+    points = {p["id"]: p for p in json.loads(done.out)["points"]}
+    return done.code, points
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_it_is_proven_to_be_nowhere_inside(net, value, source):
+    flags, env = policy(net, value, source)
+    if source == "file":
+        flags += ["--deny", str(net.out / "key")]
+    code, points = proof(net, flags, env)
+    assert points["secret_read.value"]["verdict"] == "held", points["secret_read.value"]
+    if source == "env":
+        assert points["control.secret-placeholder"]["verdict"] == "held", points
+    short = {i: p for i, p in points.items() if p["verdict"] == "fell_short"}
+    assert code == 0, short
+
+
+@pytest.mark.parametrize("leak", ["file", "environment", "where it is from"])
+def test_a_leak_is_found(net, value, leak):
+    """What makes it fall short: the same value in the workspace, in a variable, in a file that is seen."""
+    flags, env = policy(net, value, "file" if leak == "where it is from" else "env")
+    if leak == "file":
+        net.put("a/b/notes", b"x" * 70000 + value.encode() + b"y")
+    elif leak == "environment":
+        flags += ["--env", f"OTHER=a{value}b"]
+    code, points = proof(net, flags, env)
+    assert code == 1 and points["secret_read.value"]["verdict"] != "held", points["secret_read.value"]

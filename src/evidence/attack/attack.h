@@ -61,7 +61,7 @@ struct attack_list {
 /* One list a file, in the order in which they run. */
 extern const struct attack_list attack_controls, attack_files, attack_secrets, attack_network,
 	attack_ipc, attack_processes, attack_syscalls, attack_privileges, attack_devices,
-	attack_resources, attack_kernel, attack_egress;
+	attack_resources, attack_kernel, attack_egress, attack_values;
 
 /* Notes one refused attempt. The first detail is kept. */
 void attack_denied(struct attack_result *r, int errnum, const char *fmt, ...)

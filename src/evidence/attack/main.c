@@ -33,7 +33,7 @@
 static const struct attack_list *const lists[] = {
 	&attack_controls, &attack_files, &attack_secrets, &attack_network, &attack_ipc,
 	&attack_processes, &attack_syscalls, &attack_privileges, &attack_devices,
-	&attack_resources, &attack_kernel, &attack_egress,
+	&attack_resources, &attack_kernel, &attack_egress, &attack_values,
 };
 #define LISTS_N (sizeof(lists) / sizeof(lists[0]))
 
