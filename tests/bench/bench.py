@@ -323,7 +323,7 @@ def build(options, scratch, workspace):
     if cc("-static", "-o", workspace / "inside", here / "inside.c", program=musl):
         programs["inside"] = workspace / "inside"
     directory = pathlib.Path(options.immure).resolve().parent
-    for name in ("immure", "immure-full", "immure-attack", "immure-egress"):
+    for name in ("immure", "immure-full", "immure-attack", "immure-egress", "immure-intercept"):
         if (directory / name).exists():
             shutil.copy(directory / name, scratch / name)
     library = directory / "src/lib"

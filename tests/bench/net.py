@@ -283,6 +283,28 @@ def names(place, clients):
     return {name: values for name, values in out.items() if values}
 
 
+SECURE = "secure.example.net"
+RULES_TLS = {"direct": None, "by name": "tls://" + SECURE, "looked into": "https://%s/open/*" % SECURE}
+
+
+def inside_tls(place, stack):
+    """A request over TLS: to the server itself, through a rule for its name, and with TLS that ends at us."""
+    bench = place.bench
+    shutil.copy(HERE / "tlsbench.py", bench.ws / "tlsbench.py")
+    client_argv = ["/usr/bin/python3", bench.ws / "tlsbench.py", SECURE]
+    clients = []
+    for name, rule in RULES_TLS.items():
+        flags = ["-q", "--net", "limited", "--proxy", "false", "--allow", rule or ""]
+        argv = bench.immure("strict", *client_argv, flags=flags) if rule else client_argv
+        one = Client(place, name, argv, bool(rule))
+        stack.callback(one.end)
+        if rule and one.ask("try 8.8.8.8 443") != "closed":
+            sys.exit("bench: network: %s: it was not confined" % name)
+        clients.append(one)
+    return table(bench, "a request over TLS of its own", "us", rounds(
+        clients, 3 if bench.quick else 20, "fetch 20"))
+
+
 def in_lab(bench, stack):
     """The lab with its server; None, and said why, where there cannot be one."""
     sys.path[:0] = [str(HERE.parent / "live"), str(HERE.parent)]
@@ -332,6 +354,10 @@ def network(bench):
                                   lambda us: size / us / 1000)
         results["dns"] = table(bench, "looking up a name", "us", names(
             here, [c for c in clients if c.name != "sandbox-runtime"]))
+        results["tls"] = inside_tls(here, stack)
+        # A delayed acknowledgement somewhere would be forty milliseconds.
+        bench.judge("a request over TLS that ends at us, over direct", results["tls"]["looked into"]["over"],
+                    2500, " us")
         bench.judge("connect and a byte, over direct", results["first"]["immure"]["over"], 90,
                     " us")
         for what in ("down", "up"):
