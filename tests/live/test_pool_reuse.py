@@ -41,6 +41,12 @@ def looked_at(pool, n):
     return pool.stats()["proofs"][-1]
 
 
+def made(pool):
+    """But for those that the host put something beside in the meantime, which are given to nobody."""
+    stats = pool.stats()
+    return stats["created"] - stats["evictions"]
+
+
 def is_destroyed(pool, proof, *rows):
     assert not proof["clean"] and proof["not_as_before"].split() == list(rows), proof
     assert harness.until(lambda: proof["session"] not in pool.entries(), 10), "it lives on"
@@ -68,7 +74,7 @@ def test_without_the_flag_each_is_destroyed(site):
     with Pool(site, *PLAIN[1:], size=1) as pool:
         assert pool.run("true").code == 0 and pool.run("true").code == 0
         pool.settles(idle=1)
-        assert pool.stats()["created"] == 3 and not pool.stats()["reuse"]
+        assert made(pool) == 3 and not pool.stats()["reuse"]
 
 
 INSIDE = {
@@ -100,7 +106,7 @@ def test_what_a_command_left(site, what):
         if what == "background" and "cgroup" in looked_at(pool, 1)["not_as_before"]:
             rows.append("cgroup")  # where there is one, it is in that as well
         is_destroyed(pool, looked_at(pool, 1), *rows)
-        assert pool.stats()["refused_reuse"] == {row: 1 for row in rows} and pool.stats()["created"] == 2
+        assert pool.stats()["refused_reuse"] == {row: 1 for row in rows} and made(pool) == 2
 
 
 @everybody
