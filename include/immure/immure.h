@@ -64,6 +64,7 @@ enum {
 	IMMURE_ERR_DENIED = 14,     /* the mediator did not allow the command; nothing ran */
 	IMMURE_ERR_PENDING = 15,    /* it waits for an approval; nothing ran */
 	IMMURE_ERR_NO_IMAGE = 16,   /* no such image, or nothing there to import */
+	IMMURE_ERR_SNAPSHOT = 17,   /* no such snapshot, or it is damaged, or does not fit */
 };
 
 /* ---- errors ---- */
@@ -939,6 +940,60 @@ IMMURE_API int32_t immure_workspace_apply(const char *id, const struct immure_wo
 					  char **ret_json, immure_error **err);
 /* Drops it. Errors also: STATE (the session still runs, or an apply was interrupted). */
 IMMURE_API int32_t immure_workspace_discard(const char *id, const char *const *env, immure_error **err);
+
+/* ---- snapshots of sessions (docs/SNAPSHOTS.md) ---- */
+
+/* A snapshot contains files: the private directories of a session and what was changed in its
+ * copy-on-write workspace, with the policy that it was made by. No processes, no memory, no
+ * secret, nothing of the caller's environment, and nothing of a workspace that is written
+ * directly: what it says of itself has "contains" and "excludes". It is kept, for its owner alone,
+ * in the state directory until it is removed. snapshot: a name, an id, or its unambiguous
+ * beginning (4 characters). Errors of all: SNAPSHOT (there is none, or it is damaged), IO. */
+
+struct immure_snapshot_options {
+	uint64_t size;
+	const char *name;          /* NULL: none. As a session's; unique among snapshots */
+	const char *const *labels; /* "key=value", NULL-terminated; may be NULL */
+	const char *const *env;    /* for XDG_STATE_HOME, HOME; may be NULL for root */
+};
+/* The session's files as they are now. Nothing in it runs meanwhile, and what is asked of it in
+ * between may be refused with STATE; a session that was frozen stays so. All of it or nothing is
+ * left. *ret_json: what is said of it: id, name, created_ms, labels, and about, with contains,
+ * excludes, areas, files (entries, bytes, left_out: sockets and devices, length, sha256), policy
+ * and more. Errors also: STATE (a file changed meanwhile, the session could not be frozen, the
+ * name is taken), UNSUPPORTED (a backend other than native, an image's root that can be written,
+ * a plan whose policy is not known because it came from immure_plan_open() or a pool). */
+IMMURE_API int32_t immure_snapshot_create(immure_session *session, const struct immure_snapshot_options *options,
+					  char **ret_json, immure_error **err);
+/* An array, of each: id, name, created_ms, size, session, session_name, profile, policy_version,
+ * workspace, workspace_mode, labels; or id, damaged (true) and why. */
+IMMURE_API int32_t immure_snapshot_list(const char *const *env, char **ret_json, immure_error **err);
+/* As immure_snapshot_create() told it, after all its files have been looked at. */
+IMMURE_API int32_t immure_snapshot_inspect(const char *snapshot, const char *const *env, char **ret_json,
+					   immure_error **err);
+IMMURE_API int32_t immure_snapshot_remove(const char *snapshot, const char *const *env, immure_error **err);
+
+struct immure_resume_options {
+	uint64_t size;
+	const immure_policy *policy; /* instead of the snapshot's own; NULL: its own */
+	const struct immure_setting *settings; /* on top of its own; may be NULL */
+	uint64_t settings_n;
+	const struct immure_session_options *session; /* of the new one; its env is what the policy
+				    * passes from, too. NULL: none of it */
+};
+/* A new session that begins with the files of a snapshot, which stays. Its id, keys, placeholders
+ * of secrets and random numbers are its own. The policy is planned anew on the host as it is now;
+ * what was tightened while the old session lived (files, network rules) is tightened again, before
+ * the session is the caller's. Errors also: SNAPSHOT (the new session has no place for something,
+ * the workspace is another directory), IO (limits.disk is too small), and those of
+ * immure_session_create(). */
+IMMURE_API int32_t immure_session_resume(const char *snapshot, const struct immure_resume_options *options,
+					 immure_session **ret, immure_error **err);
+/* The same from a session as it is now, which goes on, count times (1 to 256), all or none: ret has
+ * room for as many. name NAME: NAME-1, NAME-2 ... of more than one. No snapshot is kept. Errors as
+ * of immure_snapshot_create() and immure_session_resume(). */
+IMMURE_API int32_t immure_session_fork(immure_session *session, uint32_t count, const struct immure_resume_options *options,
+				       immure_session **ret, immure_error **err);
 
 #ifdef __cplusplus
 }

@@ -57,10 +57,14 @@ enum {
 #define IMMURE_CLI_BENCH IMMURE_CLI_BIT(29)
 #define IMMURE_CLI_EXPLAIN IMMURE_CLI_BIT(30)
 #define IMMURE_CLI_IMAGE IMMURE_CLI_BIT(31)
+#define IMMURE_CLI_SNAPSHOT IMMURE_CLI_BIT(32)
+#define IMMURE_CLI_RESUME IMMURE_CLI_BIT(33)
+#define IMMURE_CLI_FORK IMMURE_CLI_BIT(34)
+#define IMMURE_CLI_CLONE (IMMURE_CLI_RESUME | IMMURE_CLI_FORK)
 #define IMMURE_CLI_WITH_POLICY \
 	(IMMURE_CLI_RUN | IMMURE_CLI_SHELL | IMMURE_CLI_PROVE | IMMURE_CLI_PLAN | \
 	 IMMURE_CLI_POLICY | IMMURE_CLI_WRAP | IMMURE_CLI_CREATE | IMMURE_CLI_SERVE | \
-	 IMMURE_CLI_POOL | IMMURE_CLI_MCP | IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN)
+	 IMMURE_CLI_POOL | IMMURE_CLI_MCP | IMMURE_CLI_BENCH | IMMURE_CLI_EXPLAIN | IMMURE_CLI_CLONE)
 
 struct immure_cli_command {
 	const char *name;
@@ -105,6 +109,9 @@ int immure_cli_freeze(int argc, char **argv);
 int immure_cli_thaw(int argc, char **argv);
 int immure_cli_stop(int argc, char **argv);
 int immure_cli_rm(int argc, char **argv);
+int immure_cli_snapshot(int argc, char **argv);
+int immure_cli_resume(int argc, char **argv);
+int immure_cli_fork(int argc, char **argv); /* resume.c */
 int immure_cli_serve(int argc, char **argv);
 int immure_cli_mcp(int argc, char **argv);
 int immure_cli_bench(int argc, char **argv);

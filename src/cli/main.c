@@ -130,6 +130,22 @@ static const struct immure_cli_command commands[] = {
 	  "/bin/true) ended with status 0. Times are microseconds.", false },
 	{ "rm", FULL_ONLY(immure_cli_rm), IMMURE_CLI_RM, "[OPTION]... SESSION...",
 	  "Remove what is recorded of sessions that have ended", NULL, false },
+	{ "snapshot", FULL_ONLY(immure_cli_snapshot), IMMURE_CLI_SNAPSHOT,
+	  "create|ls|inspect|rm [OPTION]... [SESSION|SNAPSHOT...]",
+	  "Keep the files of a session to begin others with",
+	  "create saves what is in a session's private directories and what was changed in its\n"
+	  "copy-on-write workspace, with its policy, and prints the snapshot's id: no processes, no\n"
+	  "memory, no secret, and nothing of a workspace that is written directly. Then `immure resume\n"
+	  "SNAPSHOT`. ls lists them, inspect prints one whose files are still what was saved, rm\n"
+	  "removes.", false },
+	{ "resume", FULL_ONLY(immure_cli_resume), IMMURE_CLI_RESUME, "[OPTION]... SNAPSHOT",
+	  "Make a session that begins with the files of a snapshot, and print its id",
+	  "Under the snapshot's policy, planned anew on this host; options are on top of it, --policy\n"
+	  "or --profile begins another. The snapshot stays.", false },
+	{ "fork", FULL_ONLY(immure_cli_fork), IMMURE_CLI_FORK, "[OPTION]... SESSION",
+	  "Make sessions that begin with the files of another as it is now, and print their ids",
+	  "As `immure snapshot` and `immure resume`, without a snapshot that is kept. The other session\n"
+	  "goes on.", false },
 	{ "pool", FULL_ONLY(immure_cli_pool), IMMURE_CLI_POOL, "start|stats|stop|ls [OPTION]... [NAME]",
 	  "Keep sessions ready that are sealed in already",
 	  "start fills a pool of the policy that is given and returns; each session gets the workspace\n"

@@ -10,11 +10,12 @@
  * no path leads and from where nobody inside may take anything away.
  */
 #include <errno.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/sha256.h"
 #include "init/build.h"
 #include "kernel/mount.h"
 #include "kernel/sys.h"
@@ -32,23 +33,34 @@ static int make_shared(struct immure_build *b, int target_fd, uint64_t size)
 	return r < 0 ? r : immure_build_own(b, b->areas_fd);
 }
 
-int immure_build_area_dir(struct immure_build *b, int target_fd, uint64_t size, mode_t mode)
+void immure_area_name(const struct immure_op *op, enum immure_area_part part, char ret[IMMURE_AREA_NAME])
 {
-	char name[16];
+	static const char parts[] = { 'a', 'u', 'w' };
+
+	ret[0] = parts[part];
+	immure_sha256_hex(op->dst, strlen(op->dst), 16, ret + 1);
+}
+
+/* What is made once more, because the host took away what the first was put on, is the
+ * same directory: it has another name in no plan. */
+int immure_build_area_dir(struct immure_build *b, int target_fd, uint64_t size, mode_t mode,
+			  const struct immure_op *op, enum immure_area_part part)
+{
+	char name[IMMURE_AREA_NAME];
 	int r = b->areas_fd >= 0 ? 0 : make_shared(b, target_fd, size);
 
 	if (r < 0)
 		return r;
-	(void)snprintf(name, sizeof(name), "%u", b->areas_n++);
-	if (mkdirat(b->areas_fd, name, mode) < 0)
+	immure_area_name(op, part, name);
+	if (mkdirat(b->areas_fd, name, mode) < 0 && errno != EEXIST)
 		return -errno;
 	return immure_build_step(b->areas_fd, name);
 }
 
 int immure_build_area(struct immure_build *b, int target_fd, uint64_t size, mode_t mode,
-		      uint64_t attr)
+		      uint64_t attr, const struct immure_op *op)
 {
-	IMMURE_CLEANUP_FD int dir = immure_build_area_dir(b, target_fd, size, mode), tree = -1;
+	IMMURE_CLEANUP_FD int dir = immure_build_area_dir(b, target_fd, size, mode, op, IMMURE_AREA_TOP), tree = -1;
 	int r;
 
 	if (dir < 0)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "init/area.h"
 #include "init/init.h"
 #include "init/netns.h"
 #include "plan/plan.h"
@@ -25,7 +26,6 @@ struct immure_build {
 	const char *mask_home;         /* the directory they are in until then */
 	int mask_mount[2];             /* the first mount of each, which the others are copied from */
 	int areas_fd;                  /* the tmpfs that the shared areas are directories of */
-	unsigned int areas_n;
 	int parent_fd;                 /* where the last thing was made, a directory of ours ... */
 	char parent[IMMURE_BUILD_PARENT]; /* ... and its path */
 	dev_t own[IMMURE_BUILD_OWN];            /* file systems that we made */
@@ -78,12 +78,13 @@ int immure_build_overlay(struct immure_build *b, const struct immure_op *op);
 /* ---- area.c ---- */
 
 /* A directory of the tmpfs that the areas share, which is put at target_fd when it is
- * not there yet: a descriptor. */
-int immure_build_area_dir(struct immure_build *b, int target_fd, uint64_t size, mode_t mode);
+ * not there yet: a descriptor. It has the name that the operation gives it (area.h). */
+int immure_build_area_dir(struct immure_build *b, int target_fd, uint64_t size, mode_t mode,
+			  const struct immure_op *op, enum immure_area_part part);
 /* A writable area at target_fd: a directory of the one tmpfs that they all share,
  * of size bytes (0 = the kernel's default) altogether. */
 int immure_build_area(struct immure_build *b, int target_fd, uint64_t size, mode_t mode,
-		      uint64_t attr);
+		      uint64_t attr, const struct immure_op *op);
 /* The mask over what target_fd names. */
 int immure_build_mask(struct immure_build *b, int target_fd, bool is_dir);
 

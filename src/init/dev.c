@@ -52,12 +52,12 @@ static int dev_pts(int dev_dir)
 	return target < 0 ? target : immure_mount_attach(tree, target);
 }
 
-static int dev_shm(struct immure_build *b, int dev_dir, uint64_t size)
+static int dev_shm(struct immure_build *b, int dev_dir, const struct immure_op *op)
 {
 	if (mkdirat(dev_dir, "shm", 0755) < 0 && errno != EEXIST)
 		return -errno;
 	IMMURE_CLEANUP_FD int target = immure_build_step(dev_dir, "shm");
-	return target < 0 ? target : immure_build_area(b, target, size, 01777, 0);
+	return target < 0 ? target : immure_build_area(b, target, op->num[0], 01777, 0, op);
 }
 
 /* On a root of ours a directory of it will do; else a file system. Mode 0755: with a
@@ -125,7 +125,7 @@ int immure_build_dev(struct immure_build *b, const struct immure_op *op)
 	if (r == 0)
 		r = dev_pts(dev);
 	if (r == 0)
-		r = dev_shm(b, dev, op->num[0]);
+		r = dev_shm(b, dev, op);
 	if (r < 0)
 		return r;
 	r = make_masks(b, dev, "/dev");
@@ -140,7 +140,7 @@ int immure_build_dev_again(struct immure_build *b, const struct immure_op *op)
 	int r = dev < 0 ? dev : dev_pts(dev);
 
 	if (r == 0)
-		r = dev_shm(b, dev, op->num[0]);
+		r = dev_shm(b, dev, op);
 	if (r < 0)
 		return r;
 	return immure_build_masks_again(b);

@@ -232,7 +232,7 @@ static int clone_into(struct immure_build *b, int source, const char *dst)
 }
 
 /* Every descriptor that is opened here goes with all others when the sandbox closes in. */
-int immure_fresh_apply(const struct immure_plan *p, const struct immure_fresh *f,
+int immure_fresh_apply(const struct immure_plan *p, const struct immure_fresh *f, int *ret_areas,
 		       struct immure_init_step *step)
 {
 	struct immure_init_net joined = { .wanted = false };
@@ -260,5 +260,7 @@ int immure_fresh_apply(const struct immure_plan *p, const struct immure_fresh *f
 	if (r == 0)
 		r = immure_build_drop_mask_names(&b);
 	(void)umask(old);
+	if (ret_areas) /* closed with all that is init's own, else */
+		*ret_areas = immure_take_fd(&b.areas_fd);
 	return r;
 }

@@ -46,8 +46,9 @@ int immure_fresh_prepare(const struct immure_plan *p, struct immure_fresh *ret);
  * changed, and before each use while something is missing. */
 int immure_fresh_repair(const struct immure_plan *p, struct immure_fresh *f);
 /* In a process that has a copy of the template's mounts, and is in the other namespaces
- * it will live in. 0 or -errno with *step set. */
-int immure_fresh_apply(const struct immure_plan *p, const struct immure_fresh *f,
+ * it will live in. 0 or -errno with *step set. ret_areas: what its areas are directories of,
+ * -1 = it has none; NULL: not wanted. */
+int immure_fresh_apply(const struct immure_plan *p, const struct immure_fresh *f, int *ret_areas,
 		       struct immure_init_step *step);
 
 #endif

@@ -306,7 +306,7 @@ __attribute__((noreturn)) static void serve(struct immure_serving *s)
 void immure_init_main(struct immure_init *in)
 {
 	struct immure_serving s = { .in = in, .signal_fd = -1, .master_fd = -1, .slave_fd = -1,
-				    .host_ns_fd = -1, .ruleset_fd = -1 };
+				    .host_ns_fd = -1, .areas_fd = -1, .ruleset_fd = -1 };
 	struct immure_init_step step = { 0 };
 	struct immure_init_msg ready = { .type = IMMURE_INIT_READY };
 	sigset_t all;

@@ -86,6 +86,7 @@ enum immure_init_handle {
 	IMMURE_HANDLE_MNTNS,
 	IMMURE_HANDLE_NETNS,
 	IMMURE_HANDLE_HOSTNS, /* the mount namespace before the pivot, for attaching */
+	IMMURE_HANDLE_AREAS,  /* O_PATH: what the shared areas are directories of (area.h) */
 	/* Only of a session that is to be proven clean: */
 	IMMURE_HANDLE_IPCNS,
 	IMMURE_HANDLE_UTSNS,

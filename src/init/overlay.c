@@ -85,9 +85,10 @@ static int open_parts(struct immure_build *b, struct parts *p, const struct immu
 		struct stat st; /* what is made at the top of it looks like what it covers */
 
 		p->upper = fstat(p->layer[0], &st) < 0 ? -errno :
-			   immure_build_area_dir(b, target, op->num[1], st.st_mode & 0777);
+			   immure_build_area_dir(b, target, op->num[1], st.st_mode & 0777, op,
+						 IMMURE_AREA_UPPER);
 		if (p->upper >= 0)
-			p->work = immure_build_area_dir(b, target, op->num[1], 0700);
+			p->work = immure_build_area_dir(b, target, op->num[1], 0700, op, IMMURE_AREA_WORK);
 		return p->upper < 0 ? p->upper : p->work < 0 ? p->work : 0;
 	}
 	return r < 0 || op->flags & IMMURE_OPF_RO ? r : open_kept(b, p, op);

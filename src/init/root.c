@@ -123,7 +123,7 @@ static int op_tmpfs(struct immure_build *b, const struct immure_op *op)
 	if (target < 0)
 		return target;
 	if (op->flags & IMMURE_OPF_SHARED)
-		return immure_build_area(b, target, op->num[0], mode, attr);
+		return immure_build_area(b, target, op->num[0], mode, attr, op);
 	tree = immure_mount_tmpfs(op->num[0], mode,
 				  (uint32_t)attr | IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV);
 	if (tree < 0)

@@ -51,6 +51,7 @@ struct immure_serving {
 	bool attacker;
 	uint64_t stage_ns[16];
 	int host_ns_fd; /* the mount namespace before the pivot, -1 = not kept */
+	int areas_fd;   /* of the shared areas, to be handed over; -1 = none */
 	struct immure_execs *execs; /* NULL: one command only */
 	int ruleset_fd; /* bare: see struct immure_init */
 	bool scoped;

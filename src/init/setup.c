@@ -177,7 +177,8 @@ static int hand_over(struct immure_serving *s, struct immure_init_step *step)
 	step->subject = "handles";
 	for (int i = 0; i < n; i++) {
 		fds[i] = i == IMMURE_HANDLE_HOSTNS ? immure_take_fd(&s->host_ns_fd)
-						   : open(what[i].path, what[i].flags | O_CLOEXEC);
+			 : i == IMMURE_HANDLE_AREAS ? immure_take_fd(&s->areas_fd)
+						    : open(what[i].path, what[i].flags | O_CLOEXEC);
 		if (fds[i] >= 0)
 			m.status |= 1 << i;
 		else
@@ -527,6 +528,14 @@ static int confine_bare(struct immure_serving *s, struct immure_init_step *step)
 	return 0;
 }
 
+/* What is in the shared areas can be saved from outside, whatever was put over them. */
+static int end_view(struct immure_serving *s, struct immure_build *b)
+{
+	if (s->in->handles)
+		s->areas_fd = immure_take_fd(&b->areas_fd);
+	return immure_root_end(b);
+}
+
 /* Namespaces, identity, the view of files: the place itself. */
 static int make_place(struct immure_serving *s, struct immure_init_step *step)
 {
@@ -547,7 +556,7 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	if (r < 0)
 		return r;
 	r = immure_root_begin(&b, &s->net, in->plan, NULL, in->kept, step);
-	root_fd = r < 0 || in->waits ? r : immure_root_end(&b);
+	root_fd = r < 0 || in->waits ? r : end_view(s, &b);
 	mark(s, IMMURE_STAGE_MOUNT);
 	if (root_fd < 0)
 		return root_fd;
@@ -561,7 +570,7 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 		return r;
 	if (in->waits) {
 		r = immure_init_wait_for_caller(s, &b, step);
-		root_fd = r < 0 ? r : immure_root_end(&b);
+		root_fd = r < 0 ? r : end_view(s, &b);
 		if (root_fd < 0)
 			return root_fd;
 	}
@@ -583,7 +592,7 @@ static int make_place_after(struct immure_serving *s, struct immure_init_step *s
 	if (r == 0)
 		r = stage_network(in, step);
 	if (r == 0)
-		r = immure_fresh_apply(in->plan, &in->mould->fresh, step);
+		r = immure_fresh_apply(in->plan, &in->mould->fresh, in->handles ? &s->areas_fd : NULL, step);
 	mark(s, IMMURE_STAGE_MOUNT);
 	s->host_ns_fd = in->mould->host_fd;
 	if (r == 0)

@@ -73,7 +73,7 @@ static int become(struct immure_serving *s, const struct immure_single *o, struc
 	int r = enter(o, step);
 
 	if (r == 0)
-		r = immure_fresh_apply(s->in->plan, o->fresh, step);
+		r = immure_fresh_apply(s->in->plan, o->fresh, NULL, step);
 	if (r == 0)
 		r = immure_init_close_fds(s, step);
 	if (r == 0)
@@ -167,7 +167,7 @@ void immure_single_main(const struct immure_single *o)
 {
 	struct immure_init in = *o->in;
 	struct immure_serving s = { .in = &in, .signal_fd = o->signal_fd, .master_fd = -1,
-				    .slave_fd = -1, .host_ns_fd = -1, .ruleset_fd = -1,
+				    .slave_fd = -1, .host_ns_fd = -1, .areas_fd = -1, .ruleset_fd = -1,
 				    .execs = o->execs };
 	struct immure_init_step step = { 0 };
 	struct immure_init_msg m = { .type = IMMURE_INIT_READY };

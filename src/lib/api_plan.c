@@ -3,10 +3,13 @@
 #include <string.h>
 
 #include "backend/ahead.h"
+#include "base/jsonw.h"
 #include "facts/facts.h"
 #include "lib/options.h"
+#include "lib/pool.h"
 #include "plan/plan.h"
 #include "plan/render.h"
+#include "policy/carry.h"
 #include "policy/policy.h"
 
 static bool needs_kept(const struct immure_policy *p)
@@ -124,6 +127,28 @@ static void discard(immure_plan *plan)
 	immure_plan_destroy(plan);
 }
 
+/* For sessions: what their policy can be made from again, on another day. What cannot be
+ * carried is not: then there is nothing to be made again. */
+static void carry(const immure_policy *policy, immure_plan *plan)
+{
+	struct immure_carried c;
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+
+	if (immure_policy_carry(policy, plan->workspace, NULL, &plan->arena, &c, NULL) < 0)
+		return;
+	immure_jsonw_init(&w, &b, 0);
+	immure_jsonw_array(&w, NULL);
+	immure_jsonw_str(&w, NULL, c.profile);
+	for (size_t i = 0; i < c.settings_n; i++) {
+		immure_jsonw_str(&w, NULL, c.settings[i].key);
+		immure_jsonw_str(&w, NULL, c.settings[i].value);
+	}
+	immure_jsonw_end(&w, ']');
+	plan->carried = immure_buf_ok(&b) ? immure_arena_strdup(&plan->arena, b.data) : NULL;
+	immure_buf_done(&b);
+}
+
 static int32_t make(const immure_policy *policy, const struct immure_plan_options *o, uint32_t more,
 		    immure_plan **ret, immure_error **err)
 {
@@ -147,6 +172,16 @@ static int32_t make(const immure_policy *policy, const struct immure_plan_option
 
 int32_t immure_plan_create(const immure_policy *policy, const struct immure_plan_options *options,
 			   immure_plan **ret, immure_error **err)
+{
+	int32_t r = immure_plan_create_once(policy, options, ret, err);
+
+	if (r == 0 && !(options->flags & (IMMURE_PLAN_NO_WORKSPACE | IMMURE_PLAN_TO_START)))
+		carry(policy, *ret);
+	return r;
+}
+
+int32_t immure_plan_create_once(const immure_policy *policy, const struct immure_plan_options *options,
+				immure_plan **ret, struct immure_error **err)
 {
 	struct immure_plan_options o;
 	int32_t r = take_options(options, &o, err);

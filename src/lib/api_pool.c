@@ -307,7 +307,8 @@ static int32_t bring(const struct immure_plan *plan, const char *const *env, str
 }
 
 /* The session becomes what the plan says, and only then is the caller's. */
-static int32_t become(struct immure_link *l, const struct brought *b, const char *const *labels, struct immure_error **err)
+static int32_t become(struct immure_link *l, const struct brought *b, const struct immure_acquire_options *o,
+		      struct immure_error **err)
 {
 	const struct immure_jsonr_value *root;
 	struct immure_link_ask ask;
@@ -317,12 +318,14 @@ static int32_t become(struct immure_link *l, const struct brought *b, const char
 	immure_jsonw_object(&ask.w, "plan");
 	immure_jsonw_uint(&ask.w, "fd", 0);
 	immure_jsonw_end(&ask.w, '}');
-	r = immure_link_put_labels(&ask, labels, err);
+	r = immure_link_put_labels(&ask, o->labels, err);
 	if (r < 0) {
 		immure_buf_done(&ask.text);
 		return r;
 	}
 	immure_jsonw_bool(&ask.w, "lane", true);
+	if (o->plan->carried)
+		immure_jsonw_str(&ask.w, "policy", o->plan->carried);
 	if (b->any)
 		immure_jsonw_array(&ask.w, "secrets");
 	for (size_t i = 0; i < b->n; i++)
@@ -408,7 +411,7 @@ int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_optio
 		r = sealed < 0 ? sealed : r;
 	}
 	if (r == 0 && pool->open)
-		r = become(s->link, &b, o.labels, err);
+		r = become(s->link, &b, &o, err);
 	immure_plan_free(made);
 	immure_close(&b.fd[0]);
 	immure_close_all(&b.fd[1], b.n);

@@ -84,7 +84,7 @@ int32_t immure_link_put_labels(struct immure_link_ask *ask, const char *const *l
 }
 
 /* count 0: one of that name; else as many, of names that begin with it. */
-static int32_t begin_create(struct immure_link *l, struct immure_link_ask *ask,
+static int32_t begin_create(struct immure_link *l, struct immure_link_ask *ask, const immure_plan *plan,
 			    const struct immure_session_options *o, const char *runtime, uint32_t count,
 			    struct immure_error **err)
 {
@@ -102,21 +102,30 @@ static int32_t begin_create(struct immure_link *l, struct immure_link_ask *ask,
 	immure_jsonw_uint(&ask->w, "life_ms", o->life_ms);
 	immure_jsonw_str(&ask->w, "on_idle", o->flags & IMMURE_SESSION_IDLE_STOPS ? "stop" : "suspend");
 	immure_jsonw_bool(&ask->w, "remove", o->flags & IMMURE_SESSION_REMOVE);
+	if (plan->carried)
+		immure_jsonw_str(&ask->w, "policy", plan->carried);
 	r = immure_link_put_labels(ask, o->labels, err);
 	if (r < 0)
 		immure_buf_done(&ask->text);
 	return r;
 }
 
-static int32_t ask_create(struct immure_link *l, const struct immure_session_options *o,
-			  const char *runtime, struct immure_error **err)
+static int32_t ask_create(struct immure_link *l, const immure_plan *plan, const struct immure_session_options *o,
+			  const char *runtime, int restore_fd, struct immure_error **err)
 {
 	const struct immure_jsonr_value *root;
 	struct immure_link_ask ask;
-	int32_t r = begin_create(l, &ask, o, runtime, 0, err);
+	int32_t r = begin_create(l, &ask, plan, o, runtime, 0, err);
 
+	if (r == 0 && restore_fd >= 0) {
+		immure_jsonw_object(&ask.w, "restore");
+		immure_jsonw_uint(&ask.w, "fd", 0);
+		immure_jsonw_end(&ask.w, '}');
+	}
 	if (r == 0)
-		r = immure_link_request(l, &ask, &root, NULL, err);
+		r = immure_link_send(l, &ask, &restore_fd, restore_fd >= 0, err);
+	if (r == 0)
+		r = immure_link_answer(l, &ask, &root, NULL, err);
 	if (r == 0) {
 		(void)snprintf(l->session, sizeof(l->session), "%s", immure_link_string(l, root, "session"));
 		(void)snprintf(l->state, sizeof(l->state), "%s", immure_link_string(l, root, "state"));
@@ -180,7 +189,7 @@ static int32_t begin(const immure_plan *plan, const struct immure_session_option
 }
 
 static int32_t create_once(const immure_plan *plan, const struct immure_session_options *options,
-			   immure_session **ret, immure_error **err)
+			   int restore_fd, immure_session **ret, immure_error **err)
 {
 	struct immure_session_options o;
 	struct immure_arena arena = IMMURE_ARENA_INIT;
@@ -200,8 +209,8 @@ static int32_t create_once(const immure_plan *plan, const struct immure_session_
 	if (r == 0)
 		r = connect_server(&o, plan_fd, s, err);
 	if (r == 0)
-		r = ask_create(s->link, &o, runtime, err);
-	if (r == -IMMURE_ERR_LAUNCH && s->link)
+		r = ask_create(s->link, plan, &o, runtime, restore_fd, err);
+	if ((r == -IMMURE_ERR_LAUNCH || (r < 0 && restore_fd >= 0)) && s->link)
 		await_end(s->link);
 	immure_arena_done(&arena);
 	if (r < 0) {
@@ -222,9 +231,15 @@ static bool was_overtaken(const struct immure_error *err)
 int32_t immure_session_create(const immure_plan *plan, const struct immure_session_options *options,
 			      immure_session **ret, immure_error **err)
 {
+	return immure_session_make(plan, options, -1, ret, err);
+}
+
+int32_t immure_session_make(const immure_plan *plan, const struct immure_session_options *options,
+			    int restore_fd, immure_session **ret, struct immure_error **err)
+{
 	for (int i = 1;; i++) {
 		struct immure_error *why = NULL;
-		int32_t r = create_once(plan, options, ret, &why);
+		int32_t r = create_once(plan, options, restore_fd, ret, &why);
 
 		if (r < 0 && i < OVERTAKEN_MOST && was_overtaken(why)) {
 			immure_error_free(why);
@@ -241,7 +256,7 @@ int32_t immure_session_create(const immure_plan *plan, const struct immure_sessi
 /* ---- many at once ---- */
 
 /* The maker ends when it has answered, and all that it could not finish has ended before. */
-static int32_t ask_maker(const struct immure_session_options *o, int plan_fd, const char *runtime,
+static int32_t ask_maker(const immure_plan *plan, const struct immure_session_options *o, int plan_fd, const char *runtime,
 			 uint32_t count, int *ret_list, struct immure_error **err)
 {
 	IMMURE_CLEANUP_FD int ours = -1;
@@ -260,7 +275,7 @@ static int32_t ask_maker(const struct immure_session_options *o, int plan_fd, co
 	if (r == 0)
 		r = immure_link_adopt(&ours, &no_lane, "", &l, err);
 	if (r == 0)
-		r = begin_create(l, &ask, o, runtime, count, err);
+		r = begin_create(l, &ask, plan, o, runtime, count, err);
 	if (r == 0)
 		r = immure_link_request(l, &ask, NULL, ret_list, err);
 	if (l)
@@ -287,7 +302,7 @@ int32_t immure_session_create_many(const immure_plan *plan, const struct immure_
 	if (r == 0)
 		r = begin(plan, &o, &arena, &runtime, &plan_fd, err);
 	if (r == 0)
-		r = ask_maker(&o, plan_fd, runtime, count, &list, err);
+		r = ask_maker(plan, &o, plan_fd, runtime, count, &list, err);
 	immure_arena_done(&arena);
 	if (r < 0)
 		return r;

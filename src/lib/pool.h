@@ -24,6 +24,11 @@ struct immure_pool {
 	bool template; /* it keeps no sessions: api_zygote.c */
 };
 
+/* ---- api_plan.c ---- */
+/* A plan whose policy nobody will want to make again: immure_plan_create() takes longer. */
+int32_t immure_plan_create_once(const immure_policy *policy, const struct immure_plan_options *options,
+				immure_plan **ret, struct immure_error **err);
+
 /* ---- pool_plan.c ---- */
 int32_t immure_pool_policy_of(const immure_policy *p, struct immure_pool_policy *ret,
 			      struct immure_error **err);
@@ -31,6 +36,13 @@ int32_t immure_pool_policy_of(const immure_policy *p, struct immure_pool_policy 
 void immure_pool_policy_put(const struct immure_pool_policy *p, struct immure_jsonw *w);
 int32_t immure_pool_policy_take(struct immure_link *l, const struct immure_jsonr_value *list,
 				struct immure_pool_policy *ret, struct immure_error **err);
+/* Of a policy that was written so: [profile, key, value, ...]; source: what messages call it. */
+int32_t immure_carried_read(const struct immure_jsonr *json, const struct immure_jsonr_value *list,
+			    const char *source, struct immure_pool_policy *ret, struct immure_error **err);
+/* Made again, for this workspace, with settings on top. */
+int32_t immure_carried_make(const struct immure_pool_policy *p, const char *workspace,
+			    const struct immure_setting *more, size_t more_n, struct immure_policy **ret,
+			    struct immure_error **err);
 /* What its sessions are made by: all but a workspace. */
 int32_t immure_pool_plan_base(const struct immure_pool_policy *p, const char *const *env,
 			      immure_plan **ret, struct immure_error **err);

@@ -47,26 +47,34 @@ void immure_pool_policy_put(const struct immure_pool_policy *p, struct immure_js
 int32_t immure_pool_policy_take(struct immure_link *l, const struct immure_jsonr_value *list,
 				struct immure_pool_policy *ret, struct immure_error **err)
 {
-	const struct immure_jsonr_value *v = immure_jsonr_first(&l->json, list);
+	if (immure_carried_read(&l->json, list, "the pool's policy", ret, err) == 0)
+		return 0;
+	return -IMMURE_ERR_IO;
+}
+
+int32_t immure_carried_read(const struct immure_jsonr *json, const struct immure_jsonr_value *list,
+			    const char *source, struct immure_pool_policy *ret, struct immure_error **err)
+{
+	const struct immure_jsonr_value *v = immure_jsonr_first(json, list);
 	struct immure_arena *a = &ret->arena;
 	struct immure_setting *s;
 	size_t n = 0;
 
-	for (const struct immure_jsonr_value *e = v; e; e = immure_jsonr_after(&l->json, list, e))
+	for (const struct immure_jsonr_value *e = v; e; e = immure_jsonr_after(json, list, e))
 		n += e->type == IMMURE_JSON_STRING;
 	s = immure_arena_alloc(a, (n + 1) * sizeof(*s));
 	if (!s)
 		return no_memory(err);
 	if (n % 2 == 0)
-		return immure_fail(err, IMMURE_ERR_IO, EPROTO, "pool", "", "the holder's answer cannot be read");
+		return immure_fail(err, IMMURE_ERR_IO, EPROTO, "policy", "", "%s cannot be read", source);
 	ret->profile = immure_arena_strdup(a, v->text);
 	ret->settings_n = n / 2;
 	for (size_t i = 0; i < ret->settings_n; i++) {
-		v = immure_jsonr_after(&l->json, list, v);
+		v = immure_jsonr_after(json, list, v);
 		s[i].key = immure_arena_strdup(a, v->text);
-		v = immure_jsonr_after(&l->json, list, v);
+		v = immure_jsonr_after(json, list, v);
 		s[i].value = immure_arena_strdup(a, v->text);
-		s[i].source = "the pool's policy";
+		s[i].source = source;
 	}
 	ret->settings = s;
 	return a->failed ? no_memory(err) : 0;
@@ -74,9 +82,9 @@ int32_t immure_pool_policy_take(struct immure_link *l, const struct immure_jsonr
 
 /* ---- made again ---- */
 
-static int32_t make(const struct immure_pool_policy *p, const char *workspace,
-		    const struct immure_setting *more, size_t more_n, struct immure_policy **ret,
-		    struct immure_error **err)
+int32_t immure_carried_make(const struct immure_pool_policy *p, const char *workspace,
+			    const struct immure_setting *more, size_t more_n, struct immure_policy **ret,
+			    struct immure_error **err)
 {
 	const struct immure_setting at = { "workspace.path", workspace, "(the caller's)" };
 	struct immure_policy_build b = { 0 };
@@ -106,7 +114,7 @@ static int32_t plan(const struct immure_policy *policy, const char *const *env, 
 		.size = sizeof(o), .argv = nothing, .env = env, .cwd = cwd, .facts = IMMURE_FACTS_QUICK,
 		.flags = flags,
 	};
-	int32_t r = immure_plan_create(policy, &o, ret, err);
+	int32_t r = immure_plan_create_once(policy, &o, ret, err);
 
 	if (r == 0)
 		r = immure_plan_check(*ret, err);
@@ -121,7 +129,7 @@ int32_t immure_pool_plan_base(const struct immure_pool_policy *p, const char *co
 			      immure_plan **ret, struct immure_error **err)
 {
 	struct immure_policy *policy = NULL;
-	int32_t r = make(p, "/", NULL, 0, &policy, err);
+	int32_t r = immure_carried_make(p, "/", NULL, 0, &policy, err);
 
 	if (r == 0)
 		r = plan(policy, env, IMMURE_PLAN_NO_WORKSPACE, NULL, ret, err);
@@ -167,11 +175,11 @@ static int32_t own_policy(const struct immure_pool_policy *p, const struct immur
 	int32_t r;
 
 	if (!o->policy)
-		return make(p, workspace, o->settings, o->settings_n, ret, err);
+		return immure_carried_make(p, workspace, o->settings, o->settings_n, ret, err);
 	/* In the form that the pool's has, or they could not be compared. */
 	r = immure_pool_policy_of(o->policy, &own, err);
 	if (r == 0)
-		r = make(&own, workspace, o->settings, o->settings_n, ret, err);
+		r = immure_carried_make(&own, workspace, o->settings, o->settings_n, ret, err);
 	immure_arena_done(&own.arena);
 	return r;
 }
@@ -188,7 +196,7 @@ int32_t immure_pool_plan_for(const struct immure_pool_policy *p, const struct im
 				   o->workspace ? o->workspace : "the working directory", strerror(errno));
 	r = own_policy(p, o, here, &own, err);
 	if (r == 0 && (o->policy || o->settings_n)) {
-		r = make(p, here, NULL, 0, &pool, err);
+		r = immure_carried_make(p, here, NULL, 0, &pool, err);
 		if (r == 0)
 			r = refuse_more(pool, own, err);
 	}

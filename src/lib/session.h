@@ -107,6 +107,10 @@ int32_t immure_session_options_take(struct immure_session_options *to,
 int32_t immure_link_put_labels(struct immure_link_ask *ask, const char *const *labels,
 			       struct immure_error **err);
 
+/* As immure_session_create(), with the files of a snapshot (session/snapfiles.h); -1 = none. */
+int32_t immure_session_make(const immure_plan *plan, const struct immure_session_options *options,
+			    int restore_fd, immure_session **ret, struct immure_error **err);
+
 /* ---- link.c ---- */
 /* Takes fd, a connected socket; says hello. */
 int32_t immure_link_new(int *fd, struct immure_link **ret, struct immure_error **err);

@@ -212,6 +212,8 @@ struct immure_plan {
 	struct immure_plan_digest *digest; /* see immure_plan_hash_of() */
 	const void *sealed;         /* the sealed form without its digest, in the arena */
 	size_t sealed_len;
+	const char *carried;        /* what the policy can be made from again, as JSON: [profile, key,
+				     * value, ...]; NULL = not known; not part of what is planned */
 	struct immure_ahead *ahead; /* begun for this plan by whoever asked for it (backend/ahead.h),
 				     * and ended by him; not part of what is planned */
 };

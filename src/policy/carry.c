@@ -306,10 +306,10 @@ int32_t immure_policy_carry_all(const struct immure_policy *p, const char *works
 		r = rebuild(&c, own, &made, err);
 	if (r == 0)
 		r = same_policy(p, made, err);
-	if (r == 0)
+	if (r == 0 && l.n > own)
 		r = rebuild(&c, l.n, &whole, err);
 	if (r == 0) {
-		memcpy(c.version, whole->version, sizeof(c.version));
+		memcpy(c.version, (whole ? whole : made)->version, sizeof(c.version));
 		*ret = c;
 	}
 	immure_policy_destroy(base);

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "session/handover.h"
 #include "session/serve.h"
+#include "session/snapshot.h"
 
 static int32_t hello(struct immure_ask *a);
 static int32_t create(struct immure_ask *a);
@@ -25,9 +26,10 @@ static const struct {
 	const char *keys;
 } handlers[IMMURE_REQ_MAX] = {
 	[IMMURE_REQ_HELLO] = { hello, " protocol client " },
-	[IMMURE_REQ_CREATE] = { create, " runtime name labels lifetime idle_ms life_ms on_idle remove root reuse " },
+	[IMMURE_REQ_CREATE] = { create, " runtime name labels lifetime idle_ms life_ms on_idle remove root reuse "
+			  "policy restore " },
 	[IMMURE_REQ_LEND] = { immure_reuse_lend, " " },
-	[IMMURE_REQ_TAKE] = { immure_take, " plan labels lane secrets " },
+	[IMMURE_REQ_TAKE] = { immure_take, " plan labels lane policy secrets " },
 	[IMMURE_REQ_EXEC] = { immure_task_exec, " argv cwd env clear_env stdin stdout stderr pty timeout_ms "
 			      "grace_ms limits key capture capture_max detach follow approval " },
 	[IMMURE_REQ_ATTACH] = { immure_stream_attach, " exec replay blocking " },
@@ -53,6 +55,7 @@ static const struct {
 	[IMMURE_REQ_TIGHTEN] = { immure_tighten, " deny read_only " },
 	[IMMURE_REQ_PROOF] = { immure_prove_tell, " " },
 	[IMMURE_REQ_NET] = { immure_net_rules, " allow deny follow from replace " },
+	[IMMURE_REQ_SNAPSHOT] = { immure_snapshot_ask, " file path " },
 	[IMMURE_REQ_STOP] = { stop, " grace_ms remove " },
 };
 
@@ -239,6 +242,8 @@ static int32_t permit(struct immure_ask *a, bool *ret_done)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, EAGAIN, "", "%d connections are busy with this "
 				       "session; this one may look, signal, thaw and stop",
 				       IMMURE_SERVE_CLIENTS);
+	if (immure_snapshot_busy(a) < 0)
+		return -IMMURE_ERR_STATE;
 	if ((a->what == IMMURE_REQ_EXEC || a->what == IMMURE_REQ_FILE) && a->s->state == IMMURE_STATE_FROZEN) {
 		int32_t r = immure_life_wake(a);
 

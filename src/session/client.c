@@ -14,6 +14,7 @@
 #include "base/fdmsg.h"
 #include "session/handover.h"
 #include "session/serve.h"
+#include "session/snapshot.h"
 
 static void flush(struct immure_server *s, struct immure_client *c)
 {
@@ -163,7 +164,7 @@ int immure_client_add(struct immure_server *s, int *fd, bool boss)
 static bool is_idle(const struct immure_server *s, const struct immure_client *c)
 {
 	if (c->dead || c->boss || c->spare || c->lane >= 0 || c->follows_n || s->creator == c ||
-	    s->measurer == c)
+	    s->measurer == c || immure_snapshot_is_for(s, c))
 		return false;
 	for (const struct immure_task *t = s->tasks; t; t = t->next)
 		if (t->input_asker == c || (t->owner == c && !t->ended && !t->detached))
@@ -252,6 +253,7 @@ void immure_client_drop(struct immure_server *s, struct immure_client *c)
 		s->measurer = NULL;
 	immure_life_lane_gone(s, c);
 	immure_mediated_client_gone(s, c);
+	immure_snapshot_client_gone(s, c);
 	immure_task_client_gone(s, c);
 	if (immure_reuse_client_gone(s, c) || !c->boss)
 		return;

@@ -15,6 +15,7 @@
 #include "session/leftover.h"
 #include "session/orphan.h"
 #include "session/remains.h"
+#include "session/snapstore.h"
 #include "session/uppergc.h"
 
 /* So many are killed before the first is waited for; each holds descriptors. */
@@ -163,6 +164,7 @@ int32_t immure_gc_run(const struct immure_gc *gc, struct immure_report *report,
 	immure_leftover_cgroups(gc, report);
 	immure_leftover_dirs(gc, reg.root_fd, report);
 	immure_upper_collect(gc->state_dir, gc->dry_run, report);
+	immure_snapstore_collect(gc->state_dir, gc->dry_run, report);
 	immure_orphan_report(gc->state_dir, gc->dry_run, report);
 	free(run.half);
 	free(run.whole);

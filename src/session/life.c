@@ -23,6 +23,7 @@
 #include "session/handover.h"
 #include "session/members.h"
 #include "session/serve.h"
+#include "session/snapshot.h"
 
 static uint64_t mono_ns(void)
 {
@@ -96,8 +97,19 @@ static int thaw(struct immure_server *s)
 	return 0;
 }
 
+int immure_life_pause(struct immure_server *s)
+{
+	return freeze(s, false);
+}
+
+int immure_life_go_on(struct immure_server *s)
+{
+	return s->state == IMMURE_STATE_FROZEN ? thaw(s) : 0;
+}
+
 void immure_life_woken(struct immure_server *s)
 {
+	immure_snapshot_spoil(s, "something was started in the session meanwhile, or it was ended");
 	if (s->state == IMMURE_STATE_FROZEN)
 		(void)thaw(s); /* not now: whoever waits for it asks again */
 }
@@ -444,6 +456,8 @@ void immure_life_measured(struct immure_server *s, const struct immure_init_repl
 {
 	struct immure_client *c = s->measurer;
 
+	if (immure_snapshot_quiet(s))
+		return;
 	s->measurer = NULL;
 	if (c)
 		send_stats(s, c, s->measurer_request, r);

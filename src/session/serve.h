@@ -14,6 +14,7 @@
  *   inside.c   files, where the session has no view of its own
  *   life.c     leases, freezing, statistics, limits
  *   attach.c   files and directories of the host, added to a living session
+ *   snapask.c  its files, saved (snapshot.h)
  *   tighten.c  files that later commands may not reach or change any more
  *   prove.c    an attack from inside before anybody gets it
  *   net.c      rules of its network
@@ -170,6 +171,9 @@ struct immure_server {
 	bool suspended; /* FROZEN because it was idle: the next exec wakes it */
 	bool by_signals; /* FROZEN so that init runs on */
 	bool init_ready, init_gone, over_memory;
+	char *policy;   /* what its policy can be made from again, as JSON; NULL = not known */
+	int restore_fd; /* files that it begins with, until they are there; -1 = none */
+	struct immure_snapping *snapping; /* a snapshot is being taken */
 	bool remove;    /* the session's directory goes with the session */
 	bool repair;    /* something of it is left: its record stays for gc */
 	int exit_status;

@@ -20,6 +20,7 @@
 #include "base/fdmsg.h"
 #include "init/mould.h"
 #include "session/refused.h"
+#include "session/snapshot.h"
 
 uint64_t immure_server_ms(void)
 {
@@ -181,21 +182,41 @@ static void took_network(struct immure_server *s, const struct immure_init_msg *
 	immure_error_free(err);
 }
 
-static void proved(struct immure_server *s, int status)
+static void give_up(struct immure_server *s, const struct immure_error *err)
 {
-	struct immure_error *err = NULL;
-
-	if (immure_prove_ended(s, status, &err) == 0) {
-		s->init_ready = true;
-		created(s);
-		return;
-	}
 	if (s->creator)
 		immure_answer_error(s, s->creator, s->creator_request, err);
 	s->creator = NULL;
 	s->exit_status = 1;
 	s->remove = true; /* nobody has heard of it */
 	immure_sealed_kill(&s->sealed);
+}
+
+static void proved(struct immure_server *s, int status)
+{
+	struct immure_error *err = NULL;
+
+	if (immure_prove_ended(s, status, &err) == 0 && immure_snapshot_fill(s, &err) == 0) {
+		s->init_ready = true;
+		created(s);
+		return;
+	}
+	give_up(s, err);
+	immure_error_free(err);
+}
+
+/* Sealed in, and nobody has run anything. */
+static void ready(struct immure_server *s)
+{
+	struct immure_error *err = NULL;
+
+	if (immure_snapshot_fill(s, &err) == 0) {
+		s->init_ready = true;
+		if (!immure_reuse_ready(s))
+			created(s);
+		return;
+	}
+	give_up(s, err);
 	immure_error_free(err);
 }
 
@@ -225,9 +246,7 @@ static void old_message(struct immure_server *s, const struct immure_init_msg *m
 	} else if (m->type == IMMURE_INIT_EXITED && s->attacking) {
 		proved(s, m->status);
 	} else if (m->type == IMMURE_INIT_READY) {
-		s->init_ready = true;
-		if (!immure_reuse_ready(s))
-			created(s);
+		ready(s);
 	} else if (m->type == IMMURE_INIT_WAITS) {
 		s->awaiting = true;
 		answer_creator(s);
@@ -418,6 +437,8 @@ int32_t immure_server_create(struct immure_server *s, struct immure_ask *a)
 	if (r == 0)
 		r = immure_server_labels(a);
 	if (r == 0)
+		r = immure_snapshot_given(a);
+	if (r == 0)
 		r = immure_arg_string(a, "runtime", &runtime);
 	if (r == 0 && (!runtime || runtime[0] != '/'))
 		r = immure_ask_fail(a, IMMURE_ERR_INVALID, 0, "runtime", "no absolute runtime directory");
@@ -433,6 +454,8 @@ int32_t immure_server_create(struct immure_server *s, struct immure_ask *a)
 		immure_server_state(s, IMMURE_STATE_PREPARED, "");
 	if (r == 0)
 		r = immure_sealed_prepare(&s->sealed, &a->err);
+	if (r == 0)
+		r = immure_snapshot_fill_upper(s, &a->err);
 	if (r == 0)
 		r = start_init(s, &a->err);
 	if (r == 0)
@@ -561,6 +584,7 @@ static void tear_down(struct immure_server *s)
 		s->remove = true; /* nobody has heard of it, however it comes to end now */
 	if (s->state != IMMURE_STATE_STOPPING)
 		immure_book_status(s, "");
+	immure_snapshot_done(s);
 	let_go_of_mould(s, s->mould); /* where it did not come to that */
 	immure_sealed_kill(&s->sealed);
 	s->init_sock.fd = s->init_pidfd.fd = -1; /* the sealed place's own */
@@ -621,7 +645,7 @@ int immure_session_serve(const struct immure_serve_options *o)
 	s->waits = o->waits;
 	s->settled = o->settled;
 	s->next_task = 1;
-	s->epoll_fd = s->creator_lane = -1;
+	s->epoll_fd = s->creator_lane = s->restore_fd = -1;
 	s->metadata.fd = s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
 	s->registry = (struct immure_registry)IMMURE_REGISTRY_INIT;
 	s->entry = (struct immure_entry)IMMURE_ENTRY_INIT;

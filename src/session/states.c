@@ -39,6 +39,7 @@ static const struct {
 	[IMMURE_REQ_NET] =     { "net",     "--yy---" },
 	[IMMURE_REQ_TIGHTEN] = { "tighten", "--yy---" },
 	[IMMURE_REQ_PROOF] =   { "proof",   "--yyyy-" },
+	[IMMURE_REQ_SNAPSHOT] = { "snapshot", "--yy---" },
 	[IMMURE_REQ_STOP] =    { "stop",    "yyyy===", 1 },
 };
 

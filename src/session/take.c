@@ -16,6 +16,7 @@
 #include "plan/fit.h"
 #include "session/control.h"
 #include "session/serve.h"
+#include "session/snapshot.h"
 
 /* Reading one of those never waits. *ret_fixed: nobody can change it any more. */
 static int32_t open_plan(struct immure_ask *a, int *ret_fd, bool *ret_fixed, char **ret_data, size_t *ret_len)
@@ -181,6 +182,8 @@ static int32_t become(struct immure_ask *a, struct immure_plan *taken, const str
 	(void)clock_gettime(CLOCK_REALTIME_COARSE, &s->sealed.since); /* cannot fail */
 	if (r == 0)
 		r = immure_server_labels(a);
+	if (r == 0)
+		r = immure_snapshot_given(a);
 	if (r == 0)
 		r = immure_sealed_send(&s->sealed, IMMURE_INIT_TAKEN, 0, NULL);
 	if (r == 0) /* while init is at work; nobody is answered before it is on record */

@@ -47,23 +47,31 @@ static void next_tick(struct timespec *ret)
 	}
 }
 
-static int write_meta(int dir, const char *session, const struct stat *ws)
+static int put_meta(int dir, const struct immure_upper_meta *m)
 {
 	struct immure_buf b = IMMURE_BUF_INIT;
-	struct timespec since;
 	int r;
 
-	next_tick(&since);
 	immure_fields_begin(&b, "workspace");
-	immure_fields_uint(&b, "since_s", (uint64_t)since.tv_sec);
-	immure_fields_uint(&b, "since_ns", (uint64_t)since.tv_nsec);
-	immure_fields_uint(&b, "created_ms", immure_now_ms());
-	immure_fields_str(&b, "session", session);
-	immure_fields_uint(&b, "dev", (uint64_t)ws->st_dev);
-	immure_fields_uint(&b, "ino", (uint64_t)ws->st_ino);
+	immure_fields_uint(&b, "since_s", (uint64_t)m->since.tv_sec);
+	immure_fields_uint(&b, "since_ns", (uint64_t)m->since.tv_nsec);
+	immure_fields_uint(&b, "created_ms", m->created_ms);
+	immure_fields_str(&b, "session", m->session);
+	immure_fields_uint(&b, "dev", m->dev);
+	immure_fields_uint(&b, "ino", m->ino);
 	r = immure_buf_ok(&b) ? immure_file_replace(dir, "meta", b.data, b.len, true) : -ENOMEM;
 	immure_buf_done(&b);
 	return r;
+}
+
+static int write_meta(int dir, const char *session, const struct stat *ws)
+{
+	struct immure_upper_meta m = { .created_ms = immure_now_ms(), .dev = (uint64_t)ws->st_dev,
+				       .ino = (uint64_t)ws->st_ino };
+
+	next_tick(&m.since);
+	(void)snprintf(m.session, sizeof(m.session), "%s", session);
+	return put_meta(dir, &m);
 }
 
 /* The top of the upper directory is the top of the workspace, seen from inside. */
@@ -163,6 +171,16 @@ int32_t immure_upper_make(const struct immure_plan *p, const char *session, stru
 	return immure_fail(err, IMMURE_ERR_IO, r, "workspace", "workspace.mode",
 			   "%s: no place for the changes of a copy-on-write workspace: %s",
 			   op ? op->src : "", strerror(-r));
+}
+
+int immure_upper_set_since(const struct immure_upper *u, const struct timespec *since)
+{
+	IMMURE_CLEANUP_FD int dir = immure_runtime_dir(AT_FDCWD, u->path);
+	struct immure_upper_meta m;
+	int r = dir < 0 ? dir : immure_upper_meta(dir, &m);
+
+	m.since = *since;
+	return r < 0 ? r : put_meta(dir, &m);
 }
 
 bool immure_upper_is_empty(int dir)

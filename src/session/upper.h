@@ -38,6 +38,8 @@ const struct immure_op *immure_upper_op(const struct immure_plan *p);
 /* Makes one, locked. session: its id, "" for a run: that is the id of this too. */
 int32_t immure_upper_make(const struct immure_plan *p, const char *session, struct immure_upper *ret,
 			  struct immure_error **err);
+/* Before anything was written there: it is as changed since then. 0 or -errno. */
+int immure_upper_set_since(const struct immure_upper *u, const struct timespec *since);
 /* When nothing writes there any more: 1 it stays, 0 there was nothing and it is gone, or
  * -errno. Lets go of the lock. Once more: 0. */
 int immure_upper_end(struct immure_upper *u);

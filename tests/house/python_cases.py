@@ -281,6 +281,28 @@ def case_many_sessions():
             immure.Session.create_many(plan, 3, lifetime=immure.Lifetime.CALLER)
 
 
+def case_snapshots():
+    name = "pys%d" % os.getpid()
+    with session() as s:
+        s.write_file("/tmp/f", b"kept")
+        taken = s.snapshot(name=name, labels={"for": "tests"})
+        try:
+            assert taken["about"]["contains"] == ["files"]
+            assert taken["id"] in [row["id"] for row in immure.snapshots.snapshots()]
+            assert immure.snapshots.inspect(name)["labels"] == {"for": "tests"}
+            with immure.Session.resume(name, settings={"limits.wall_time": "1m"}) as other:
+                assert other.read_file("/tmp/f") == b"kept" and other.id != s.id
+            one, two = s.fork(2)
+            with one, two:
+                one.write_file("/tmp/f", b"its own")
+                assert two.read_file("/tmp/f") == s.read_file("/tmp/f") == b"kept"
+        finally:
+            immure.snapshots.remove(name)
+    with raises(immure.SnapshotError) as caught:
+        immure.Session.resume(name)
+    assert caught.error.code == immure.ErrorCode.SNAPSHOT
+
+
 def case_streams():
     with session() as s:
         p = s.exec(sh("printf out; printf err >&2; exit 5"))

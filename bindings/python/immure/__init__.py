@@ -19,10 +19,10 @@ from ._native import library as _library
 from ._streams import DEVNULL, EVENTS, INHERIT, PIPE, STDOUT
 from .errors import (Denied, Error, ErrorCode, GapError, InputOutputError, InvalidArgument, LaunchError,
                      NoImage, NoSession, NotExecutable, NotFound, OutOfMemory, Pending, PolicyError,
-                     ProofError,
+                     ProofError, SnapshotError,
                      StateError, TimeoutExpired, TrustError, UnsupportedError)
 from .images import Image, Images
-from . import workspace
+from . import snapshots, workspace
 from .ledger import Report, acknowledge, gc, journal, reclaim
 from .policy import (Facts, Flag, Gap, Imported, ImportNote, NoteKind, Plan, Policy, Setting,
                      Wrapped, check, flags, import_policy, profiles, reference, schema, trust, wrap)
@@ -46,7 +46,7 @@ __all__ = [
     "Gap", "GapError", "INHERIT", "Image", "Images", "ImportNote", "Imported", "InputOutputError", "InvalidArgument",
     "Launch", "LaunchError", "Lifetime", "Limits", "NoImage", "NoSession", "NotExecutable", "NotFound", "NoteKind",
     "OutOfMemory", "Outcome", "Output", "PIPE", "Pending", "Plan", "Policy", "PolicyError", "Pool", "PoolMode", "Process",
-    "Programs", "Proof", "ProofError", "Report", "Result", "Run", "STDOUT", "Session", "Setting",
+    "Programs", "Proof", "ProofError", "Report", "Result", "Run", "STDOUT", "Session", "Setting", "SnapshotError",
     "StateError", "Target", "TimeoutExpired", "TrustError", "UnsupportedError", "Verdict",
     "Wrapped", "acknowledge", "api_version", "check", "flags", "gc", "import_policy", "journal",
-    "profiles", "reclaim", "reference", "run", "schema", "trust", "workspace", "wrap"]
+    "profiles", "reclaim", "reference", "run", "schema", "snapshots", "trust", "workspace", "wrap"]

@@ -142,12 +142,21 @@ class immure_image_options(Sized):
                 ("puller", c_char_p), ("supervisor", c_char_p), ("egress", c_char_p)]
 
 
+class immure_snapshot_options(Sized):
+    _fields_ = [("size", c_uint64), ("name", c_char_p), ("labels", Words), ("env", Words)]
+
+
+class immure_resume_options(Sized):
+    _fields_ = [("size", c_uint64), ("policy", c_void_p), ("settings", POINTER(immure_setting)),
+                ("settings_n", c_uint64), ("session", POINTER(immure_session_options))]
+
+
 STRUCTS = [immure_setting, immure_policy_options, immure_flag, immure_import_note,
            immure_plan_options, immure_gap_info, immure_wrap_options, immure_run_options,
            immure_session_options, immure_exec_options, immure_exit, immure_event,
            immure_file_info, immure_pool_options, immure_acquire_options,
            immure_gc_options, immure_reclaim_options, immure_image_options,
-           immure_workspace_options]
+           immure_workspace_options, immure_snapshot_options, immure_resume_options]
 
 # One letter a type: v nothing, i int32, u uint32, U uint64, s string, p pointer, w words,
 # h uint16. The first is what is returned.
@@ -201,6 +210,8 @@ PROTOTYPES = {
     "immure_workspace_list": "iwpp", "immure_workspace_diff": "iswipp",
     "immure_workspace_open_file": "iswsipp", "immure_workspace_apply": "isppp",
     "immure_workspace_discard": "iswp",
+    "immure_snapshot_create": "ipppp", "immure_snapshot_list": "iwpp", "immure_snapshot_inspect": "iswpp",
+    "immure_snapshot_remove": "iswp", "immure_session_resume": "isppp", "immure_session_fork": "ipuppp",
 }
 _TYPES = {"v": None, "i": c_int32, "u": c_uint32, "U": c_uint64, "s": c_char_p, "p": c_void_p,
           "w": Words, "h": c_uint16}

@@ -257,6 +257,20 @@ class Session:
             None, lambda: blocking.Session.create_many(plan, count, **options))
 
     @staticmethod
+    def resume(snapshot: str, **options: Any) -> _Making:
+        """The arguments of immure.Session.resume()."""
+        return _Making(lambda: blocking.Session.resume(snapshot, **options))
+
+    async def snapshot(self, **options: Any) -> Dict[str, Any]:
+        """The arguments of immure.Session.snapshot()."""
+        return await self._watch.off(lambda: self._inner.snapshot(**options))
+
+    async def fork(self, count: int = 1, **options: Any) -> "List[Session]":
+        """The arguments of immure.Session.fork()."""
+        made = await self._watch.off(lambda: self._inner.fork(count, **options))
+        return [Session(inner) for inner in made]
+
+    @staticmethod
     def open(name: str, **options: Any) -> _Making:
         return _Making(lambda: blocking.Session.open(name, **options))
 

@@ -23,6 +23,7 @@ class ErrorCode(enum.IntEnum):
     DENIED = 14
     PENDING = 15
     NO_IMAGE = 16
+    SNAPSHOT = 17
 
 
 class Error(Exception):
@@ -101,6 +102,10 @@ class NoImage(Error, LookupError):
     """No such image, or nothing there to import."""
 
 
+class SnapshotError(Error, LookupError):
+    """No such snapshot, or it is damaged, or does not fit."""
+
+
 class Denied(Error):
     """The mediator did not allow the command; nothing ran."""
 
@@ -120,6 +125,7 @@ CLASSES: Dict[int, Type[Error]] = {
     ErrorCode.UNSUPPORTED: UnsupportedError, ErrorCode.NOT_EXECUTABLE: NotExecutable,
     ErrorCode.NOT_FOUND: NotFound, ErrorCode.PROOF: ProofError, ErrorCode.NO_SESSION: NoSession,
     ErrorCode.DENIED: Denied, ErrorCode.PENDING: Pending, ErrorCode.NO_IMAGE: NoImage,
+    ErrorCode.SNAPSHOT: SnapshotError,
 }
 
 

@@ -20,7 +20,7 @@ from . import _native, errors
 from ._channel import (Channel, Exit, Limits, Output, State, exec_options, session_options, start)
 from ._native import PathLike, call, encode, library, made, string_of
 from ._streams import DEVNULL, EVENTS, Stream, Streams, exchange, remaining
-from .policy import Plan
+from .policy import Plan, Policy, Setting, Values, setting_array
 from .running import Completed, Programs, decoded, wanted
 
 
@@ -195,6 +195,14 @@ class Process:
         self._session._channel.call("immure_process_resize", self._state.pointer, rows, cols)
 
 
+def resume_options(session: Any, policy: Optional[Policy],
+                   settings: "Union[Mapping[str, Values], Iterable[Setting], None]") -> Any:
+    array = setting_array(settings)
+    o = _native.immure_resume_options(policy=policy._pointer if policy else None, settings=array,
+                                      settings_n=len(array), session=ctypes.pointer(session))
+    return o
+
+
 class Session:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -268,6 +276,50 @@ class Session:
 
     def fileno(self) -> int:
         return self._channel.fileno()
+
+    # ---- others with the same files ----
+
+    def snapshot(self, *, name: Optional[str] = None, labels: Optional[Mapping[str, str]] = None,
+                 env: Optional[Mapping[str, str]] = None) -> Dict[str, Any]:
+        """Its files as they are now, kept: id, name and "about" with contains and excludes."""
+        o = _native.immure_snapshot_options(
+            name=encode(name), env=_native.environment(env),
+            labels=None if labels is None else _native.words("%s=%s" % p for p in labels.items()))
+        with self._channel.lock:
+            return json.loads(string_of("immure_snapshot_create", self._channel._pointer, ctypes.byref(o)))
+
+    @classmethod
+    def resume(cls, snapshot: str, *, policy: Optional[Policy] = None,
+               settings: "Union[Mapping[str, Values], Iterable[Setting], None]" = None,
+               name: Optional[str] = None, labels: Optional[Mapping[str, str]] = None,
+               lifetime: Lifetime = Lifetime.CALLER, life: Optional[float] = None,
+               idle: Optional[float] = None, idle_stops: bool = False, remove: bool = False,
+               runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
+               programs: Optional[Programs] = None) -> "Session":
+        """A session that begins with the files of a snapshot, under its policy with the settings
+        on top, or under another policy."""
+        so = session_options(name=name, labels=labels, lifetime=lifetime, life=life, idle=idle,
+                             idle_stops=idle_stops, remove=remove, runtime_dir=runtime_dir, env=env,
+                             supervisor=(programs or Programs.find()).supervisor)
+        o = resume_options(so, policy, settings)
+        return cls(Channel(made("immure_session_resume", encode(snapshot), ctypes.byref(o))))
+
+    def fork(self, count: int = 1, *, policy: Optional[Policy] = None,
+             settings: "Union[Mapping[str, Values], Iterable[Setting], None]" = None,
+             name: Optional[str] = None, labels: Optional[Mapping[str, str]] = None,
+             lifetime: Lifetime = Lifetime.CALLER, life: Optional[float] = None,
+             idle: Optional[float] = None, idle_stops: bool = False, remove: bool = False,
+             runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
+             programs: Optional[Programs] = None) -> "List[Session]":
+        """As many sessions with its files as they are now; it goes on."""
+        so = session_options(name=name, labels=labels, lifetime=lifetime, life=life, idle=idle,
+                             idle_stops=idle_stops, remove=remove, runtime_dir=runtime_dir, env=env,
+                             supervisor=(programs or Programs.find()).supervisor)
+        o = resume_options(so, policy, settings)
+        ret = (ctypes.c_void_p * max(count, 1))()
+        with self._channel.lock:
+            call("immure_session_fork", self._channel._pointer, count, ctypes.byref(o), ret)
+        return [type(self)(Channel(pointer)) for pointer in ret if pointer]
 
     # ---- commands ----
 

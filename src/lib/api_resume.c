@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sessions that begin with the files of another one: of a snapshot, or of a session as it is now.
+ *
+ * Nothing of the old one's plan is used. Its policy is planned anew, so that what the host has to
+ * hide since is hidden, on the profile as it is now; what was tightened while it lived is
+ * tightened again, and what was allowed beyond the policy is not.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "facts/facts.h"
+#include "lib/options.h"
+#include "lib/pool.h"
+#include "lib/snapshot.h"
+#include "plan/plan.h"
+#include "policy/build.h"
+
+enum { VALUES = 32768, FORKS = 256 };
+
+static int32_t no_memory(struct immure_error **err)
+{
+	return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "resume", "", "out of memory");
+}
+
+static int32_t damaged(struct immure_error **err)
+{
+	return immure_fail(err, IMMURE_ERR_SNAPSHOT, EBADMSG, "resume", "", "invalid_snapshot: what is said of it cannot "
+			   "be read");
+}
+
+static const char *text_of(const struct immure_jsonr *json, const struct immure_jsonr_value *of, const char *key)
+{
+	const struct immure_jsonr_value *v = immure_jsonr_get(json, of, key);
+
+	return v && v->type == IMMURE_JSON_STRING ? v->text : NULL;
+}
+
+/* ---- the plan ---- */
+
+static int32_t own_policy(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+			  const struct immure_resume_options *o, struct immure_policy **ret, struct immure_error **err)
+{
+	struct immure_pool_policy carried = { .arena = IMMURE_ARENA_INIT };
+	const struct immure_jsonr_value *list = immure_jsonr_get(json, about, "policy");
+	const char *workspace = text_of(json, about, "workspace");
+	int32_t r = list && workspace ? immure_carried_read(json, list, "the snapshot's policy", &carried, err)
+				      : damaged(err);
+
+	if (r == 0)
+		r = immure_carried_make(&carried, workspace, o->settings, o->settings_n, ret, err);
+	immure_arena_done(&carried.arena);
+	return r;
+}
+
+int32_t immure_resume_plan(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+			   const struct immure_resume_options *o, immure_plan **ret, struct immure_error **err)
+{
+	static const char *const nothing[] = { "/bin/true", NULL };
+	struct immure_plan_options how = {
+		.size = sizeof(how), .argv = nothing, .env = o->session ? o->session->env : NULL,
+		.cwd = text_of(json, about, "cwd"), .facts = IMMURE_FACTS_QUICK,
+	};
+	struct immure_policy *made = NULL;
+	int32_t r = o->policy ? 0 : own_policy(json, about, o, &made, err);
+
+	if (r == 0)
+		r = immure_plan_create(o->policy ? o->policy : made, &how, ret, err);
+	if (r == 0)
+		r = immure_plan_startable(*ret, err);
+	immure_policy_destroy(made);
+	return r;
+}
+
+/* ---- what was tightened ---- */
+
+static int32_t tighten(immure_session *s, const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+		       struct immure_error **err)
+{
+	const struct immure_jsonr_value *list = immure_jsonr_get(json, about, "tightened"), *cut, *e;
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+	char *answer = NULL;
+	int32_t r = 0;
+
+	cut = immure_jsonr_get(json, about, "tightened_truncated");
+	if (!list || !cut || cut->integer)
+		return damaged(err);
+	if (!immure_jsonr_first(json, list))
+		return 0;
+	immure_jsonw_init(&w, &b, 0);
+	immure_jsonw_object(&w, NULL);
+	for (int deny = 0; deny < 2; deny++) {
+		immure_jsonw_array(&w, deny ? "deny" : "read_only");
+		for (e = immure_jsonr_first(json, list); e; e = immure_jsonr_after(json, list, e)) {
+			const char *path = text_of(json, e, "path"), *how = text_of(json, e, "how");
+
+			if (!path || !how)
+				r = damaged(err);
+			else if ((strcmp(how, "deny") == 0) == deny)
+				immure_jsonw_str(&w, NULL, path);
+		}
+		immure_jsonw_end(&w, ']');
+	}
+	immure_jsonw_end(&w, '}');
+	if (r == 0)
+		r = immure_buf_ok(&b) ? immure_session_request(s, "tighten", b.data, &answer, err) : no_memory(err);
+	free(answer);
+	immure_buf_done(&b);
+	return r;
+}
+
+static bool has_rule(const struct immure_jsonr *json, const struct immure_jsonr_value *list, const char *rule)
+{
+	const struct immure_jsonr_value *e;
+
+	for (e = immure_jsonr_first(json, list); e; e = immure_jsonr_after(json, list, e))
+		if (e->type == IMMURE_JSON_STRING && strcmp(e->text, rule) == 0)
+			return true;
+	return false;
+}
+
+/* What both allow, and what either denies. */
+static bool narrowed(const struct immure_jsonr *was, const struct immure_jsonr_value *old, const struct immure_jsonr *is,
+		     const struct immure_jsonr_value *now, struct immure_jsonw *w)
+{
+	const struct immure_jsonr_value *a = immure_jsonr_get(is, now, "allow"), *old_a = immure_jsonr_get(was, old, "allow"),
+					*d = immure_jsonr_get(is, now, "deny"), *old_d = immure_jsonr_get(was, old, "deny"), *e;
+	bool changed = false;
+
+	immure_jsonw_object(w, NULL);
+	immure_jsonw_bool(w, "replace", true);
+	immure_jsonw_array(w, "allow");
+	for (e = immure_jsonr_first(is, a); e; e = immure_jsonr_after(is, a, e)) {
+		if (has_rule(was, old_a, e->text))
+			immure_jsonw_str(w, NULL, e->text);
+		else
+			changed = true;
+	}
+	immure_jsonw_end(w, ']');
+	immure_jsonw_array(w, "deny");
+	for (e = immure_jsonr_first(is, d); e; e = immure_jsonr_after(is, d, e))
+		immure_jsonw_str(w, NULL, e->text);
+	for (e = immure_jsonr_first(was, old_d); e; e = immure_jsonr_after(was, old_d, e))
+		if (!has_rule(is, d, e->text)) {
+			immure_jsonw_str(w, NULL, e->text);
+			changed = true;
+		}
+	immure_jsonw_end(w, ']');
+	immure_jsonw_end(w, '}');
+	return changed;
+}
+
+/* Only where the policy is the old one: another says by itself what it allows. */
+static int32_t narrow(immure_session *s, const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+		      struct immure_error **err)
+{
+	const struct immure_jsonr_value *old = immure_jsonr_get(json, about, "network");
+	struct immure_jsonr_value *v = calloc(VALUES, sizeof(*v));
+	struct immure_buf b = IMMURE_BUF_INIT;
+	struct immure_jsonr now;
+	struct immure_jsonw w;
+	char *answer = NULL, *done = NULL;
+	int32_t r = 0;
+
+	immure_jsonw_init(&w, &b, 0);
+	if (!v)
+		r = no_memory(err);
+	else if (old && old->type == IMMURE_JSON_OBJECT)
+		r = immure_session_request(s, "net", "{}", &answer, err);
+	if (r == 0 && answer && immure_jsonr_parse(&now, answer, strlen(answer), v, VALUES) < 0)
+		r = damaged(err);
+	if (r == 0 && answer && immure_jsonr_get(&now, v, "network") &&
+	    narrowed(json, old, &now, immure_jsonr_get(&now, v, "network"), &w))
+		r = immure_buf_ok(&b) ? immure_session_request(s, "net", b.data, &done, err) : no_memory(err);
+	free(answer);
+	free(done);
+	free(v);
+	immure_buf_done(&b);
+	return r;
+}
+
+/* ---- sessions ---- */
+
+static int32_t make(const immure_plan *plan, const struct immure_session_options *o, int files_fd,
+		    const struct immure_jsonr *json, const struct immure_jsonr_value *about, bool own, immure_session **ret,
+		    struct immure_error **err)
+{
+	immure_session *s = NULL;
+	int32_t r = immure_session_make(plan, o, files_fd, &s, err);
+
+	if (r < 0)
+		return r;
+	r = tighten(s, json, about, err);
+	if (r == 0 && own)
+		r = narrow(s, json, about, err);
+	if (r < 0) { /* nobody gets more than there was */
+		(void)immure_session_stop(s, 0, IMMURE_SESSION_REMOVE, NULL);
+		immure_session_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+static int32_t take_options(const struct immure_resume_options *options, struct immure_resume_options *ret,
+			    struct immure_session_options *session, struct immure_error **err)
+{
+	int32_t r = immure_options_copy(ret, sizeof(*ret), options, "resume", err);
+
+	if (r == 0 && ret->session)
+		r = immure_session_options_take(session, ret->session, err);
+	else
+		*session = (struct immure_session_options){ .size = sizeof(*session) };
+	ret->session = session;
+	if (r == 0 && ret->policy && ret->settings_n)
+		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "resume", "settings", "settings are on top of the snapshot's own "
+				"policy: name them, or another policy");
+	return r;
+}
+
+int32_t immure_session_resume(const char *snapshot, const struct immure_resume_options *options, immure_session **ret,
+			      immure_error **err)
+{
+	struct immure_snapshot_read s = IMMURE_SNAPSHOT_READ_INIT;
+	struct immure_resume_options o;
+	struct immure_session_options session;
+	const struct immure_jsonr_value *about;
+	struct immure_facts *places = NULL;
+	immure_plan *plan = NULL;
+	int32_t r = take_options(options, &o, &session, err);
+
+	if (r == 0 && (!snapshot || !ret))
+		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "snapshot", "no snapshot, or no place for the session");
+	if (r == 0)
+		r = immure_snapshot_places(session.env, &places, err);
+	if (r < 0)
+		return r;
+	r = immure_snapstore_read(places->state_dir, snapshot, &s, err);
+	if (r == 0)
+		r = immure_snapstore_verify(&s, err);
+	about = r == 0 ? immure_jsonr_get(&s.json, s.v, "about") : NULL;
+	if (r == 0)
+		r = immure_resume_plan(&s.json, about, &o, &plan, err);
+	if (r == 0)
+		r = make(plan, &session, s.files_fd, &s.json, about, !o.policy, ret, err);
+	immure_plan_free(plan);
+	immure_snapshot_read_done(&s);
+	immure_facts_destroy(places);
+	return r;
+}
+
+/* NAME-1, NAME-2 ... of more than one. */
+static int32_t make_all(const immure_plan *plan, struct immure_session_options *o, int files_fd,
+			const struct immure_jsonr *json, uint32_t count, bool own, immure_session **ret,
+			struct immure_error **err)
+{
+	const char *name = o->name;
+	char own_name[IMMURE_NAME_MAX + 16];
+	uint32_t n = 0;
+	int32_t r = 0;
+
+	for (; n < count && r == 0; n++) {
+		(void)snprintf(own_name, sizeof(own_name), "%s-%u", name ? name : "", n + 1);
+		if (name && count > 1)
+			o->name = own_name;
+		r = make(plan, o, files_fd, json, json->v, own, &ret[n], err);
+	}
+	if (r == 0)
+		return 0;
+	for (n--; n-- > 0;) { /* all of them or none */
+		(void)immure_session_stop(ret[n], 0, IMMURE_SESSION_REMOVE, NULL);
+		immure_session_free(ret[n]);
+		ret[n] = NULL;
+	}
+	return r;
+}
+
+int32_t immure_session_fork(immure_session *session, uint32_t count, const struct immure_resume_options *options,
+			    immure_session **ret, immure_error **err)
+{
+	struct immure_resume_options o;
+	struct immure_session_options so;
+	struct immure_facts *places = NULL;
+	struct immure_jsonr json;
+	struct immure_jsonr_value *v = NULL;
+	IMMURE_CLEANUP_FD int fd = -1;
+	IMMURE_CLEANUP_FREE char *about = NULL;
+	immure_plan *plan = NULL;
+	int32_t r = take_options(options, &o, &so, err);
+
+	if (r == 0 && (!ret || count < 1 || count > FORKS || (so.name && strlen(so.name) > IMMURE_NAME_MAX)))
+		r = immure_fail(err, IMMURE_ERR_INVALID, ERANGE, "fork", "count", "from 1 to %d sessions at once", FORKS);
+	if (r == 0)
+		r = immure_snapshot_places(so.env, &places, err);
+	if (r < 0)
+		return r;
+	r = immure_snapstore_nameless(places->state_dir, &fd, err);
+	if (r == 0)
+		r = immure_snapshot_save(session, fd, NULL, &about, err);
+	v = r == 0 ? calloc(VALUES, sizeof(*v)) : NULL;
+	if (r == 0 && !v)
+		r = no_memory(err);
+	if (r == 0 && immure_jsonr_parse(&json, about, strlen(about), v, VALUES) < 0)
+		r = damaged(err);
+	if (r == 0)
+		r = immure_resume_plan(&json, v, &o, &plan, err);
+	if (r == 0)
+		r = make_all(plan, &so, fd, &json, count, !o.policy, ret, err);
+	immure_plan_free(plan);
+	free(v);
+	immure_facts_destroy(places);
+	return r;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots on the side of their users. */
+#ifndef IMMURE_LIB_SNAPSHOT_H
+#define IMMURE_LIB_SNAPSHOT_H
+
+#include "lib/session.h"
+#include "session/snapstore.h"
+
+struct immure_facts;
+
+/* ---- api_snapshot.c ---- */
+/* Where they are kept; state_dir is set. */
+int32_t immure_snapshot_places(const char *const *env, struct immure_facts **ret, struct immure_error **err);
+/* The session's files into file_fd, which is empty; what its server says of them, as JSON. path:
+ * of that file, for the session's journal; NULL: it has none. */
+int32_t immure_snapshot_save(immure_session *session, int file_fd, const char *path, char **ret_about,
+			     struct immure_error **err);
+
+/* ---- api_resume.c ---- */
+/* The plan of a session with such files: by their policy, or the one in the options, on this host
+ * as it is now. */
+int32_t immure_resume_plan(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+			   const struct immure_resume_options *o, immure_plan **ret, struct immure_error **err);
+
+#endif

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Trees written and made again; and what a file that says something else may do: nothing outside. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "session/rmtree.h"
+#include "session/snapfiles.h"
+#include "session/snapstore.h"
+
+static char base[64];
+
+static int set_up(void **state)
+{
+	(void)state;
+	(void)snprintf(base, sizeof(base), "/tmp/immure-unit-snap-XXXXXX");
+	return mkdtemp(base) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return immure_rmtree(base);
+}
+
+static int dir(const char *name)
+{
+	char path[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", base, name);
+	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static int file(void)
+{
+	char path[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/files", base);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void put(int at, const char *name, const char *text)
+{
+	int fd = openat(at, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static struct immure_snap_area area(int fd)
+{
+	return (struct immure_snap_area){ .kind = IMMURE_AREA_PRIVATE, .label = "/tmp", .fd = fd, .uid = geteuid(),
+					  .gid = getegid() };
+}
+
+static void test_there_and_back(void **state)
+{
+	int from = dir("from"), to = dir("to"), f = file(), fd;
+	struct immure_snap_area a = area(from), b = area(to);
+	struct immure_snap_count c, d;
+	unsigned char hash[32];
+	char text[16] = "";
+	struct stat st, other;
+	uint64_t len;
+
+	(void)state;
+	put(from, "one", "1");
+	assert_int_equal(mkdirat(from, "sub", 0750), 0);
+	assert_int_equal(linkat(from, "one", from, "sub/two", 0), 0);
+	assert_int_equal(symlinkat("../../etc", from, "out"), 0);
+	assert_int_equal(mkfifoat(from, "pipe", 0600), 0);
+	assert_int_equal(immure_snap_write(&a, 1, f, &c), 0);
+	assert_int_equal(c.entries, 5);
+	assert_int_equal(immure_snap_hash(f, hash, &len), 0);
+	assert_memory_equal(hash, c.hash, 32);
+	assert_int_equal(len, c.length);
+	assert_int_equal(immure_snap_read(f, "p", &b, 1, &d), 0);
+	assert_int_equal(d.entries, 5);
+	assert_int_equal(fstatat(to, "one", &st, 0), 0);
+	assert_int_equal(fstatat(to, "sub/two", &other, 0), 0);
+	assert_int_equal(st.st_ino, other.st_ino);
+	assert_int_equal(readlinkat(to, "out", text, sizeof(text)), 9);
+	assert_int_equal(fstatat(to, "sub", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0750);
+	fd = openat(to, "one", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, text, 1), 1);
+	assert_int_equal(text[0], '1');
+	close(fd);
+	close(from), close(to), close(f);
+}
+
+/* One area, and in it what entries says; ends as it should. */
+static int read_of(const char *entries, size_t len, const char *into)
+{
+	static const char head[] = "immure-files 1\nAp\4\0/tmp";
+	unsigned char rest[4 + 4 + 8 + 4 + 8 + 8 + 4 + 4 + 4 + 8 + 4 + 2] = { 0 };
+	struct immure_snap_count c;
+	struct immure_snap_area a = area(dir(into));
+	int f = file(), r;
+
+	rest[36] = 0xc0, rest[37] = 1; /* mode 0700 */
+	assert_int_equal(write(f, head, sizeof(head) - 1), sizeof(head) - 1);
+	assert_int_equal(write(f, rest, sizeof(rest)), sizeof(rest));
+	assert_int_equal(write(f, entries, len), len);
+	assert_int_equal(write(f, "UE", 2), 2);
+	r = immure_snap_read(f, "p", &a, 1, &c);
+	close(f);
+	close(a.fd);
+	return r;
+}
+
+#define ATTRS "\xa4\1\0\0" "\0\0\0\0" "\0\0\0\0" "\0\0\0\0\0\0\0\0" "\0\0\0\0" "\0\0"
+#define OF(s) s, sizeof(s) - 1
+
+static void test_names_stay_inside(void **state)
+{
+	char path[128];
+
+	(void)state;
+	assert_int_equal(read_of(OF("P\1\0p" ATTRS), "good"), 0); /* the form is right */
+	assert_int_equal(read_of(OF("P\2\0.." ATTRS), "bad"), -EBADMSG);
+	assert_int_equal(read_of(OF("P\1\0." ATTRS), "bad"), -EBADMSG);
+	assert_int_equal(read_of(OF("P\0\0" ATTRS), "bad"), -EBADMSG);
+	assert_int_equal(read_of(OF("P\4\0../x" ATTRS), "bad"), -EBADMSG);
+	assert_int_equal(read_of(OF("P\2\0x\0" ATTRS), "bad"), -EBADMSG);
+	assert_int_equal(read_of(OF("D\2\0.." ATTRS "U"), "bad"), -EBADMSG);
+	assert_int_equal(read_of(OF("W\1\0w" ATTRS), "bad"), -EBADMSG); /* no workspace */
+	assert_int_equal(read_of(OF("X\1\0x" ATTRS), "bad"), -EBADMSG);
+	/* A link, and something below it. */
+	assert_int_equal(read_of(OF("L\1\0l" ATTRS "\2\0..H\1\0h\7\0\0\0l/files"), "link"), -EBADMSG);
+	assert_int_equal(read_of(OF("H\1\0h\10\0\0\0../files"), "up"), -EBADMSG);
+	assert_int_equal(read_of(OF("H\1\0h\2\0\0\0.."), "up2"), -EBADMSG);
+	assert_int_equal(read_of(OF("P\1\0p" ATTRS "P\1\0p" ATTRS), "twice"), -EEXIST);
+	assert_int_equal(read_of(OF("L\1\0l" ATTRS "\2\0..D\1\0l" ATTRS "U"), "over"), -ENOTDIR);
+	(void)snprintf(path, sizeof(path), "%s/x", base);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void test_sizes(void **state)
+{
+	(void)state;
+	assert_int_equal(read_of(OF("F\1\0f" ATTRS "\4\0\0\0\0\0\0\0" "\0\0\0\0\0\0\0\0" "\4\0\0\0\0\0\0\0" "\0\0" "data"
+				    "\0\0\0\0\0\0\0\0" "\0\0\0\0\0\0\0\0" "\0\0"), "s1"), 0);
+	/* more than there is; beyond its end; backwards; a size that is none */
+	assert_int_equal(read_of(OF("F\1\0f" ATTRS "\4\0\0\0\0\0\0\0" "\0\0\0\0\0\0\0\0" "\4\0\0\0\0\0\0\1" "\0\0" "data"),
+				 "s2"), -EBADMSG);
+	assert_int_equal(read_of(OF("F\1\0f" ATTRS "\4\0\0\0\0\0\0\0" "\2\0\0\0\0\0\0\0" "\4\0\0\0\0\0\0\0" "\0\0" "data"),
+				 "s3"), -EBADMSG);
+	assert_int_equal(read_of(OF("F\1\0f" ATTRS "\10\0\0\0\0\0\0\0" "\4\0\0\0\0\0\0\0" "\2\0\0\0\0\0\0\0" "\0\0" "da"
+				    "\0\0\0\0\0\0\0\0" "\2\0\0\0\0\0\0\0" "\0\0" "ta"), "s4"), -EBADMSG);
+	assert_int_equal(read_of(OF("F\1\0f" ATTRS "\4\0\0\0\0\0\0\xff"), "s5"), -EBADMSG);
+}
+
+/* Whatever byte is another, or is where it ends: an error or another tree, never more. */
+static void test_any_damage(void **state)
+{
+	int from = dir("whole"), f = file(), g;
+	struct immure_snap_area a = area(from);
+	struct immure_snap_count c;
+	char data[4096], name[32], path[128];
+	ssize_t len;
+
+	(void)state;
+	put(from, "f", "some text");
+	assert_int_equal(mkdirat(from, "d", 0700), 0);
+	assert_int_equal(linkat(from, "f", from, "d/g", 0), 0);
+	assert_int_equal(symlinkat("f", from, "l"), 0);
+	assert_int_equal(immure_snap_write(&a, 1, f, &c), 0);
+	len = pread(f, data, sizeof(data), 0);
+	assert_int_equal(len, c.length);
+	for (ssize_t i = 0; i < 2 * len; i++) {
+		size_t cut = i < len ? (size_t)i : (size_t)len;
+
+		(void)snprintf(name, sizeof(name), "t%zd", i);
+		(void)snprintf(path, sizeof(path), "%s/%s", base, name);
+		a = area(dir(name));
+		g = file();
+		if (i >= len)
+			data[i - len] ^= 0x55;
+		assert_int_equal(write(g, data, cut), cut);
+		if (immure_snap_read(g, "p", &a, 1, &c) == 0)
+			assert_true(i >= len); /* half of it is never taken for all */
+		if (i >= len)
+			data[i - len] ^= 0x55;
+		close(g);
+		close(a.fd);
+		assert_int_equal(immure_rmtree(path), 0);
+	}
+	close(from);
+	close(f);
+}
+
+static void test_too_deep(void **state)
+{
+	int top = dir("deep"), at = openat(top, ".", O_PATH | O_CLOEXEC), f = file();
+	struct immure_snap_area a = area(top);
+	struct immure_snap_count c;
+
+	(void)state;
+	for (int i = 0; i <= IMMURE_SNAP_DEPTH; i++) {
+		int next;
+
+		assert_int_equal(mkdirat(at, "d", 0700), 0);
+		next = openat(at, "d", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		close(at);
+		at = next;
+	}
+	assert_int_equal(immure_snap_write(&a, 1, f, &c), -ELOOP);
+	assert_non_null(strstr(c.where, "/tmp/d/d"));
+	close(at), close(top), close(f);
+}
+
+static void test_store(void **state)
+{
+	struct immure_snapstore s = IMMURE_SNAPSTORE_INIT;
+	struct immure_snapshot_read r = IMMURE_SNAPSHOT_READ_INIT;
+	struct immure_error *err = NULL;
+	char id[32], json[256], path[256];
+
+	(void)state;
+	assert_int_equal(immure_snapstore_begin(base, &s, &err), 0);
+	(void)snprintf(id, sizeof(id), "%s", s.id);
+	assert_int_equal(immure_snapstore_read(base, id, &r, NULL), -IMMURE_ERR_SNAPSHOT); /* not yet */
+	(void)snprintf(json, sizeof(json), "{\"id\":\"%s\",\"name\":\"n\",\"about\":{\"files\":{\"length\":0,\"sha256\":"
+		       "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}}}\n", id);
+	assert_int_equal(immure_snapstore_commit(&s, base, "n", json, &err), 0);
+	immure_snapstore_done(&s);
+	assert_int_equal(immure_snapstore_read(base, "n", &r, &err), 0);
+	assert_string_equal(r.id, id);
+	assert_int_equal(immure_snapstore_verify(&r, &err), 0);
+	assert_int_equal(write(openat(r.dir_fd, "files", O_WRONLY | O_CLOEXEC), "x", 1), 1);
+	assert_int_equal(immure_snapstore_verify(&r, NULL), -IMMURE_ERR_SNAPSHOT);
+	immure_snapshot_read_done(&r);
+	/* What was not committed is gone. */
+	assert_int_equal(immure_snapstore_begin(base, &s, &err), 0);
+	(void)snprintf(path, sizeof(path), "%.200s", s.path);
+	immure_snapstore_done(&s);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(immure_snapstore_remove(base, "n", &err), 0);
+	assert_int_equal(immure_snapstore_read(base, id, &r, NULL), -IMMURE_ERR_SNAPSHOT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_there_and_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_names_stay_inside, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_sizes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_any_damage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_too_deep, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_store, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
