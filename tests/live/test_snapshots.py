@@ -333,3 +333,28 @@ def test_names_and_operands(site):
     assert site.call(site.immure, "snapshot", "create", s.id).code == 125
     assert site.call(site.immure, "snapshot", "what").code == 125
     assert snap(site, "ls").code == 0 and json.loads(snap(site, "ls", "--json").out) == []
+
+
+@pytest.mark.modes("user")
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_killed_half_way(site, who):
+    """All of it or nothing: gc removes what was being made, and the session goes on."""
+    with contextlib.ExitStack() as stack:
+        s = Session(site, "--rm")
+        if who == "client":
+            stack.enter_context(s)
+        assert s.sh("head -c 60M /dev/zero | tr '\\0' x > /tmp/f").code == 0
+        pid = s.json("inspect")["supervisor_pid"]
+        taking = site.spawn(site.immure, "snapshot", "create", s.id, start_new_session=True)
+        assert harness.until(lambda: any(f.stat().st_size for f in store(site).glob(".new.*/files")), 10)
+        os.kill(taking.pid if who == "client" else pid, 9)
+        taking.communicate()
+        if who == "client":
+            assert harness.until(lambda: s.json("inspect")["state"] == "RUNNING", 10)
+            assert s.sh("stat -c %s /tmp/f").text == f"{60 << 20}\n"
+        site.call(site.immure, "gc")
+        assert not list(store(site).glob(".new.*"))
+        if who == "server":
+            assert harness.until(lambda: not os.path.exists(f"/proc/{pid}") or not harness.descendants(), 10)
+            site.call(site.immure, "gc")
+            s.cli("rm")
