@@ -432,8 +432,18 @@ int32_t immure_pool_acquire(immure_pool *pool, const struct immure_acquire_optio
 
 void immure_pool_release(immure_pool *pool, immure_session *session)
 {
-	(void)pool; /* its holder sees the end of the session */
+	const struct immure_jsonr_value *root;
+	struct immure_link_ask ask;
+	char id[IMMURE_ID_LEN + 1];
+
+	(void)snprintf(id, sizeof(id), "%s", session ? immure_session_id(session) : "");
 	immure_session_free(session);
+	if (!id[0] || usable(pool, NULL) < 0)
+		return;
+	/* Its holder sees the end of the session by itself, but not at once. */
+	immure_link_begin(pool->link, &ask, "release");
+	immure_jsonw_str(&ask.w, "session", id);
+	(void)immure_link_request(pool->link, &ask, &root, NULL, NULL);
 }
 
 /* ---- asking ---- */

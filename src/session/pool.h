@@ -102,6 +102,7 @@ struct immure_pool_slot {
 	bool on_demand;
 	uint64_t wall_ms;              /* of commands over the lane */
 	uint64_t since_ms, checked_ms, deadline_ms; /* 0 = none */
+	uint64_t let_go_ms;            /* its caller says that he has let go of it; 0 = not yet */
 	char id[IMMURE_ID_LEN + 1];
 	pid_t caller;
 	uint64_t uses;                 /* proven clean so often */

@@ -355,6 +355,20 @@ static int32_t stats(struct request *q)
 	return 0;
 }
 
+/* Its end comes over other descriptors and a moment later: who asks for the next one
+ * meanwhile is not told that all are in use. */
+static int32_t release(struct request *q)
+{
+	const char *id = text(q, "session");
+
+	for (uint32_t i = 0; id && i < q->p->book.max; i++)
+		if (q->p->slots[i].state == IMMURE_SLOT_USED && strcmp(q->p->slots[i].id, id) == 0 &&
+		    q->p->slots[i].uid == q->c->uid)
+			q->p->slots[i].let_go_ms = immure_pool_us() / 1000;
+	answer_ok(q);
+	return 0;
+}
+
 static int32_t list(struct request *q)
 {
 	uint64_t now = immure_pool_us() / 1000;
@@ -403,7 +417,7 @@ static int32_t answer(struct request *q)
 		bool before_start;
 	} ops[] = {
 		{ "hello", hello, true }, { "start", start, true }, { "acquire", acquire, false },
-		{ "warm", warm, false },  { "policy", policy, false }, { "stats", stats, false }, { "list", list, false },
+		{ "warm", warm, false },  { "release", release, false },  { "policy", policy, false }, { "stats", stats, false }, { "list", list, false },
 		{ "stop", stop, false },  { "lane", lane, false }, { "agree", agree, false },
 		{ "settle", settle, false },
 	};

@@ -160,6 +160,20 @@ static struct immure_error *full(const struct immure_holder *p)
 	return err;
 }
 
+enum { LET_GO_MS = 2000 };
+
+/* Those that were let go of and have not ended yet. A word that does not come true is
+ * not believed for long. */
+static uint32_t coming_back(const struct immure_holder *p, uint64_t now)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < p->book.max; i++)
+		n += p->slots[i].state == IMMURE_SLOT_USED && p->slots[i].let_go_ms &&
+		     now < p->slots[i].let_go_ms + LET_GO_MS;
+	return n;
+}
+
 static void serve_waiting(struct immure_holder *p)
 {
 	struct immure_pool_client *c;
@@ -168,7 +182,7 @@ static void serve_waiting(struct immure_holder *p)
 	while ((c = waiting(p, false)) && immure_pool_give(p, c))
 		;
 	/* Those that would have to wait for a release, and do not want to. */
-	while (immure_pool_in_vain(&p->book, p->waiting) && (c = waiting(p, true)))
+	while (immure_pool_in_vain(&p->book, p->waiting) > coming_back(p, now) && (c = waiting(p, true)))
 		refuse(p, c, full(p));
 	for (c = p->clients; c; c = c->next)
 		if (c->waits && c->until_ms && c->until_ms <= now)
@@ -312,6 +326,8 @@ static void arm(struct immure_holder *p)
 		const struct immure_pool_slot *s = &p->slots[i];
 
 		sooner(&at, s->deadline_ms);
+		if (s->state == IMMURE_SLOT_USED && s->let_go_ms && p->waiting && s->let_go_ms + LET_GO_MS > now)
+			sooner(&at, s->let_go_ms + LET_GO_MS);
 		if (s->state == IMMURE_SLOT_IDLE && p->check_ms)
 			sooner(&at, s->checked_ms + p->check_ms);
 		if (s->state == IMMURE_SLOT_IDLE && p->idle_ms && surplus)

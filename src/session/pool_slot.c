@@ -422,6 +422,7 @@ bool immure_pool_give(struct immure_holder *p, struct immure_pool_client *c)
 	s->uid = c->uid;
 	memcpy(s->owner, c->owner, sizeof(s->owner));
 	s->since_ms = immure_pool_us() / 1000;
+	s->let_go_ms = 0;
 	if (s->lent_fd < 0) {
 		immure_pool_unwatch(p, &s->boss); /* the caller's alone from now on */
 		immure_close(&s->root_fd);

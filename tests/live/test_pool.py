@@ -100,6 +100,29 @@ def test_limits_bound_those_in_use(site):
 
 
 @everybody
+def test_one_command_after_another(site):
+    """The end of one is seen a moment after whoever ran it is told: the next is not refused for that."""
+    with Pool(site, size=1, most=1) as pool:
+        for n in range(12):
+            result = pool.run("true")
+            assert result.code == 0, (n, result)
+
+
+def test_a_word_that_does_not_come_true(site):
+    """Who says that he has let go and goes on makes others wait, but not for long."""
+    with Pool(site, size=1, most=1) as pool, pool.connect() as client, pool.connect() as other:
+        answer, session = acquire(client)
+        assert other.ask("release", session="no-such-one")["ok"]
+        full, none = acquire(other)
+        assert none is None and not full["ok"]
+        assert client.ask("release", session=answer["session"])["ok"]
+        full, none = acquire(other)
+        assert none is None and not full["ok"] and "in use" in full["error"]["text"]
+        assert session.run("/bin/true")[0]["code"] == 0
+        session.socket.close()
+
+
+@everybody
 def test_no_two_callers_get_the_same_one(site):
     with Pool(site, size=4, most=24) as pool:
         got, wrong = [], []
