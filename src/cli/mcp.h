@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parts of `immure mcp`: the server's loop and its messages (mcp.c), commands that
- * run (mcp_exec.c), and the tools (mcp_tools.c). */
+ * run (mcp_exec.c), files that are kept (mcp_snapshot.c), and the tools (mcp_tools.c). */
 #ifndef IMMURE_CLI_MCP_H
 #define IMMURE_CLI_MCP_H
 
@@ -11,6 +11,7 @@
 enum {
 	MCP_SANDBOXES = 64,
 	MCP_CALLS = 64,                /* commands that run at one time */
+	MCP_SNAPSHOTS = 64,            /* of one server: they stay when it ends */
 	MCP_LINE_BYTES = 16 << 20,     /* of one message */
 	MCP_FILE_BYTES = 10 << 20,
 	MCP_OUTPUT_BYTES = 4 << 20,    /* of one command, both streams together */
@@ -44,6 +45,8 @@ struct mcp {
 	struct immure_runflags *flags;
 	struct mcp_sandbox sandboxes[MCP_SANDBOXES];
 	struct mcp_call calls[MCP_CALLS];
+	char snapshots[MCP_SNAPSHOTS][32]; /* ids of those that were taken here */
+	size_t snapshots_n;
 	struct immure_buf in;
 	bool discard; /* until the end of a line that is too long */
 	bool broken;  /* nobody reads any more */
@@ -75,10 +78,19 @@ void immure_mcp_tools_list(struct immure_jsonw *w);
 bool immure_mcp_tools_call(struct mcp_request *q, const char *name);
 struct mcp_sandbox *immure_mcp_sandbox(struct mcp_request *q, bool ephemeral);
 void immure_mcp_end(struct mcp_sandbox *s);
+/* Where a new one has room; NULL: nowhere, and that is answered. */
+struct mcp_sandbox *immure_mcp_place(struct mcp_request *q);
+/* Its session is there: its id is the answer. Returns 0. */
+int immure_mcp_made(struct mcp_request *q, struct mcp_sandbox *s);
 /* A string argument, at most max bytes; NULL: not given. false: the wrong type, or too
  * long, and the request is refused. */
 bool immure_mcp_text(struct mcp_request *q, const char *key, bool needed, size_t max,
 		     const char **ret);
+
+/* mcp_snapshot.c */
+int immure_mcp_snapshot(struct mcp_request *q);
+int immure_mcp_fork(struct mcp_request *q);
+int immure_mcp_from_snapshot(struct mcp_request *q, const char *id);
 
 /* mcp_exec.c */
 int immure_mcp_execute_command(struct mcp_request *q);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tools of `immure mcp`: sandboxes and their files. Commands: mcp_exec.c. */
+/* The tools of `immure mcp`: sandboxes and their files. Commands: mcp_exec.c; snapshots:
+ * mcp_snapshot.c. */
 #include "cli/mcp.h"
 
 #include <errno.h>
@@ -47,24 +48,40 @@ void immure_mcp_end(struct mcp_sandbox *s)
 	*s = (struct mcp_sandbox){ 0 };
 }
 
+struct mcp_sandbox *immure_mcp_place(struct mcp_request *q)
+{
+	for (size_t i = 0; i < MCP_SANDBOXES; i++)
+		if (!q->m->sandboxes[i].session)
+			return &q->m->sandboxes[i];
+	(void)immure_mcp_tool_say(q, "there are %d sandboxes already", MCP_SANDBOXES);
+	return NULL;
+}
+
+static void name_it(struct mcp_sandbox *s, bool ephemeral)
+{
+	(void)snprintf(s->id, sizeof(s->id), "%s", immure_session_id(s->session));
+	s->ephemeral = ephemeral;
+}
+
+int immure_mcp_made(struct mcp_request *q, struct mcp_sandbox *s)
+{
+	name_it(s, false);
+	immure_jsonw_str(&q->w, "sandbox_id", s->id);
+	return 0;
+}
+
 static struct mcp_sandbox *make(struct mcp_request *q, bool ephemeral)
 {
 	struct immure_error *err = NULL;
-	struct mcp_sandbox *s = NULL;
+	struct mcp_sandbox *s = immure_mcp_place(q);
 
-	for (size_t i = 0; i < MCP_SANDBOXES && !s; i++)
-		if (!q->m->sandboxes[i].session)
-			s = &q->m->sandboxes[i];
-	if (!s) {
-		(void)immure_mcp_tool_say(q, "there are %d sandboxes already", MCP_SANDBOXES);
+	if (!s)
 		return NULL;
-	}
 	if (immure_cli_create_session(q->m->flags, true, &s->session, &err) < 0) {
 		(void)immure_mcp_tool_fail(q, err);
 		return NULL;
 	}
-	(void)snprintf(s->id, sizeof(s->id), "%s", immure_session_id(s->session));
-	s->ephemeral = ephemeral;
+	name_it(s, ephemeral);
 	return s;
 }
 
@@ -86,12 +103,15 @@ struct mcp_sandbox *immure_mcp_sandbox(struct mcp_request *q, bool ephemeral)
 
 static int create_sandbox(struct mcp_request *q)
 {
-	struct mcp_sandbox *s = make(q, false);
+	struct mcp_sandbox *s;
+	const char *snapshot;
 
-	if (!s)
+	if (!immure_mcp_text(q, "snapshot_id", false, 31, &snapshot))
 		return -1;
-	immure_jsonw_str(&q->w, "sandbox_id", s->id);
-	return 0;
+	if (snapshot)
+		return immure_mcp_from_snapshot(q, snapshot);
+	s = make(q, false);
+	return s ? immure_mcp_made(q, s) : -1;
 }
 
 static int destroy_sandbox(struct mcp_request *q)
@@ -321,8 +341,11 @@ static const struct tool {
 	int (*fn)(struct mcp_request *q); /* 0: body is the answer; -1: answered */
 	const char *members; /* what it takes, each with a space on either side */
 } tools[] = {
-	{ "create_sandbox", "Make a sandbox that keeps its files and processes between commands.",
-	  SCHEMA("", ""), create_sandbox, " " },
+	{ "create_sandbox",
+	  "Make a sandbox that keeps its files and processes between commands; with snapshot_id one that begins "
+	  "with the files of a snapshot.",
+	  SCHEMA("\"snapshot_id\":{\"type\":\"string\",\"description\":\"from snapshot\"}", ""), create_sandbox,
+	  " snapshot_id " },
 	{ "destroy_sandbox", "End a sandbox and everything in it.", SCHEMA(ID, "\"sandbox_id\""),
 	  destroy_sandbox, " sandbox_id " },
 	{ "list_sandboxes", "List the sandboxes of this server.", SCHEMA("", ""), list_sandboxes, " " },
@@ -355,6 +378,12 @@ static const struct tool {
 	  SCHEMA(ID ",\"from\":{\"type\":\"string\"},\"to\":{\"type\":\"string\"}",
 		 "\"sandbox_id\",\"from\",\"to\""),
 	  rename_file, " sandbox_id from to " },
+	{ "snapshot",
+	  "Keep the private files of a sandbox as they are now (/tmp and changes of a copy-on-write workspace, no "
+	  "processes); create_sandbox with snapshot_id begins with them.",
+	  SCHEMA(ID ",\"name\":{\"type\":\"string\"}", "\"sandbox_id\""), immure_mcp_snapshot, " sandbox_id name " },
+	{ "fork", "Make another sandbox that begins with the files of one as they are now. Processes are not copied.",
+	  SCHEMA(ID, "\"sandbox_id\""), immure_mcp_fork, " sandbox_id " },
 };
 
 void immure_mcp_tools_list(struct immure_jsonw *w)

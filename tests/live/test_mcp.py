@@ -13,7 +13,8 @@ from sessions import mark, of_policy
 pytestmark = pytest.mark.modes("root", "user")
 
 TOOLS = {"create_sandbox", "destroy_sandbox", "list_sandboxes", "execute_command", "execute_code",
-         "read_file", "write_file", "list_dir", "make_dir", "stat", "remove_file", "rename"}
+         "read_file", "write_file", "list_dir", "make_dir", "stat", "remove_file", "rename",
+         "snapshot", "fork"}
 
 
 class Client:
@@ -165,6 +166,55 @@ def test_files(site):
         assert "base64" in c.fails("write_file", path="/tmp/x", content="?", encoding="base64", **here)["message"]
 
 
+def test_snapshot(site):
+    """Files are kept, more than once begun with, and stay when the server ends."""
+    with Client(site, "--deny", site.deny) as c:
+        box = c.tool("create_sandbox")["sandbox_id"]
+        c.sh("echo one > /tmp/f; sleep 1000 > /dev/null 2>&1 &", sandbox_id=box)
+        kept = c.tool("snapshot", sandbox_id=box, name="kept")
+        assert kept["contains"] == ["files"] and {"processes", "memory", "secrets"} <= set(kept["excludes"])
+        assert (kept["bytes"], kept["left_out"]) == (4, 0) and kept["entries"] >= 1
+        assert "policy" not in json.dumps(kept)
+        c.sh("echo two > /tmp/f", sandbox_id=box)
+        for _ in range(2):
+            again = c.tool("create_sandbox", snapshot_id=kept["snapshot_id"])["sandbox_id"]
+            done = c.sh(f"cat /tmp/f; pgrep sleep; cat {site.deny}/secret", sandbox_id=again)
+            assert done["stdout"] == "one\n" and "Permission denied" in done["stderr"]
+        assert c.sh("cat /tmp/f; pgrep -c sleep", sandbox_id=box)["stdout"] == "two\n1\n"
+        assert "of that name" in c.fails("snapshot", sandbox_id=box, name="kept")["message"]
+        assert "a name is" in c.fails("snapshot", sandbox_id=box, name="../x")["message"]
+        assert "no such sandbox" in c.fails("snapshot", sandbox_id="0")["message"]
+    made = site.call(site.immure, "resume", "--json", "kept")
+    assert made.code == 0, made
+    session = json.loads(made.out)["session"]
+    assert site.call(site.immure, "exec", session, "--", "cat", "/tmp/f").text == "one\n"
+    assert site.call(site.immure, "stop", "--force", "--rm", session).code == 0
+    with Client(site) as c:  # of another server, which may have another policy
+        for name in kept["snapshot_id"], kept["snapshot_id"][:6], "kept":
+            assert "no snapshot of this server" in c.fails("create_sandbox", snapshot_id=name)["message"]
+    assert site.call(site.immure, "snapshot", "rm", kept["snapshot_id"]).code == 0
+
+
+def test_fork(site):
+    with Client(site, "--deny", site.deny) as c:
+        box = c.tool("create_sandbox")["sandbox_id"]
+        c.sh("echo base > /tmp/f; echo no > /tmp/closed", sandbox_id=box)
+        assert site.call(site.immure, "tighten", "deny", box, "/tmp/closed").code == 0
+        running = c.start("execute_command", command="mkfifo /tmp/p; read x < /tmp/p; echo $x", sandbox_id=box)
+        while c.sh("test -p /tmp/p", sandbox_id=box)["exit_code"]:
+            pass
+        fork = c.tool("fork", sandbox_id=box)["sandbox_id"]
+        assert fork != box and {s["sandbox_id"] for s in c.tool("list_sandboxes")["sandboxes"]} == {box, fork}
+        done = c.sh(f"cat /tmp/f; echo mine > /tmp/f; cat /tmp/closed; cat {site.deny}/secret", sandbox_id=fork)
+        assert done["stdout"] == "base\n" and done["stderr"].count("Permission denied") == 2
+        assert c.sh("cat /tmp/f; echo on > /tmp/p", sandbox_id=box)["stdout"] == "base\n"
+        assert c.result(running)[0]["stdout"] == "on\n"  # what ran there goes on
+        c.tool("destroy_sandbox", sandbox_id=box)
+        assert c.sh("cat /tmp/f", sandbox_id=fork)["stdout"] == "mine\n"
+        assert json.loads(site.call(site.immure, "snapshot", "ls", "--json").out) == []
+    assert harness.until(lambda: of_policy(site, *mark(site), "--deny", site.deny) == [], 10)
+
+
 def test_code(site):
     with Client(site) as c:
         done = c.tool("execute_code", language="python", code="import sys\nprint(sum(range(10)))\nsys.exit(3)")
@@ -234,9 +284,14 @@ def test_what_is_no_request(site):
 def test_at_most_so_many(site):
     with Client(site) as c:
         boxes = [c.tool("create_sandbox")["sandbox_id"] for _ in range(64)]
-        assert "64 sandboxes" in c.fails("create_sandbox")["message"]
+        kept = [c.tool("snapshot", sandbox_id=boxes[1])["snapshot_id"] for _ in range(64)]
+        assert "64 snapshots" in c.fails("snapshot", sandbox_id=boxes[1])["message"]
+        for tool, arguments in ("create_sandbox", {}), ("create_sandbox", {"snapshot_id": kept[63]}), \
+                ("fork", {"sandbox_id": boxes[1]}):
+            assert "64 sandboxes" in c.fails(tool, **arguments)["message"]
         c.tool("destroy_sandbox", sandbox_id=boxes[0])
-        c.tool("create_sandbox")
+        c.tool("create_sandbox", snapshot_id=kept[63])
+    assert site.call(site.immure, "snapshot", "rm", *kept).code == 0
 
 
 def test_nothing_left_when_the_server_is_killed(site):
