@@ -72,16 +72,26 @@ class Archive:
         shutil.rmtree(debs)
 
 
+def sources():
+    """Where this machine's own packages come from: (URL, suite), without duplicates."""
+    done = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    found = [tuple(line.split()) for line in dict.fromkeys(done.stdout.splitlines()) if len(line.split()) == 2]
+    if done.returncode or not found:
+        raise Unavailable("this machine's apt has no source of packages")
+    return found
+
+
 def debian(place, machine):
-    return Archive(place, machine, [("http://deb.debian.org/debian", "bookworm"),
-                                    ("http://deb.debian.org/debian-security", "bookworm-security")],
-                   "/usr/share/keyrings/debian-archive-keyring.gpg")
+    return Archive(place, machine, sources(), "/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def ubuntu(place):
     """Its keys are no package of Debian's: taken from the archive itself, and believed
     only when they are those of this checksum."""
-    url = "http://archive.ubuntu.com/ubuntu"
+    url = os.environ.get("IMMURE_UBUNTU_ARCHIVE")
+    if not url:
+        raise Unavailable("IMMURE_UBUNTU_ARCHIVE does not say where Ubuntu's packages are")
     place = pathlib.Path(place)
     keys = place / "keys/usr/share/keyrings/ubuntu-archive-keyring.gpg"
     if not keys.exists():
