@@ -198,6 +198,9 @@ static const char *why_not(int errnum)
 		return "directories are nested too deep";
 	case EXDEV:
 		return "something is mounted there";
+	case ENOSPC: /* not there, where it is read: that would be the session's own limit */
+	case EDQUOT:
+		return "no space is left where the snapshot is written";
 	default:
 		return strerror(errnum);
 	}

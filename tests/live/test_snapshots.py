@@ -358,3 +358,29 @@ def test_killed_half_way(site, who):
             assert harness.until(lambda: not os.path.exists(f"/proc/{pid}") or not harness.descendants(), 10)
             site.call(site.immure, "gc")
             s.cli("rm")
+
+
+@pytest.mark.modes("root")
+def test_a_full_disk(site):
+    """One line, nothing left, and the session goes on; wherever it is that the space ends."""
+    with Session(site) as s:
+        assert s.sh("head -c 3M /dev/zero | tr '\\0' x > /tmp/f").code == 0
+        length = snapshot(site, s, "--name", "fits")["about"]["files"]["length"]
+        assert snap(site, "rm", "fits").code == 0
+        where = store(site)
+        exact = (length + 4095) // 4096 * 4096  # the files, and not what is said of them
+        full = "/tmp/f: no space is left where the snapshot is written"  # not in /tmp
+        for size, command, why in (1 << 20, "snapshot create", full), (1 << 20, "fork", full), \
+                (exact, "snapshot create", ": No space left on device"):
+            done = site.call("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c",
+                             f"mount -t tmpfs -o size={size},mode=700 none '{where}' || exit 1\n"
+                             f"'{site.immure}' {command} {s.id}\necho $?; ls -A '{where}'; df -k --output=used '{where}'")
+            assert done.text.split() in (["125", "lock", "Used", "0"], ["125", "Used", "0"]), (size, command, done)
+            assert why in done.errors and done.errors.count("\n") == 1, (size, command, done)
+            assert s.json("inspect")["state"] == "RUNNING"
+            assert s.sh("stat -c %s /tmp/f; echo more > /tmp/g").text == f"{3 << 20}\n"
+        assert not list(where.glob("[!l]*")) and not list(where.glob(".new.*"))
+        snapshot(site, s, "--name", "after")
+    with resumed(site, "after") as r:
+        assert r.sh("stat -c %s /tmp/f; cat /tmp/g").text == f"{3 << 20}\nmore\n"
+    assert snap(site, "rm", "after").code == 0
