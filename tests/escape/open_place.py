@@ -132,6 +132,22 @@ tell("rlimit", "as", 4096)
 tell("processes", 8)
 tell("disk", 1, work)
 
+
+def needle(text, base=4711):
+    """What base/needle.h makes of a value."""
+    prime, h = (1 << 61) - 1, 0
+    for byte in text:
+        h = (h * (base % (prime - 257) + 256) + byte + 1) % prime
+    return len(text), base, h
+
+
+# A secret that lies about.
+with open(f"{work}/ws/value", "w", encoding="ascii") as f:
+    f.write("of an open place\n")
+tell("secret", *needle(b"of an open place"), "api")
+tell("secret-env", "IMMURE_STANDS_FOR_IT")
+os.environ["IMMURE_STANDS_FOR_IT"] = "immure-placeholder-" + "0" * 32
+
 leak = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
 os.set_inheritable(leak, True)
 os.environ["IMMURE_CANARY"] = "x"
