@@ -231,7 +231,10 @@ static int32_t start(struct immure_run *run)
 
 	for (int i = 0; i < 3; i++)
 		stdio[i] = i > 0 && run->pipe_fd[i - 1][1] >= 0 ? run->pipe_fd[i - 1][1] : run->stdio[i];
-	run->sealed.init.one_shot = !run->o->before;
+	/* A terminal of its own is to have the caller's settings, and the caller's to be out of the way,
+	 * before the command can set it to anything. */
+	run->sealed.init.one_shot = !run->o->before && !run->sealed.init.tty[0] && !run->sealed.init.tty[1] &&
+				    !run->sealed.init.tty[2];
 	run->sealed.init.count_forks = run->o->count;
 	run->sealed.init.trace = run->o->trace;
 	if (run->o->trace)

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -250,6 +251,20 @@ def test_large_paste(terminal):
     import hashlib
     term.expect(hashlib.md5(data).hexdigest())
     assert term.wait() == 0
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_the_terminal_is_there_before_the_command(site):
+    """However slow the supervisor is: what a command sets its terminal to stays."""
+    term = Terminal(site, "strace", "-qq", "-o", os.devnull, "-e", "trace=ioctl", "-e",
+                    "inject=ioctl:delay_enter=100000", site.immure, "run", "--", "/bin/sh", "-c",
+                    "stty -echo -icanon; sleep 1.5; stty -a")
+    try:
+        modes = term.expect(r"(isig.*)echonl").group(1)
+        assert b" -icanon " in modes and b" -echo " in modes, modes
+        assert term.wait() == 0
+    finally:
+        term.close()
 
 
 def test_only_output_is_a_terminal(site):
