@@ -440,6 +440,20 @@ int immure_ahead_socket(const struct immure_ahead *a)
 	return a->pair[0];
 }
 
+bool immure_ahead_lingers(const struct immure_ahead *a)
+{
+	return a && a->pid > 0 && look_at(&a->state) == BORN;
+}
+
+void immure_ahead_reap(struct immure_ahead *a)
+{
+	if (!immure_ahead_lingers(a))
+		return;
+	while (waitpid(a->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	a->pid = 0;
+}
+
 void immure_ahead_end(struct immure_ahead *a)
 {
 	if (!a)
@@ -536,6 +550,17 @@ int immure_ahead_take_listener(struct immure_ahead *a)
 {
 	(void)a;
 	return -1;
+}
+
+bool immure_ahead_lingers(const struct immure_ahead *a)
+{
+	(void)a;
+	return false;
+}
+
+void immure_ahead_reap(struct immure_ahead *a)
+{
+	(void)a;
 }
 
 void immure_ahead_end(struct immure_ahead *a)

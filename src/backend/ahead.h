@@ -61,6 +61,11 @@ long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *
 /* The socket by which the child gets the network namespace: one message of an int, 0 or
  * -errno, and with 0 its descriptor. The end of file: the maker died. */
 int immure_ahead_socket(const struct immure_ahead *a);
+/* Whether the process that gave birth has not been waited for. */
+bool immure_ahead_lingers(const struct immure_ahead *a);
+/* Waits for the process that gave birth, which ends by itself when the child has all of it: for who goes
+ * on for long. a may be NULL. */
+void immure_ahead_reap(struct immure_ahead *a);
 /* Ends what is left of it, once it was used or is not wanted; a may be NULL. */
 void immure_ahead_end(struct immure_ahead *a);
 void immure_ahead_free(struct immure_ahead *a);

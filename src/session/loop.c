@@ -18,6 +18,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "backend/ahead.h"
 #include "base/fd.h"
 #include "session/run.h"
 
@@ -245,6 +246,7 @@ static void on_control(struct immure_run *run)
 
 /* ---- the loop ---- */
 
+enum { LINGER_MS = 20 };
 enum { P_SOCK, P_PIDFD, P_SIGNAL, P_TIMER, P_CONTROL, P_GATE, P_METADATA, P_RELAYS, P_MAX = P_RELAYS + 2 * RELAY_MAX };
 
 static void watch_relays(struct immure_run *run, struct pollfd *p)
@@ -298,6 +300,7 @@ int32_t immure_run_loop(struct immure_run *run)
 {
 	struct pollfd p[P_MAX];
 	int32_t r = 0;
+	int got;
 
 	if (run->sealed.init.one_shot) {
 		run->started = true;
@@ -313,7 +316,12 @@ int32_t immure_run_loop(struct immure_run *run)
 					     .events = POLLIN };
 		p[P_METADATA] = (struct pollfd){ .fd = run->sealed.metadata.listener_fd, .events = POLLIN };
 		watch_relays(run, p + P_RELAYS);
-		if (poll(p, P_MAX, -1) < 0) {
+		got = poll(p, P_MAX, immure_ahead_lingers(run->plan->ahead) ? LINGER_MS : -1);
+		if (got == 0) { /* the command lasts; who began its namespaces has ended long ago */
+			immure_ahead_reap(run->plan->ahead);
+			continue;
+		}
+		if (got < 0) {
 			if (errno == EINTR)
 				continue;
 			return immure_fail(run->err, IMMURE_ERR_IO, errno, "supervise", "",

@@ -241,11 +241,13 @@ static void old_message(struct immure_server *s, const struct immure_init_msg *m
 	} else if (m->type == IMMURE_INIT_HANDLES) {
 		took_handles(s, m, fds, n);
 	} else if (m->type == IMMURE_INIT_READY && s->before) {
+		immure_ahead_reap(s->sealed.plan->ahead);
 		if (immure_prove_start(s) < 0)
 			immure_sealed_kill(&s->sealed); /* its end is seen */
 	} else if (m->type == IMMURE_INIT_EXITED && s->attacking) {
 		proved(s, m->status);
 	} else if (m->type == IMMURE_INIT_READY) {
+		immure_ahead_reap(s->sealed.plan->ahead);
 		ready(s);
 	} else if (m->type == IMMURE_INIT_WAITS) {
 		s->awaiting = true;

@@ -2,10 +2,14 @@
 """Namespaces that are begun while the plan is made: whatever becomes of who makes them,
 the command runs as sealed in as ever, or not at all."""
 import os
+import pathlib
 import re
 import shutil
+import subprocess
 
 import pytest
+
+import harness
 
 INSIDE = """
 grep -qE '^Cap(Inh|Prm|Eff|Bnd|Amb):.*[1-9a-f]' /proc/self/status && exit 3
@@ -82,3 +86,22 @@ def test_a_killed_maker_is_no_refusal_of_the_host(site):
                        site.immure, "run", "--", "/bin/sh", "-c", "echo ran")
     assert result.code == 125 and not result.out, result
     assert log.read_text().count("CLONE_NEWUSER") == 1, log.read_text()
+
+
+@pytest.mark.parametrize("backend", ["native", "landlock"])
+def test_who_made_them_is_gone_while_the_command_lasts(site, backend):
+    """No dead process beside a command that goes on for hours."""
+    flags = ["--backend", backend, *(["--downgrade", "process_visibility,file_metadata"] if backend == "landlock" else [])]
+    process = site.spawn(site.immure, "run", *flags, "--", "/bin/sh", "-c", "echo up; read x", stdin=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"up\n"
+
+        def states():
+            task = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            return [pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+                    for pid in task.read_text().split()]
+
+        assert harness.until(lambda: states() and "Z" not in states(), 5), states()
+    finally:
+        process.communicate(b"\n", timeout=20)
+    assert process.returncode == 0
