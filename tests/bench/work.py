@@ -252,6 +252,7 @@ def smaps(pid, *fields):
 
 def memory(bench):
     with running(bench, bench.ws / "probe", "hold") as child:
+        time.sleep(0.2)  # who began the namespaces has ended, and is waited for
         ours = [p for p in descendants(child.pid)
                 if pathlib.Path("/proc/%d/comm" % p).read_text().strip() != "probe"]
         private = sum(smaps(p, "Private_") for p in ours)
