@@ -274,6 +274,9 @@ static int32_t directory(struct walk *w, const struct place *p, const char *name
 		if (ch->refused && !both)
 			sub.refused = ch->refused;
 	}
+	/* Hooks that land in what stands there are obeyed as those of a new one are. */
+	if (both && !sub.refused)
+		sub.refused = immure_guard_repo(w->c->guard, &p->repo, p->name, name);
 	if (both && was->st_dev != w->dev)
 		sub.refused = "another file system is mounted there";
 	if (sub.depth > IMMURE_CHANGES_DEPTH)

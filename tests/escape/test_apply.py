@@ -76,6 +76,31 @@ def test_protected_names(site):
     assert (site.ws / "good").exists()
 
 
+def test_hooks_of_repositories_by_other_names(site):
+    """A submodule's, or one that is bare: also where their hooks are a directory already."""
+    for repo in ".git/modules/sub", "bare", "new":
+        for name in "objects/o", "refs/r", "config", "HEAD":
+            if repo != "new":
+                site.put(f"{repo}/{name}", "x")
+        if repo != "new":
+            site.put(f"{repo}/hooks/pre-push.sample", "x")
+    site.put("none/hooks/pre-push", "x")
+    upper = kept(site)
+    for repo in ".git/modules/sub", "bare", "new", "none":
+        (upper / repo / "hooks/deep").mkdir(parents=True, exist_ok=True)
+        (upper / repo / "hooks/post-checkout").write_text("evil")
+        (upper / repo / "hooks/deep/post-checkout").write_text("evil")
+    for name in "objects", "refs", "HEAD":
+        (upper / "new" / name).mkdir()
+    site.own(upper)
+    assert apply(site).code == 125
+    assert apply(site, "--rest", "--overwrite", "--links").code == 0
+    for repo in ".git/modules/sub", "bare", "new":
+        for name in "post-checkout", "deep":
+            assert not os.path.lexists(site.ws / repo / "hooks" / name), (repo, name)
+    assert (site.ws / "none/hooks/post-checkout").exists() and (site.ws / "good").exists()
+
+
 @pytest.mark.modes("root")
 def test_whiteouts_of_what_is_protected(site):
     site.put(".git/config", "[core]\n")
