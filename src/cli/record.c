@@ -24,6 +24,19 @@ static int32_t fail(struct immure_error **err, const char *path, int errnum)
 			   strerror(errnum));
 }
 
+/* Whatever has that name is removed. A device, or /dev/stdout, is not what anybody means by
+ * that: root would take it away from the whole machine. */
+static bool may_go(int dir_fd, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return true; /* nothing there, or the next call says what */
+	if (S_ISLNK(st.st_mode) && fstatat(dir_fd, name, &st, 0) < 0)
+		return true;
+	return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode); /* a directory stays, and is told */
+}
+
 int32_t immure_record_prepare(struct immure_record *r, const char *path, struct immure_error **err)
 {
 	const char *slash;
@@ -44,6 +57,11 @@ int32_t immure_record_prepare(struct immure_record *r, const char *path, struct 
 	free(dir);
 	if (r->dir_fd < 0)
 		return fail(err, path, errno);
+	if (!may_go(r->dir_fd, r->name)) {
+		immure_close(&r->dir_fd);
+		return immure_fail(err, IMMURE_ERR_INVALID, EEXIST, "result", path, "--result %s: what is there is no "
+				   "file, and a record would take its place", path);
+	}
 	if (faccessat(r->dir_fd, ".", W_OK | X_OK, 0) < 0 ||
 	    (unlinkat(r->dir_fd, r->name, 0) < 0 && errno != ENOENT)) {
 		int errnum = errno;

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 
@@ -188,6 +189,24 @@ def test_record_of_a_run(program, run, tmp_path):
     assert got["outcome"] == "exited"
     assert got["policy_version"].startswith("policy-")
     assert os.listdir(tmp_path) == ["record.json"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to a device"])
+def test_record_takes_the_place_of_files_only(program, run, tmp_path, kind):
+    """Said to root about /dev/stdout, it would be gone for everybody."""
+    (tmp_path / "w").mkdir()
+    record = tmp_path / "record"
+    if kind == "pipe":
+        os.mkfifo(record)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(record))
+    else:
+        record.symlink_to("/dev/null")
+    before = os.lstat(record)
+    r = run(program, "run", "--no-policy", "--workspace", tmp_path / "w", "--result", record, "--", "touch", "ran")
+    assert r.status == NOTHING_RAN and "what is there is no file" in r.err
+    assert os.lstat(record).st_ino == before.st_ino and os.listdir(tmp_path / "w") == []
 
 
 def test_record_replaces_a_link_and_does_not_follow_it(program, run, tmp_path):
