@@ -352,7 +352,7 @@ static int mask_proc(struct render *r)
 	struct dirent *d;
 	int k = dir ? 0 : -errno;
 
-	while (dir && k == 0 && (d = readdir(dir))) {
+	while (dir && k == 0 && (d = immure_readdir(dir, &k))) {
 		if (d->d_name[0] == '.' || (d->d_name[0] >= '0' && d->d_name[0] <= '9') || d->d_type == DT_LNK)
 			continue;
 		(void)snprintf(path, sizeof(path), "/proc/%s", d->d_name); /* fits */

@@ -4,7 +4,6 @@
  * than it can do harm: names are single ones, made below a directory that was just made. */
 #include "session/snapreader.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 
 /* ---- entries ---- */
 
@@ -254,14 +254,12 @@ static int is_empty(int fd)
 {
 	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	const struct dirent *e;
 	int r = 0;
 
 	if (!d)
 		return -errno;
-	while (r == 0 && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			r = -EEXIST;
+	if (immure_readdir(d, &r))
+		r = -EEXIST;
 	(void)closedir(d); /* read only */
 	return r;
 }

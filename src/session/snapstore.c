@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "session/snapstore.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/names.h"
 #include "base/sha256.h"
 #include "session/rmtree.h"
 #include "session/runtime.h"
@@ -352,7 +352,7 @@ int immure_snapstore_each(const char *state_dir, int (*each)(void *ctx, const ch
 		immure_close(&fd);
 		return r;
 	}
-	while (r == 0 && (e = readdir(d)))
+	while (r == 0 && (e = immure_readdir(d, &r)))
 		if (immure_id_valid(e->d_name) || strncmp(e->d_name, half, strlen(half)) == 0)
 			r = each(ctx, e->d_name);
 	(void)closedir(d); /* read only: nothing is lost */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "session/snapfiles.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/names.h"
 #include "base/sha256.h"
 #include "kernel/sys.h"
 
@@ -448,9 +448,7 @@ static int put_inside(struct writer *w, int fd, unsigned int depth)
 			(void)closedir(d); /* read only */
 		return r;
 	}
-	while (r == 0 && (errno = 0, e = readdir(d))) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
+	while (r == 0 && (e = immure_readdir(d, &r))) {
 		immure_buf_printf(&w->path, "%s%s", len ? "/" : "", e->d_name);
 		r = immure_buf_ok(&w->path) ? put_entry(w, fd, &top, e->d_name, depth) : -ENOMEM;
 		if (r == 0) { /* of a failure the path is told */
@@ -458,8 +456,6 @@ static int put_inside(struct writer *w, int fd, unsigned int depth)
 			w->path.data[len] = '\0';
 		}
 	}
-	if (r == 0 && errno)
-		r = -errno;
 	(void)closedir(d); /* read only: nothing is lost */
 	return r;
 }
