@@ -588,12 +588,15 @@ enum immure_verdict_kind immure_judge_https(const struct immure_judge *j,
 	return judge_request(j, to, head, true, ret);
 }
 
-bool immure_judge_is_about(const struct immure_netrule *r, const struct immure_endpoint *to,
+bool immure_judge_is_about(const struct immure_judge_rule *rules, size_t n, const struct immure_endpoint *to,
 			   const struct immure_http_head *head)
 {
 	char path[IMMURE_HTTP_LINE_MAX + 1];
 	struct seen s = { .http = head, .https = true, .unasked = true };
+	bool is = false;
 
 	see_path(&s, path);
-	return immure_judge_covers(r, to) && http_fits(r, to, &s);
+	for (size_t i = 0; i < n && !is; i++)
+		is = immure_judge_covers(&rules[i].rule, to) && http_fits(&rules[i].rule, to, &s);
+	return is;
 }

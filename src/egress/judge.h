@@ -104,9 +104,9 @@ enum immure_verdict_kind immure_judge_https(const struct immure_judge *j,
 					    const struct immure_endpoint *to,
 					    const struct immure_http_head *head,
 					    struct immure_verdict *ret);
-/* Whether it is one of those that such a rule is about: host, port, method, path; no when in
- * doubt. For secrets. */
-bool immure_judge_is_about(const struct immure_netrule *r, const struct immure_endpoint *to,
+/* Whether it is one of those that one of the rules is about: host, port, method, path; no when in
+ * doubt. For what is put into requests. */
+bool immure_judge_is_about(const struct immure_judge_rule *rules, size_t n, const struct immure_endpoint *to,
 			   const struct immure_http_head *head);
 
 /* Whether an address may be dialled for `to` (vet.c). Special addresses are

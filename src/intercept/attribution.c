@@ -8,15 +8,6 @@
 
 #include "egress/config.h"
 
-static bool is_about(const struct immure_attribution *a, const struct immure_endpoint *to,
-		     const struct immure_http_head *head)
-{
-	for (size_t i = 0; i < a->rules_n; i++)
-		if (immure_judge_is_about(&a->rules[i].rule, to, head))
-			return true;
-	return false;
-}
-
 /* Some servers take '_' for '-'. */
 static bool is_ours(const char *line, size_t len)
 {
@@ -40,7 +31,7 @@ int immure_attribution_rewrite(const struct immure_attribution *a, const struct 
 	char *out, *at;
 
 	*ret = NULL;
-	if (!a->rules_n || !is_about(a, to, head))
+	if (!a->rules_n || !immure_judge_is_about(a->rules, a->rules_n, to, head))
 		return 0;
 	for (size_t i = 0; i < a->fields->n; i++)
 		most += strlen(a->fields->v[i]) + 2;

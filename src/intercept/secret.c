@@ -197,15 +197,6 @@ static bool goes_there(const struct immure_secret_use *u, const struct immure_en
 	return false;
 }
 
-static bool is_about(const struct immure_secret_use *u, const struct immure_endpoint *to,
-		     const struct immure_http_head *h)
-{
-	for (size_t i = 0; i < u->to_n; i++)
-		if (immure_judge_is_about(&u->to[i].rule, to, h))
-			return true;
-	return false;
-}
-
 const char *immure_secrets_misplaced(const struct immure_secrets *s, const struct immure_endpoint *to,
 				     const char *text, size_t len)
 {
@@ -235,7 +226,7 @@ static uint64_t takes(const struct immure_secrets *s, const struct immure_endpoi
 
 		for (size_t k = 0; k < i; k++)
 			had |= (set >> k & 1) && strcasecmp(s->v[k].header, s->v[i].header) == 0;
-		if (!had && is_about(&s->v[i], to, h))
+		if (!had && immure_judge_is_about(s->v[i].to, s->v[i].to_n, to, h))
 			set |= UINT64_C(1) << i;
 	}
 	return set;
