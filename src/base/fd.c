@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -26,6 +27,34 @@ void immure_close(int *fd)
 void immure_free_ptr(void *p)
 {
 	free(*(void **)p);
+}
+
+/* getdents64(2) */
+struct entry64 {
+	uint64_t ino;
+	int64_t off;
+	unsigned short reclen;
+	unsigned char type;
+	char name[];
+};
+
+int immure_count_fds(void)
+{
+	IMMURE_CLEANUP_FD int fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char buf[2048] __attribute__((aligned(8)));
+	int count = 0;
+	long n;
+
+	if (fd < 0)
+		return -errno;
+	while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
+		for (long i = 0; i < n;) {
+			const struct entry64 *e = (const struct entry64 *)(const void *)(buf + i);
+
+			count += e->name[0] != '.';
+			i += e->reclen;
+		}
+	return n < 0 ? -errno : count - 1; /* but the one it is listed by */
 }
 
 int immure_open_null(void)

@@ -21,6 +21,8 @@ static inline int immure_take_fd(int *fd)
 	return ret;
 }
 
+/* How many this process has open, by what the kernel lists; without memory of the heap. -errno. */
+int immure_count_fds(void);
 /* /dev/null for reading and writing; -ENODEV when that is something else. Where it was
  * replaced, by a link or a mount, what is written there comes to lie somewhere. */
 int immure_open_null(void);

@@ -17,34 +17,6 @@
 #include "base/fd.h"
 #include "init/serving.h"
 
-struct entry64 {
-	uint64_t ino;
-	int64_t off;
-	unsigned short reclen;
-	unsigned char type;
-	char name[];
-};
-
-/* By what the kernel lists; the one it is listed by is not counted. */
-static int count_descriptors(void)
-{
-	IMMURE_CLEANUP_FD int fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char buf[2048] __attribute__((aligned(8)));
-	int count = 0;
-	long n;
-
-	if (fd < 0)
-		return -errno;
-	while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
-		for (long i = 0; i < n;) {
-			const struct entry64 *e = (const struct entry64 *)(const void *)(buf + i);
-
-			count += e->name[0] != '.';
-			i += e->reclen;
-		}
-	return n < 0 ? -errno : count - 1;
-}
-
 /* Whose other end is gone is no line any more, though nobody has looked yet. */
 static bool has_lanes(struct immure_serving *s)
 {
@@ -102,7 +74,7 @@ void immure_init_wipe(struct immure_serving *s, uint64_t id)
 		r.flags |= IMMURE_WIPED_MEMORY;
 	if (!r.flags)
 		count_anew(s->in->shared);
-	r.pid = count_descriptors();
+	r.pid = immure_count_fds();
 	(void)getrusage(RUSAGE_CHILDREN, &u); /* cannot fail */
 	r.user_us = (uint64_t)u.ru_utime.tv_sec * 1000000U + (uint64_t)u.ru_utime.tv_usec;
 	r.system_us = (uint64_t)u.ru_stime.tv_sec * 1000000U + (uint64_t)u.ru_stime.tv_usec;

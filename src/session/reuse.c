@@ -47,26 +47,6 @@ static void soil(struct immure_reuse *r, enum immure_spot row)
 
 /* ---- what the server itself knows ---- */
 
-static int count_descriptors(void)
-{
-	IMMURE_CLEANUP_FD int fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char buf[2048] __attribute__((aligned(8)));
-	int count = 0;
-	long n;
-
-	if (fd < 0)
-		return -errno;
-	while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
-		for (long i = 0; i < n;) {
-			unsigned short len;
-
-			memcpy(&len, buf + i + 16, sizeof(len));
-			count += buf[i + 19] != '.';
-			i += len;
-		}
-	return n < 0 ? -errno : count;
-}
-
 static bool is_init(void *ctx, int32_t pid)
 {
 	return pid == ((struct immure_server *)ctx)->sealed.child.pid;
@@ -247,7 +227,7 @@ static int32_t take_base(struct immure_server *s, const struct immure_init_reply
 	if (e < 0)
 		return unprovable(err, "cgroup", e);
 	r->init_fds = reply->pid;
-	r->server_fds = count_descriptors();
+	r->server_fds = immure_count_fds();
 	return r->server_fds < 0 ? unprovable(err, "the supervisor's descriptors", r->server_fds) : 0;
 }
 
@@ -279,7 +259,7 @@ static void look_without(struct immure_server *s, const struct immure_init_reply
 		soil(r, IMMURE_SPOT_INIT_FDS);
 	if (!forget(s))
 		soil(r, IMMURE_SPOT_SERVER_MEMORY);
-	if (count_descriptors() != r->server_fds)
+	if (immure_count_fds() != r->server_fds)
 		soil(r, IMMURE_SPOT_SERVER_FDS);
 	if (has_strangers(s) || limits_of(s, limits) < 0 || memcmp(limits, r->cgroup, sizeof(limits)) != 0)
 		soil(r, IMMURE_SPOT_CGROUP);
