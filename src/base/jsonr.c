@@ -383,3 +383,17 @@ const struct immure_jsonr_value *immure_jsonr_get(const struct immure_jsonr *r,
 			return v;
 	return NULL;
 }
+
+const char *immure_jsonr_text(const struct immure_jsonr *r, const struct immure_jsonr_value *object, const char *key)
+{
+	const struct immure_jsonr_value *v = immure_jsonr_get(r, object, key);
+
+	return v && v->type == IMMURE_JSON_STRING ? v->text : "";
+}
+
+long long immure_jsonr_number(const struct immure_jsonr *r, const struct immure_jsonr_value *object, const char *key)
+{
+	const struct immure_jsonr_value *v = immure_jsonr_get(r, object, key);
+
+	return v && (v->type == IMMURE_JSON_INTEGER || v->type == IMMURE_JSON_BOOL) ? (long long)v->integer : 0;
+}

@@ -39,6 +39,10 @@ int immure_jsonr_parse(struct immure_jsonr *r, char *text, size_t len,
 const struct immure_jsonr_value *immure_jsonr_get(const struct immure_jsonr *r,
 						  const struct immure_jsonr_value *object,
 						  const char *key);
+/* The text of a member; "" when it is not there, or none. */
+const char *immure_jsonr_text(const struct immure_jsonr *r, const struct immure_jsonr_value *object, const char *key);
+/* Its number, 1 for true; 0 when it is not there, or neither. */
+long long immure_jsonr_number(const struct immure_jsonr *r, const struct immure_jsonr_value *object, const char *key);
 /* First and next element or member; NULL at the end. */
 const struct immure_jsonr_value *immure_jsonr_first(const struct immure_jsonr *r,
 						    const struct immure_jsonr_value *of);

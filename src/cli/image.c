@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Images: imported, listed, looked at, removed. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,20 +37,34 @@ static const struct {
 };
 #define ACTS_N (sizeof(acts) / sizeof(acts[0]))
 
-static void add_pull(struct immure_image_options *o, const struct immure_runflags *f, char *supervisor, char *egress)
+/* Paths that the options point to. */
+struct places {
+	char worker[IMMURE_CLI_PATH_MAX], supervisor[IMMURE_CLI_PATH_MAX], egress[IMMURE_CLI_PATH_MAX];
+	char auth_file[PATH_MAX];
+};
+
+/* 0, or the exit status after saying why not. */
+static int add_pull(struct immure_image_options *o, const struct immure_runflags *f, struct places *at)
 {
 	o->hosts = f->image.hosts.n ? (const char *const *)f->image.hosts.v : NULL;
-	o->auth_file = f->image.auth_file;
 	o->flags |= f->image.plain_http ? IMMURE_IMAGE_PLAIN_HTTP : 0U;
-	if (immure_cli_own_program("immure", supervisor))
-		o->supervisor = supervisor;
-	if (immure_cli_own_program("immure-egress", egress))
-		o->egress = egress;
+	if (immure_cli_own_program("immure", at->supervisor))
+		o->supervisor = at->supervisor;
+	if (immure_cli_own_program("immure-egress", at->egress))
+		o->egress = at->egress;
+	if (!f->image.auth_file)
+		return 0;
+	/* who reads it has another working directory */
+	if (!realpath(f->image.auth_file, at->auth_file)) {
+		immure_cli_say("image: --authfile: %s: %s", f->image.auth_file, strerror(errno));
+		return IMMURE_EXIT_FAILED;
+	}
+	o->auth_file = at->auth_file;
+	return 0;
 }
 
 static int dispatch(size_t i, const struct immure_runflags *f)
 {
-	char worker[IMMURE_CLI_PATH_MAX], supervisor[IMMURE_CLI_PATH_MAX], egress[IMMURE_CLI_PATH_MAX];
 	bool pulls = strcmp(acts[i].name, "pull") == 0;
 	struct immure_image_options o = {
 		.size = sizeof(o), .env = f->policy.env, .name = f->session.name, .platform = f->image.platform,
@@ -55,6 +72,7 @@ static int dispatch(size_t i, const struct immure_runflags *f)
 	};
 	int operands = f->argc - f->first, status;
 	struct immure_error *err = NULL;
+	struct places at;
 	char *text = NULL;
 
 	if (operands != (acts[i].operand ? 1 : 0)) {
@@ -70,10 +88,11 @@ static int dispatch(size_t i, const struct immure_runflags *f)
 		immure_cli_say("image: %s: --allow, --authfile and --plain-http are for pull", acts[i].name);
 		return IMMURE_EXIT_FAILED;
 	}
-	if (pulls)
-		add_pull(&o, f, supervisor, egress);
-	if (immure_cli_own_program("immure-image", worker))
-		o.worker = worker;
+	status = pulls ? add_pull(&o, f, &at) : 0;
+	if (status)
+		return status;
+	if (immure_cli_own_program("immure-image", at.worker))
+		o.worker = at.worker;
 	if (acts[i].fn(operands ? f->argv[f->first] : NULL, &o, &text, &err) < 0)
 		return immure_cli_fail(err);
 	status = immure_cli_print(text);
@@ -83,29 +102,18 @@ static int dispatch(size_t i, const struct immure_runflags *f)
 
 int immure_cli_image(int argc, char **argv)
 {
-	static char name[] = "image";
-	const char *what = argc > 1 ? argv[1] : "";
+	const char *what;
 	struct immure_runflags f;
 	size_t i = 0;
 	int status;
 
-	/* `image --help` is about all of them. */
-	if (argc > 1 && what[0] != '-') {
-		argv++;
-		argc--;
-		argv[0] = name;
-	}
-	status = immure_runflags_parse("image", argc, argv, &f);
+	status = immure_runflags_parse_verb("image", argc, argv, &what, &f);
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
 	while (i < ACTS_N && strcmp(acts[i].name, what) != 0)
 		i++;
-	if (i == ACTS_N) {
-		immure_cli_say("image: %s: expected import, pull, ls, inspect, verify, rm or gc", what);
-		status = IMMURE_EXIT_FAILED;
-	} else {
-		status = dispatch(i, &f);
-	}
+	status = i < ACTS_N ? dispatch(i, &f) :
+			      immure_cli_no_verb("image", what, "import, pull, ls, inspect, verify, rm or gc");
 	immure_runflags_done(&f);
 	return status;
 }

@@ -109,13 +109,6 @@ static int stop(immure_pool *pool, const struct immure_runflags *f)
 
 /* ---- ls ---- */
 
-static const char *text_of(const struct immure_jsonr *r, const struct immure_jsonr_value *v, const char *key)
-{
-	const struct immure_jsonr_value *m = immure_jsonr_get(r, v, key);
-
-	return m && m->type == IMMURE_JSON_STRING ? m->text : "";
-}
-
 /* Of the list of all that is registered, what is a living pool. */
 static void put_pools(const struct immure_jsonr *r, bool json, struct immure_buf *b)
 {
@@ -130,18 +123,18 @@ static void put_pools(const struct immure_jsonr *r, bool json, struct immure_buf
 		static const char *const keys[] = { "name", "session", "profile", "backend",
 						    "policy_version", "note" };
 
-		if (strcmp(text_of(r, v, "state"), "POOL") != 0)
+		if (strcmp(immure_jsonr_text(r, v, "state"), "POOL") != 0)
 			continue;
 		if (json)
 			immure_jsonw_object(&w, NULL);
 		for (size_t i = 0; json && i < sizeof(keys) / sizeof(keys[0]); i++)
-			immure_jsonw_str(&w, i == 0 ? "pool" : keys[i], text_of(r, v, keys[i]));
+			immure_jsonw_str(&w, i == 0 ? "pool" : keys[i], immure_jsonr_text(r, v, keys[i]));
 		if (json)
 			immure_jsonw_end(&w, '}');
 		else
-			immure_buf_printf(b, "%-20s %-18s %-16s %s\n", text_of(r, v, "name"),
-					  text_of(r, v, "session"), text_of(r, v, "profile"),
-					  text_of(r, v, "note"));
+			immure_buf_printf(b, "%-20s %-18s %-16s %s\n", immure_jsonr_text(r, v, "name"),
+					  immure_jsonr_text(r, v, "session"), immure_jsonr_text(r, v, "profile"),
+					  immure_jsonr_text(r, v, "note"));
 	}
 	if (json)
 		immure_jsonw_end(&w, ']');
@@ -202,10 +195,8 @@ static int dispatch(const char *what, struct immure_runflags *f)
 		return start(f);
 	if (!strcmp(what, "ls"))
 		return list(f->json);
-	if (strcmp(what, "stats") != 0 && strcmp(what, "stop") != 0) {
-		immure_cli_say("pool: %s: expected start, stats, stop or ls", what);
-		return IMMURE_EXIT_FAILED;
-	}
+	if (strcmp(what, "stats") != 0 && strcmp(what, "stop") != 0)
+		return immure_cli_no_verb("pool", what, "start, stats, stop or ls");
 	name = which(what, f);
 	if (!name)
 		return IMMURE_EXIT_FAILED;
@@ -218,18 +209,11 @@ static int dispatch(const char *what, struct immure_runflags *f)
 
 int immure_cli_pool(int argc, char **argv)
 {
-	static char name[] = "pool";
-	const char *what = argc > 1 ? argv[1] : "";
+	const char *what;
 	struct immure_runflags f;
 	int status;
 
-	/* `pool --help` is about all of them. */
-	if (argc > 1 && what[0] != '-') {
-		argv++;
-		argc--;
-		argv[0] = name;
-	}
-	status = immure_runflags_parse("pool", argc, argv, &f);
+	status = immure_runflags_parse_verb("pool", argc, argv, &what, &f);
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
 	status = dispatch(what, &f);

@@ -8,20 +8,6 @@
 #include "base/parse.h"
 #include "cli/session.h"
 
-static const char *text_of(const struct immure_jsonr *r, const struct immure_jsonr_value *v, const char *key)
-{
-	const struct immure_jsonr_value *m = immure_jsonr_get(r, v, key);
-
-	return m && m->type == IMMURE_JSON_STRING ? m->text : "";
-}
-
-static long long number_of(const struct immure_jsonr *r, const struct immure_jsonr_value *v, const char *key)
-{
-	const struct immure_jsonr_value *m = immure_jsonr_get(r, v, key);
-
-	return m ? (long long)m->integer : 0;
-}
-
 /* The largest unit that fits: a column, not a measurement. */
 static const char *age(long long ms, char *buf, size_t len)
 {
@@ -35,12 +21,12 @@ static void row(struct immure_buf *b, const struct immure_jsonr *r, const struct
 {
 	long long now = (long long)time(NULL) * 1000;
 	char buf[32];
-	const char *name = text_of(r, v, "name");
+	const char *name = immure_jsonr_text(r, v, "name");
 
-	immure_buf_printf(b, "%-17s %-20s %-9s %5lld  %-6s %-10s %s\n", text_of(r, v, "session"),
-			  name[0] ? name : "-", text_of(r, v, "state"), number_of(r, v, "execs_running"),
-			  age(now - number_of(r, v, "created_ms"), buf, sizeof(buf)),
-			  text_of(r, v, "profile"), text_of(r, v, "note"));
+	immure_buf_printf(b, "%-17s %-20s %-9s %5lld  %-6s %-10s %s\n", immure_jsonr_text(r, v, "session"),
+			  name[0] ? name : "-", immure_jsonr_text(r, v, "state"), immure_jsonr_number(r, v, "execs_running"),
+			  age(now - immure_jsonr_number(r, v, "created_ms"), buf, sizeof(buf)),
+			  immure_jsonr_text(r, v, "profile"), immure_jsonr_text(r, v, "note"));
 }
 
 static int print_table(char *json, bool all)
@@ -60,7 +46,7 @@ static int print_table(char *json, bool all)
 	if (v && immure_jsonr_parse(&r, json, len, v, cap) == 0)
 		for (const struct immure_jsonr_value *e = immure_jsonr_first(&r, v); e;
 		     e = immure_jsonr_after(&r, v, e))
-			if (all || number_of(&r, e, "alive"))
+			if (all || immure_jsonr_number(&r, e, "alive"))
 				row(&b, &r, e);
 	text = immure_buf_take(&b);
 	status = immure_cli_print(text);

@@ -327,6 +327,28 @@ out:
 	return status;
 }
 
+/* `COMMAND --help` is about all of its verbs. */
+int immure_runflags_parse_verb(const char *command, int argc, char **argv, const char **ret_verb,
+			       struct immure_runflags *ret)
+{
+	*ret_verb = argc > 1 ? argv[1] : "";
+	if (argc > 1 && argv[1][0] != '-') {
+		argv[1] = argv[0];
+		argv++;
+		argc--;
+	}
+	return immure_runflags_parse(command, argc, argv, ret);
+}
+
+int immure_cli_no_verb(const char *command, const char *verb, const char *verbs)
+{
+	if (verb[0] && verb[0] != '-')
+		immure_cli_say("%s: %s: expected %s", command, verb, verbs);
+	else
+		immure_cli_say("%s: expected %s", command, verbs);
+	return IMMURE_EXIT_FAILED;
+}
+
 void immure_runflags_done(struct immure_runflags *f)
 {
 	free(f->settings);

@@ -68,6 +68,11 @@ enum { IMMURE_CLI_GO_ON = -1 };
  * --help, 125 after a usage error that has been printed. */
 int immure_runflags_parse(const char *command, int argc, char **argv,
 			  struct immure_runflags *ret);
+/* The same for a command whose first operand says which of several things it does; "": it is not there. */
+int immure_runflags_parse_verb(const char *command, int argc, char **argv, const char **ret_verb,
+			       struct immure_runflags *ret);
+/* One line: it is none of these verbs, or is not there. */
+int immure_cli_no_verb(const char *command, const char *verb, const char *verbs);
 /* Safe on what a failed parse left, and twice. */
 void immure_runflags_done(struct immure_runflags *f);
 /* Loads the policy, as immure_policy_load(). In the lean program it may not

@@ -10,20 +10,6 @@
 #include "base/parse.h"
 #include "cli/session.h"
 
-static const char *text_of(const struct immure_jsonr *r, const struct immure_jsonr_value *v, const char *key)
-{
-	const struct immure_jsonr_value *m = immure_jsonr_get(r, v, key);
-
-	return m && m->type == IMMURE_JSON_STRING ? m->text : "";
-}
-
-static long long number_of(const struct immure_jsonr *r, const struct immure_jsonr_value *v, const char *key)
-{
-	const struct immure_jsonr_value *m = immure_jsonr_get(r, v, key);
-
-	return m ? (long long)m->integer : 0;
-}
-
 static struct immure_jsonr_value *parse(struct immure_jsonr *r, char *json)
 {
 	size_t len = strlen(json), cap = 64;
@@ -46,18 +32,18 @@ static void put_columns(struct immure_buf *b, const char *id, const char *name, 
 
 static void put_row(struct immure_buf *b, const struct immure_jsonr *r, const struct immure_jsonr_value *v)
 {
-	long long s = (long long)time(NULL) - number_of(r, v, "created_ms") / 1000;
+	long long s = (long long)time(NULL) - immure_jsonr_number(r, v, "created_ms") / 1000;
 	char size[32], age[32];
 	uint64_t rounded = s < 0 ? 0 : s < 120 ? (uint64_t)s * 1000 : s < 7200 ? (uint64_t)s / 60 * 60000
 									      : (uint64_t)s / 3600 * 3600000;
 
-	if (number_of(r, v, "damaged")) {
-		put_columns(b, text_of(r, v, "id"), "", "-", "-", "-", "damaged");
+	if (immure_jsonr_number(r, v, "damaged")) {
+		put_columns(b, immure_jsonr_text(r, v, "id"), "", "-", "-", "-", "damaged");
 		return;
 	}
-	(void)snprintf(size, sizeof(size), "%lld", number_of(r, v, "size"));
-	put_columns(b, text_of(r, v, "id"), text_of(r, v, "name"), text_of(r, v, "session"), size,
-		    immure_format_duration(rounded, age, sizeof(age)), text_of(r, v, "profile"));
+	(void)snprintf(size, sizeof(size), "%lld", immure_jsonr_number(r, v, "size"));
+	put_columns(b, immure_jsonr_text(r, v, "id"), immure_jsonr_text(r, v, "name"), immure_jsonr_text(r, v, "session"), size,
+		    immure_format_duration(rounded, age, sizeof(age)), immure_jsonr_text(r, v, "profile"));
 }
 
 static int list(const struct immure_runflags *f)
@@ -92,10 +78,10 @@ static int list(const struct immure_runflags *f)
 static void say_what_is_not(const struct immure_jsonr *r, const struct immure_jsonr_value *about)
 {
 	const struct immure_jsonr_value *files = immure_jsonr_get(r, about, "files");
-	long long left_out = number_of(r, files, "left_out");
+	long long left_out = immure_jsonr_number(r, files, "left_out");
 
-	if (strcmp(text_of(r, about, "workspace_mode"), "cow") != 0 && text_of(r, about, "workspace")[0])
-		immure_cli_say("snapshot: the workspace %s is the host's own and not part of it", text_of(r, about,
+	if (strcmp(immure_jsonr_text(r, about, "workspace_mode"), "cow") != 0 && immure_jsonr_text(r, about, "workspace")[0])
+		immure_cli_say("snapshot: the workspace %s is the host's own and not part of it", immure_jsonr_text(r, about,
 												       "workspace"));
 	if (left_out)
 		immure_cli_say("snapshot: %lld %s left out", left_out, left_out == 1 ? "socket or device was" :
@@ -129,7 +115,7 @@ static int create(const char *name, const struct immure_runflags *f)
 
 		v = parse(&r, json);
 		if (v) {
-			(void)snprintf(id, sizeof(id), "%s\n", text_of(&r, v, "id"));
+			(void)snprintf(id, sizeof(id), "%s\n", immure_jsonr_text(&r, v, "id"));
 			say_what_is_not(&r, immure_jsonr_get(&r, v, "about"));
 		}
 		status = immure_cli_print(id);
@@ -177,13 +163,14 @@ static int dispatch(const char *what, const struct immure_runflags *f)
 
 	if (strcmp(what, "ls") == 0 && n == 0)
 		return list(f);
-	while (i < ACTS_N && strcmp(acts[i].name, what) != 0)
-		i++;
-	if (i == ACTS_N) {
-		immure_cli_say(strcmp(what, "ls") == 0 ? "snapshot: %s takes no operand" :
-							 "snapshot: %s: expected create, ls, inspect or rm", what);
+	if (strcmp(what, "ls") == 0) {
+		immure_cli_say("snapshot: ls takes no operand");
 		return IMMURE_EXIT_FAILED;
 	}
+	while (i < ACTS_N && strcmp(acts[i].name, what) != 0)
+		i++;
+	if (i == ACTS_N)
+		return immure_cli_no_verb("snapshot", what, "create, ls, inspect or rm");
 	if (n < 1 || (n > 1 && acts[i].fn != drop)) {
 		immure_cli_say("snapshot: %s takes %s %s", what, acts[i].fn == drop ? "at least one" : "one", acts[i].operand);
 		return IMMURE_EXIT_FAILED;
@@ -200,18 +187,11 @@ static int dispatch(const char *what, const struct immure_runflags *f)
 
 int immure_cli_snapshot(int argc, char **argv)
 {
-	static char name[] = "snapshot";
-	const char *what = argc > 1 ? argv[1] : "";
+	const char *what;
 	struct immure_runflags f;
 	int status;
 
-	/* `snapshot --help` is about all of them. */
-	if (argc > 1 && what[0] != '-') {
-		argv++;
-		argc--;
-		argv[0] = name;
-	}
-	status = immure_runflags_parse("snapshot", argc, argv, &f);
+	status = immure_runflags_parse_verb("snapshot", argc, argv, &what, &f);
 	if (status != IMMURE_CLI_GO_ON)
 		return status;
 	status = dispatch(what, &f);

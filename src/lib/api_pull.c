@@ -466,6 +466,8 @@ int32_t immure_image_pull(const char *ref, const struct immure_image_options *op
 	r = immure_options_copy(&p.o, sizeof(p.o), options ? options : &none, "pull", err);
 	if (r == 0 && p.o.which)
 		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "which", "a registry's images are named by ref");
+	if (r == 0 && p.o.auth_file && p.o.auth_file[0] != '/')
+		r = immure_fail(err, IMMURE_ERR_INVALID, EINVAL, "api", "auth_file", "image: auth_file: %s: must be absolute", p.o.auth_file);
 	if (r == 0)
 		r = find_skopeo(&p);
 	if (r == 0) {

@@ -33,13 +33,6 @@ static int32_t damaged(struct immure_error **err)
 			   "be read");
 }
 
-static const char *text_of(const struct immure_jsonr *json, const struct immure_jsonr_value *of, const char *key)
-{
-	const struct immure_jsonr_value *v = immure_jsonr_get(json, of, key);
-
-	return v && v->type == IMMURE_JSON_STRING ? v->text : NULL;
-}
-
 /* ---- the plan ---- */
 
 static int32_t own_policy(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
@@ -47,7 +40,7 @@ static int32_t own_policy(const struct immure_jsonr *json, const struct immure_j
 {
 	struct immure_pool_policy carried = { .arena = IMMURE_ARENA_INIT };
 	const struct immure_jsonr_value *list = immure_jsonr_get(json, about, "policy");
-	const char *workspace = text_of(json, about, "workspace");
+	const char *workspace = immure_jsonr_text(json, about, "workspace");
 	int32_t r = list && workspace ? immure_carried_read(json, list, "the snapshot's policy", &carried, err)
 				      : damaged(err);
 
@@ -63,7 +56,7 @@ int32_t immure_resume_plan(const struct immure_jsonr *json, const struct immure_
 	static const char *const nothing[] = { "/bin/true", NULL };
 	struct immure_plan_options how = {
 		.size = sizeof(how), .argv = nothing, .env = o->session ? o->session->env : NULL,
-		.cwd = text_of(json, about, "cwd"), .facts = IMMURE_FACTS_QUICK,
+		.cwd = immure_jsonr_text(json, about, "cwd"), .facts = IMMURE_FACTS_QUICK,
 	};
 	struct immure_policy *made = NULL;
 	int32_t r = o->policy ? 0 : own_policy(json, about, o, &made, err);
@@ -97,7 +90,7 @@ static int32_t tighten(immure_session *s, const struct immure_jsonr *json, const
 	for (int deny = 0; deny < 2; deny++) {
 		immure_jsonw_array(&w, deny ? "deny" : "read_only");
 		for (e = immure_jsonr_first(json, list); e; e = immure_jsonr_after(json, list, e)) {
-			const char *path = text_of(json, e, "path"), *how = text_of(json, e, "how");
+			const char *path = immure_jsonr_text(json, e, "path"), *how = immure_jsonr_text(json, e, "how");
 
 			if (!path || !how)
 				r = damaged(err);

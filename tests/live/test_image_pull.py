@@ -164,8 +164,11 @@ def test_credentials(lab):
         auth.write_text(json.dumps({"auths": {r.host: {"auth": base64.b64encode(who.encode()).decode()}}}))
         lab.site.own(auth)
         lab.refused(f"{r.host}/demo/tool:1", "unauthorized")
-        done = lab.pull(f"{r.host}/demo/tool:1", "--authfile", auth)
-        assert done.code == 0 and b"a-word" not in done.out + done.err, done
+        for name in (auth, auth.name):
+            done = lab.pull(f"{r.host}/demo/tool:1", "--authfile", name, cwd=auth.parent)
+            assert done.code == 0 and b"a-word" not in done.out + done.err, done
+    done = lab.pull(f"{r.host}/demo/tool:1", "--authfile", "none.json", cwd=auth.parent)
+    assert done.code == 125 and "--authfile: none.json: No such file" in done.errors, done
 
 
 def test_killed(lab):

@@ -101,6 +101,23 @@ static void written_cases(void **state)
 	compare("{\"a\":1}\0", 8);
 }
 
+static void members(void **state)
+{
+	char text[] = "{\"t\":\"x\",\"n\":-5,\"yes\":true,\"no\":false,\"none\":null,\"list\":[1]}";
+	struct immure_jsonr_value v[VALUES];
+	struct immure_jsonr r;
+
+	(void)state;
+	assert_int_equal(immure_jsonr_parse(&r, text, strlen(text), v, VALUES), 0);
+	assert_string_equal(immure_jsonr_text(&r, v, "t"), "x");
+	for (const char *const *k = (const char *const[]){ "n", "yes", "none", "list", "absent", NULL }; *k; k++)
+		assert_string_equal(immure_jsonr_text(&r, v, *k), "");
+	assert_int_equal(immure_jsonr_number(&r, v, "n"), -5);
+	assert_int_equal(immure_jsonr_number(&r, v, "yes"), 1);
+	for (const char *const *k = (const char *const[]){ "t", "no", "none", "list", "absent", NULL }; *k; k++)
+		assert_int_equal(immure_jsonr_number(&r, v, *k), 0);
+}
+
 static uint64_t next(uint64_t *s)
 {
 	*s ^= *s << 13;
@@ -184,7 +201,8 @@ static void base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(written_cases), cmocka_unit_test(mutations), cmocka_unit_test(bounds),
+		cmocka_unit_test(written_cases),
+		cmocka_unit_test(members), cmocka_unit_test(mutations), cmocka_unit_test(bounds),
 		cmocka_unit_test(base64),
 	};
 
