@@ -6,6 +6,8 @@
 
 #include "plan/plan.h"
 
+#define NO_DEVICE \
+	"null, zero, full, random, urandom and tty of this host's /dev are lent; one of them is missing or is not that device"
 #define NO_RIGHTS \
 	"this host gives a user namespace no rights of its own; `immure doctor` says why and what to do"
 
@@ -25,6 +27,8 @@ static const struct {
 	{ IMMURE_STAGE_MOUNT, ELOOP, NULL, "it became a symbolic link after the plan was made" },
 	{ IMMURE_STAGE_MOUNT, EPERM, "/proc",
 	  "the /proc here is covered in part, as in a container, and then the kernel gives no fresh one" },
+	{ IMMURE_STAGE_MOUNT, ENODEV, "/dev", NO_DEVICE },
+	{ IMMURE_STAGE_MOUNT, ENOENT, "/dev", NO_DEVICE },
 	{ IMMURE_STAGE_NETWORK, EOPNOTSUPP, NULL,
 	  "rules for addresses need nf_tables with tproxy in the kernel; name hosts instead" },
 };

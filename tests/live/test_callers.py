@@ -144,6 +144,17 @@ def test_what_hides_facts_is_a_refusal(site, cover):
 
 
 @pytest.mark.modes("root")
+@pytest.mark.parametrize("cover", ["mount --bind /dev/null /dev/full", "touch $0/x; mount --bind $0/x /dev/zero",
+                                   "mount -t tmpfs none /dev; mknod /dev/null c 1 3"])
+def test_a_device_that_is_none(site, cover):
+    """Said as what it is: the file system alone would say that there is no such device."""
+    result = site.call("/usr/bin/unshare", "-m", "/bin/sh", "-ec", f'{cover}; exec "$@"', site.out, site.immure, "run",
+                       "--", "/bin/touch", "ran")
+    assert result.code == 125 and not (site.ws / "ran").exists(), result
+    assert "/dev: No such" in result.errors and "is not that device" in result.errors, result
+
+
+@pytest.mark.modes("root")
 @pytest.mark.parametrize("words", [["run", "--", "/bin/touch", "ran"], ["doctor"], ["create", "--name", "nothing"],
                                    ["pool", "start", "--name", "nothing", "--size", "1"],
                                    ["run", "--backend", "bwrap", "--", "/bin/touch", "ran"],
