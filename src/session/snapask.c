@@ -196,6 +196,8 @@ static const char *why_not(int errnum)
 		return "the session could not be frozen";
 	case ELOOP:
 		return "directories are nested too deep";
+	case ENAMETOOLONG:
+		return "too many long paths of files with several names, or of closed directories";
 	case EXDEV:
 		return "something is mounted there";
 	case ENOSPC: /* not there, where it is read: that would be the session's own limit */

@@ -37,6 +37,10 @@ enum {
 	IMMURE_SNAP_DEPTH = 200,   /* directories below each other, as in a workspace's changes */
 	IMMURE_SNAP_LABEL = 4096,
 	IMMURE_SNAP_ALIGN = 4096,
+	/* What the paths come to that have to be kept, or written more than once: of files with
+	 * several names, of directories that their owner may not search. A tree can have a million
+	 * of them, each as long as it is deep. */
+	IMMURE_SNAP_PATHS = 64 << 20,
 	IMMURE_SNAP_LARGE = 128 << 10, /* contents of so much begin at a multiple of that */
 };
 
@@ -62,7 +66,7 @@ struct immure_snap_area {
 
 /* Everything from the areas into to_fd, which is at its beginning. Nothing in them is opened
  * that could wait, no link is followed. -EAGAIN: something changed meanwhile; -ELOOP: deeper
- * than IMMURE_SNAP_DEPTH; -EXDEV: a mount; other -errno. *ret is filled in either case. */
+ * than IMMURE_SNAP_DEPTH; -ENAMETOOLONG: more than IMMURE_SNAP_PATHS; -EXDEV: a mount; other -errno. *ret is filled in either case. */
 int immure_snap_write(const struct immure_snap_area *areas, size_t n, int to_fd, struct immure_snap_count *ret);
 /* The other way, into those of the areas of whose kind is in `kinds` ("p", "c"); others in the
  * file are passed over. An area there is none for: -ENOENT; a workspace that is another

@@ -121,6 +121,9 @@ static int make_node(struct immure_snap_reader *r, int dir, struct immure_snap_a
 
 static int put_off(struct immure_snap_reader *r, const struct immure_snap_attributes *a)
 {
+	r->closed_bytes += r->path.len + 1;
+	if (r->closed_bytes > IMMURE_SNAP_PATHS)
+		return -EBADMSG; /* none that was written is so */
 	if (r->closed_n == r->closed_cap) {
 		size_t cap = r->closed_cap ? r->closed_cap * 2 : 16;
 		struct immure_snap_closed *v = realloc(r->closed, cap * sizeof(*v));
@@ -141,11 +144,13 @@ static int get_inside(struct immure_snap_reader *r, int dir, unsigned int depth)
 static int end_dir(struct immure_snap_reader *r, int fd, struct immure_snap_attributes *a)
 {
 	struct immure_snap_attributes open = *a;
+	int e;
 
 	if ((a->mode & 0700) == 0700)
 		return immure_snap_finish(r, fd, a);
 	open.mode |= 0700;
-	return put_off(r, a) < 0 ? -ENOMEM : immure_snap_finish(r, fd, &open);
+	e = put_off(r, a);
+	return e < 0 ? e : immure_snap_finish(r, fd, &open);
 }
 
 static int make_dir(struct immure_snap_reader *r, int dir, unsigned int depth)

@@ -39,7 +39,7 @@ struct immure_snap_reader {
 	uint32_t own_uid, own_gid; /* in the file */
 	struct immure_buf path;
 	struct immure_snap_closed *closed;
-	size_t closed_n, closed_cap;
+	size_t closed_n, closed_cap, closed_bytes; /* closed_bytes: of paths, ever */
 	bool no_range;
 	unsigned char buf[IMMURE_SNAP_BUFFER];
 	char name[IMMURE_SNAP_LABEL + 1], value[IMMURE_SNAP_VALUE], other[IMMURE_SNAP_PATH];

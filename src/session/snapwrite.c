@@ -33,6 +33,7 @@ struct writer {
 	struct immure_buf path;   /* within the area */
 	struct name_of *names;    /* of files with several, open addressing */
 	size_t names_n, names_cap;
+	size_t paths;             /* bytes of paths kept, or written again */
 	uint8_t kind;
 	uint32_t uid, gid;
 	bool no_range;            /* copy_file_range(2) does not work between these two */
@@ -288,6 +289,12 @@ static int grow(struct writer *w)
 	return 0;
 }
 
+static int charge(struct writer *w, size_t len)
+{
+	w->paths += len + 1;
+	return w->paths > IMMURE_SNAP_PATHS ? -ENAMETOOLONG : 0;
+}
+
 /* 1: it is there under another name already, which was written. */
 static int put_other_name(struct writer *w, const struct stat *st, const char *name)
 {
@@ -298,11 +305,16 @@ static int put_other_name(struct writer *w, const struct stat *st, const char *n
 		return r;
 	i = slot(w, (uint64_t)st->st_dev, (uint64_t)st->st_ino);
 	if (w->names[i].path) {
-		r = put_head(w, 'H', name);
+		r = charge(w, strlen(w->names[i].path));
+		if (r == 0)
+			r = put_head(w, 'H', name);
 		if (r == 0)
 			r = put_bytes(w, w->names[i].path, strlen(w->names[i].path), 4);
 		return r < 0 ? r : 1;
 	}
+	r = charge(w, w->path.len);
+	if (r < 0)
+		return r;
 	w->names[i] = (struct name_of){ (uint64_t)st->st_dev, (uint64_t)st->st_ino, strdup(w->path.data) };
 	w->names_n++;
 	return w->names[i].path ? 0 : -ENOMEM;
@@ -392,7 +404,9 @@ static int put_dir(struct writer *w, int at, const struct stat *st, const char *
 	fd = reopen(at, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
-	r = put_head(w, 'D', name);
+	r = (st->st_mode & 0700) == 0700 ? 0 : charge(w, w->path.len); /* its reader keeps that */
+	if (r == 0)
+		r = put_head(w, 'D', name);
 	if (r == 0)
 		r = put_attributes(w, st, fd);
 	if (r == 0)

@@ -2,6 +2,7 @@
 /* Trees written and made again; and what a file that says something else may do: nothing outside. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "session/rmtree.h"
 #include "session/snapfiles.h"
 #include "session/snapstore.h"
@@ -227,6 +229,89 @@ static void test_too_deep(void **state)
 	close(at), close(top), close(f);
 }
 
+enum { LONG_PATHS = IMMURE_SNAP_PATHS / (NAME_MAX * IMMURE_SNAP_DEPTH) + 64 };
+
+/* As deep as it may be, with names as long as they may be. */
+static int deepest(int top)
+{
+	int at = openat(top, ".", O_PATH | O_CLOEXEC);
+	char name[NAME_MAX + 1];
+
+	memset(name, 'd', NAME_MAX);
+	name[NAME_MAX] = '\0';
+	for (int i = 0; i < IMMURE_SNAP_DEPTH - 1; i++) {
+		int next;
+
+		assert_int_equal(mkdirat(at, name, 0700), 0);
+		next = openat(at, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		close(at);
+		at = next;
+	}
+	return at;
+}
+
+static void one_more(int at, char what, int i)
+{
+	char name[16], other[16];
+
+	(void)snprintf(name, sizeof(name), "%d", i);
+	(void)snprintf(other, sizeof(other), "%d-2", i);
+	if (what == 'd') { /* the owner may not search it */
+		assert_int_equal(mkdirat(at, name, 0), 0);
+		return;
+	}
+	if (what == 'f' || i == 0)
+		put(at, name, "1");
+	assert_int_equal(linkat(at, what == 'f' ? name : "0", at, other, 0), 0);
+}
+
+/* A million names, each as long as the tree is deep: what is kept of them has an end. */
+static void test_too_many_long_paths(void **state)
+{
+	(void)state;
+	for (const char *what = "hfd"; *what; what++) {
+		char name[] = { 'l', *what, '\0' };
+		int top = dir(name), at = deepest(top), f = file(), n = *what == 'f' ? LONG_PATHS / 2 : LONG_PATHS;
+		struct immure_snap_area a = area(top);
+		struct immure_snap_count c;
+
+		for (int i = 0; i < n; i++) {
+			one_more(at, *what, i);
+			if (i == 8)
+				assert_int_equal(immure_snap_write(&a, 1, f, &c), 0);
+		}
+		assert_int_equal(ftruncate(f, 0), 0);
+		assert_int_equal(lseek(f, 0, SEEK_SET), 0);
+		assert_int_equal(immure_snap_write(&a, 1, f, &c), -ENAMETOOLONG);
+		assert_true(c.length <= IMMURE_SNAP_PATHS);
+		close(at), close(top), close(f);
+	}
+}
+
+/* Nor does a file that says so make its reader keep more. */
+static void test_closed_directories_have_an_end(void **state)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+	char name[NAME_MAX];
+
+	(void)state;
+	memset(name, 'd', sizeof(name));
+	for (int i = 0; i < IMMURE_SNAP_DEPTH - 1; i++) {
+		immure_buf_put(&b, "D\xff\0", 3);
+		immure_buf_put(&b, name, sizeof(name));
+		immure_buf_put(&b, "\xc0\1\0\0" "\0\0\0\0" "\0\0\0\0" "\0\0\0\0\0\0\0\0" "\0\0\0\0" "\0\0", 26);
+	}
+	for (int i = 0; i < LONG_PATHS; i++) {
+		immure_buf_printf(&b, "D%c%c%04d", 4, 0, i);
+		immure_buf_put(&b, "\0\0\0\0" "\0\0\0\0" "\0\0\0\0" "\0\0\0\0\0\0\0\0" "\0\0\0\0" "\0\0" "U", 27);
+	}
+	for (int i = 0; i < IMMURE_SNAP_DEPTH - 1; i++)
+		immure_buf_putc(&b, 'U');
+	assert_true(immure_buf_ok(&b));
+	assert_int_equal(read_of(b.data, b.len, "closed"), -EBADMSG);
+	immure_buf_done(&b);
+}
+
 static void test_store(void **state)
 {
 	struct immure_snapstore s = IMMURE_SNAPSTORE_INIT;
@@ -265,6 +350,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sizes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_any_damage, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_deep, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_too_many_long_paths, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_closed_directories_have_an_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_store, set_up, tear_down),
 	};
 
