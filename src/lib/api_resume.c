@@ -74,78 +74,15 @@ int32_t immure_resume_plan(const struct immure_jsonr *json, const struct immure_
 static int32_t tighten(immure_session *s, const struct immure_jsonr *json, const struct immure_jsonr_value *about,
 		       struct immure_error **err)
 {
-	const struct immure_jsonr_value *list = immure_jsonr_get(json, about, "tightened"), *cut, *e;
 	struct immure_buf b = IMMURE_BUF_INIT;
-	struct immure_jsonw w;
 	char *answer = NULL;
-	int32_t r = 0;
+	int32_t r = immure_said_tightened(json, about, &b, err);
 
-	cut = immure_jsonr_get(json, about, "tightened_truncated");
-	if (!list || !cut || cut->integer)
-		return damaged(err);
-	if (!immure_jsonr_first(json, list))
-		return 0;
-	immure_jsonw_init(&w, &b, 0);
-	immure_jsonw_object(&w, NULL);
-	for (int deny = 0; deny < 2; deny++) {
-		immure_jsonw_array(&w, deny ? "deny" : "read_only");
-		for (e = immure_jsonr_first(json, list); e; e = immure_jsonr_after(json, list, e)) {
-			const char *path = immure_jsonr_text(json, e, "path"), *how = immure_jsonr_text(json, e, "how");
-
-			if (!path || !how)
-				r = damaged(err);
-			else if ((strcmp(how, "deny") == 0) == deny)
-				immure_jsonw_str(&w, NULL, path);
-		}
-		immure_jsonw_end(&w, ']');
-	}
-	immure_jsonw_end(&w, '}');
-	if (r == 0)
-		r = immure_buf_ok(&b) ? immure_session_request(s, "tighten", b.data, &answer, err) : no_memory(err);
+	if (r == 0 && b.len)
+		r = immure_session_request(s, "tighten", b.data, &answer, err);
 	free(answer);
 	immure_buf_done(&b);
 	return r;
-}
-
-static bool has_rule(const struct immure_jsonr *json, const struct immure_jsonr_value *list, const char *rule)
-{
-	const struct immure_jsonr_value *e;
-
-	for (e = immure_jsonr_first(json, list); e; e = immure_jsonr_after(json, list, e))
-		if (e->type == IMMURE_JSON_STRING && strcmp(e->text, rule) == 0)
-			return true;
-	return false;
-}
-
-/* What both allow, and what either denies. */
-static bool narrowed(const struct immure_jsonr *was, const struct immure_jsonr_value *old, const struct immure_jsonr *is,
-		     const struct immure_jsonr_value *now, struct immure_jsonw *w)
-{
-	const struct immure_jsonr_value *a = immure_jsonr_get(is, now, "allow"), *old_a = immure_jsonr_get(was, old, "allow"),
-					*d = immure_jsonr_get(is, now, "deny"), *old_d = immure_jsonr_get(was, old, "deny"), *e;
-	bool changed = false;
-
-	immure_jsonw_object(w, NULL);
-	immure_jsonw_bool(w, "replace", true);
-	immure_jsonw_array(w, "allow");
-	for (e = immure_jsonr_first(is, a); e; e = immure_jsonr_after(is, a, e)) {
-		if (has_rule(was, old_a, e->text))
-			immure_jsonw_str(w, NULL, e->text);
-		else
-			changed = true;
-	}
-	immure_jsonw_end(w, ']');
-	immure_jsonw_array(w, "deny");
-	for (e = immure_jsonr_first(is, d); e; e = immure_jsonr_after(is, d, e))
-		immure_jsonw_str(w, NULL, e->text);
-	for (e = immure_jsonr_first(was, old_d); e; e = immure_jsonr_after(was, old_d, e))
-		if (!has_rule(is, d, e->text)) {
-			immure_jsonw_str(w, NULL, e->text);
-			changed = true;
-		}
-	immure_jsonw_end(w, ']');
-	immure_jsonw_end(w, '}');
-	return changed;
 }
 
 /* Only where the policy is the old one: another says by itself what it allows. */
@@ -156,20 +93,19 @@ static int32_t narrow(immure_session *s, const struct immure_jsonr *json, const 
 	struct immure_jsonr_value *v = calloc(VALUES, sizeof(*v));
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonr now;
-	struct immure_jsonw w;
 	char *answer = NULL, *done = NULL;
 	int32_t r = 0;
 
-	immure_jsonw_init(&w, &b, 0);
 	if (!v)
 		r = no_memory(err);
 	else if (old && old->type == IMMURE_JSON_OBJECT)
 		r = immure_session_request(s, "net", "{}", &answer, err);
 	if (r == 0 && answer && immure_jsonr_parse(&now, answer, strlen(answer), v, VALUES) < 0)
 		r = damaged(err);
-	if (r == 0 && answer && immure_jsonr_get(&now, v, "network") &&
-	    narrowed(json, old, &now, immure_jsonr_get(&now, v, "network"), &w))
-		r = immure_buf_ok(&b) ? immure_session_request(s, "net", b.data, &done, err) : no_memory(err);
+	if (r == 0 && answer && immure_jsonr_get(&now, v, "network"))
+		r = immure_said_narrowed(json, old, &now, immure_jsonr_get(&now, v, "network"), &b, err);
+	if (r == 0 && b.len)
+		r = immure_session_request(s, "net", b.data, &done, err);
 	free(answer);
 	free(done);
 	free(v);

@@ -58,14 +58,16 @@ int32_t immure_carried_read(const struct immure_jsonr *json, const struct immure
 	const struct immure_jsonr_value *v = immure_jsonr_first(json, list);
 	struct immure_arena *a = &ret->arena;
 	struct immure_setting *s;
-	size_t n = 0;
+	size_t n = 0, other = 0;
 
-	for (const struct immure_jsonr_value *e = v; e; e = immure_jsonr_after(json, list, e))
-		n += e->type == IMMURE_JSON_STRING;
+	for (const struct immure_jsonr_value *e = v; e; e = immure_jsonr_after(json, list, e)) {
+		n++;
+		other += e->type != IMMURE_JSON_STRING;
+	}
 	s = immure_arena_alloc(a, (n + 1) * sizeof(*s));
 	if (!s)
 		return no_memory(err);
-	if (n % 2 == 0)
+	if (n % 2 == 0 || other || list->type != IMMURE_JSON_ARRAY)
 		return immure_fail(err, IMMURE_ERR_IO, EPROTO, "policy", "", "%s cannot be read", source);
 	ret->profile = immure_arena_strdup(a, v->text);
 	ret->settings_n = n / 2;

@@ -22,4 +22,14 @@ int32_t immure_snapshot_save(immure_session *session, int file_fd, const char *p
 int32_t immure_resume_plan(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
 			   const struct immure_resume_options *o, immure_plan **ret, struct immure_error **err);
 
+/* ---- snapsaid.c: SNAPSHOT when it is not such a thing ---- */
+/* The request "tighten" for all that was tightened; ret, an empty buffer, stays so when nothing was. */
+int32_t immure_said_tightened(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+			      struct immure_buf *ret, struct immure_error **err);
+/* The request "net" that leaves of the rules in force now, which are the server's answer, what the old
+ * session had as well; empty when that is all of them. */
+int32_t immure_said_narrowed(const struct immure_jsonr *was, const struct immure_jsonr_value *old,
+			     const struct immure_jsonr *is, const struct immure_jsonr_value *now, struct immure_buf *ret,
+			     struct immure_error **err);
+
 #endif

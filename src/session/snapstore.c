@@ -160,7 +160,7 @@ static int32_t damaged(struct immure_error **err, const char *id, const char *wh
 	return r;
 }
 
-static int parse(struct immure_snapshot_read *s, const char *data, size_t len)
+int immure_snapshot_parse(const char *data, size_t len, struct immure_snapshot_read *s)
 {
 	const char *body = data + sizeof(head) - 1 + 65;
 	char hex[65];
@@ -192,7 +192,7 @@ static int32_t read_one(int all, const char *id, struct immure_snapshot_read *re
 	s.dir_fd = immure_runtime_dir(all, id);
 	r = s.dir_fd < 0 ? s.dir_fd : immure_runtime_read(s.dir_fd, "meta", META_MAX, &data, &len);
 	if (r == 0)
-		r = parse(&s, data, len);
+		r = immure_snapshot_parse(data, len, &s);
 	if (r == 0)
 		v = immure_jsonr_get(&s.json, s.v, "id");
 	if (r == 0 && (!v || v->type != IMMURE_JSON_STRING || strcmp(v->text, id) != 0))

@@ -52,6 +52,8 @@ void immure_snapstore_done(struct immure_snapstore *s);
  * its meta is damaged. */
 int32_t immure_snapstore_read(const char *state_dir, const char *name, struct immure_snapshot_read *ret,
 			      struct immure_error **err);
+/* What a meta says, into text, parsed, v and json of *s: 0, -EBADMSG when it is none, -ENOMEM. */
+int immure_snapshot_parse(const char *data, size_t len, struct immure_snapshot_read *s);
 /* Whether the files are those that it was made with. SNAPSHOT when not. */
 int32_t immure_snapstore_verify(const struct immure_snapshot_read *s, struct immure_error **err);
 void immure_snapshot_read_done(struct immure_snapshot_read *s);
