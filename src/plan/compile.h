@@ -206,6 +206,8 @@ int32_t immure_compile_files(struct immure_compile *b);     /* files.c */
 /* pt shows s->real; makes what s->path says lead there as well. */
 void immure_compile_also_at(struct immure_compile *b, const struct immure_fact_path *s,
 			    const struct immure_point *pt);
+/* files.links: what a link of the policy's leads to may be meant. */
+int32_t immure_compile_no_escape(struct immure_compile *b, const struct immure_fact_path *s, const char *key);
 int32_t immure_compile_masks(struct immure_compile *b);     /* masks.c */
 /* The table's entries are paths in a workspace, or in a home that is one. Where
  * root is a place inside the home: the part of the entry that is below root, NULL

@@ -197,8 +197,33 @@ static int32_t make_missing(struct immure_compile *b, const char *path, const ch
 	return 0;
 }
 
-/* files.links: what a link leads to lies in the directory in which it was named. */
-static int32_t no_escape(struct immure_compile *b, const struct immure_fact_path *s, const char *key)
+/* Whose content others may have written: text is a name of that directory, real where it is. */
+static bool leads_out_of(const struct immure_compile *b, const char *text, const char *real,
+			 const struct immure_fact_path *s, const char *dir)
+{
+	const struct immure_fact_path *d = immure_facts_path(b->f, dir);
+	bool named_in = immure_path_is_under(dir, text) || immure_path_is_under(dir, real) ||
+			(d && d->real && immure_path_is_under(d->real, real));
+
+	return strcmp(real, "/") != 0 && named_in && !immure_path_is_under(s->real, real);
+}
+
+/* A link that the workspace has, or what else commands may write, and that leads out of it. */
+static bool is_planted(const struct immure_compile *b, const struct immure_fact_path *s, const char *dir)
+{
+	if (leads_out_of(b, b->workspace_text, b->workspace, s, dir))
+		return true;
+	for (size_t i = 0; i < b->p->write.n; i++) {
+		const char *path = immure_compile_path(b->a, b->p, b->f, b->p->write.v[i]);
+		const struct immure_fact_path *w = path ? immure_facts_path(b->f, path) : NULL;
+
+		if (w && w->real && leads_out_of(b, w->path, w->real, s, dir))
+			return true;
+	}
+	return false;
+}
+
+int32_t immure_compile_no_escape(struct immure_compile *b, const struct immure_fact_path *s, const char *key)
 {
 	const char *slash = strrchr(s->path, '/');
 	const char *dir = slash == s->path ? "/" :
@@ -206,7 +231,8 @@ static int32_t no_escape(struct immure_compile *b, const struct immure_fact_path
 
 	if (b->p->links == IMMURE_LINKS_FOLLOW || strcmp(s->path, s->real) == 0)
 		return 0;
-	if (dir && immure_path_is_under(s->real, dir))
+	if (dir && (b->p->links == IMMURE_LINKS_FOLLOW_TRUSTED ? !is_planted(b, s, dir) :
+								 immure_path_is_under(s->real, dir)))
 		return 0;
 	(void)immure_compile_refuse(b, key, "%s leads out to %s", s->path, s->real);
 	immure_compile_hint(b, "name what it leads to, or files.links: follow");
@@ -255,7 +281,7 @@ static int32_t allow(struct immure_compile *b, const char *text, bool write, con
 	}
 	if (immure_compile_is_ours(b, s->real))
 		return immure_compile_refuse(b, key, "%s holds this program's own state", s->real);
-	if (no_escape(b, s, key) < 0)
+	if (immure_compile_no_escape(b, s, key) < 0)
 		return -IMMURE_ERR_POLICY;
 	pt = immure_compile_point(b, write ? IMMURE_POINT_WRITE : IMMURE_POINT_READ,
 				IMMURE_RANK_ALLOW, s->real, key);
@@ -298,7 +324,7 @@ static int32_t source(struct immure_compile *b, const char *text, const char *ke
 	if (immure_compile_is_ours(b, s->real))
 		return immure_compile_refuse(b, key, "%s holds this program's own state", s->real);
 	*ret = s;
-	return no_escape(b, s, key);
+	return immure_compile_no_escape(b, s, key);
 }
 
 static int32_t mount(struct immure_compile *b, const char *text)

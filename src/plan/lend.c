@@ -82,6 +82,9 @@ static int32_t lend(struct immure_compile *b, const char *text)
 		immure_compile_hint(b, "write ?%s for one that may be missing", text);
 		return -IMMURE_ERR_POLICY;
 	}
+	/* Where the agent is, the caller's environment says. */
+	if (strcmp(text + (text[0] == '?'), IMMURE_POLICY_AGENT) != 0 && immure_compile_no_escape(b, s, KEY) < 0)
+		return -IMMURE_ERR_POLICY;
 	return lend_one(b, s, all);
 }
 

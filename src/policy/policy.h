@@ -19,7 +19,7 @@ enum immure_workspace_mode {
 enum immure_output_over { IMMURE_OUTPUT_CUT, IMMURE_OUTPUT_FAIL };
 /* As enum immure_capture of session/serve.h. */
 enum immure_keep { IMMURE_KEEP_OFF, IMMURE_KEEP_METADATA, IMMURE_KEEP_SUMMARY, IMMURE_KEEP_CONTENT };
-enum immure_links { IMMURE_LINKS_FOLLOW, IMMURE_LINKS_DENY_ESCAPES };
+enum immure_links { IMMURE_LINKS_FOLLOW, IMMURE_LINKS_DENY_ESCAPES, IMMURE_LINKS_FOLLOW_TRUSTED };
 enum immure_view {
 	IMMURE_VIEW_HOST,   /* the whole host tree, read-only, masked */
 	IMMURE_VIEW_SYSTEM, /* system directories only */

@@ -186,6 +186,22 @@ static void links_that_lead_out(void **state)
 	host_link(h, "/data/in", "a", "/data/a", 'd');
 	host_must(h, "dev", "+files.mounts=/data/out:/mnt/x", "files.view=system", NULL);
 	host_must(h, "dev", "files.links=deny_escapes", "+files.write=/data/in", NULL);
+	/* from where the command may have put it */
+	host_must(h, "dev", "+files.write=/data/in", "+files.write=/data", NULL);
+	host_refuses(h, IMMURE_ERR_POLICY, "leads out to /in", "dev", "+files.write=/data", "+files.read=/data/out",
+		     NULL);
+	host_must(h, "dev", "files.links=follow", "+files.write=/data", "+files.read=/data/out", NULL);
+	host_link(h, "/home/u/ws/out", "/in", "/in", 'd');
+	host_link(h, "/to-ws", "home/u/ws", "/home/u/ws", 'd');
+	host_link(h, "/to-ws/out", "/in", "/in", 'd');
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const planted[] = { "+files.write=out", "+files.read=/to-ws/out",
+						       "+files.mounts=/home/u/ws/out:/mnt/x" };
+
+		host_refuses(h, IMMURE_ERR_POLICY, "leads out to /in", "dev", planted[i], NULL);
+		host_refuses(h, IMMURE_ERR_POLICY, "leads out to /in", "dev", "workspace.mode=ro", planted[i], NULL);
+		host_must(h, "dev", "files.links=follow", planted[i], NULL);
+	}
 	host_refuses(h, IMMURE_ERR_POLICY, "leads out to /in", "dev", "files.links=deny_escapes",
 		     "+files.write=/data/out", NULL);
 	host_refuses(h, IMMURE_ERR_POLICY, "leads out to /in", "dev", "files.links=deny_escapes",

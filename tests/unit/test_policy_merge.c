@@ -314,6 +314,7 @@ static const struct {
 	{ "files.links", "", "\"files\":{\"links\":\"deny_escapes\"}", true },
 	{ "files.links", "\"files\":{\"links\":\"deny_escapes\"}",
 	  "\"files\":{\"links\":\"follow\"}", false },
+	{ "files.links", "", "\"files\":{\"links\":\"follow\"}", false },
 	{ "workspace.target", "", "\"workspace\":{\"target\":\"/w\"}", false },
 	{ "workspace.mode", "", "\"workspace\":{\"mode\":\"none\"}", true },
 	{ "workspace.mode", "", "\"workspace\":{\"mode\":\"scratch\"}", true },
