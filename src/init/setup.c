@@ -606,11 +606,21 @@ static int make_place_after(struct immure_serving *s, struct immure_init_step *s
 	return r < 0 ? r : bind_to_supervisor(in);
 }
 
+/* Nor is it of its maker's session: by /proc/1/autogroup root inside could set how much processor
+ * time all of that session gets. */
+static int leave_session(struct immure_init_step *step)
+{
+	step->subject = "setsid";
+	return setsid() < 0 && getsid(0) != getpid() ? -errno : 0;
+}
+
 int immure_init_close_in(struct immure_serving *s, struct immure_init_step *step)
 {
 	const struct immure_init *in = s->in;
-	int r = stage_rlimits(in, step);
+	int r = leave_session(step);
 
+	if (r == 0)
+		r = stage_rlimits(in, step);
 	mark(s, IMMURE_STAGE_RLIMIT);
 	if (r == 0)
 		r = stage_privileges(in, step);

@@ -130,11 +130,11 @@ static int status_of_init(struct looking *l)
 
 static int init(struct looking *l, int32_t *foreign)
 {
-	IMMURE_CLEANUP_FD int oom = open("/proc/1/oom_score_adj", O_RDONLY | O_CLOEXEC);
-	int priority;
+	static const char *const files[] = { "/proc/1/oom_score_adj", "/proc/1/coredump_filter", "/proc/1/autogroup" };
+	uint64_t attributes[8] = { 0 };
 	cpu_set_t cpus;
-	long n;
 	int r = status_of_init(l);
+	long n;
 
 	(void)foreign;
 	for (int i = 0; i < RLIM_NLIMITS && r == 0; i++) {
@@ -148,14 +148,21 @@ static int init(struct looking *l, int32_t *foreign)
 	n = getpriority(PRIO_PROCESS, 1);
 	say(l, "nice %ld %d\n", n, errno);
 	CPU_ZERO(&cpus);
-	n = syscall(SYS_sched_getscheduler, 1); /* musl has no such functions that work */
-	if (n < 0 || syscall(SYS_sched_getparam, 1, &priority) < 0 ||
+	/* Policy, priorities, length of its turns (since Linux 6.12), bounds of its load. */
+	if (syscall(SYS_sched_getattr, 1, attributes, sizeof(attributes), 0) < 0 ||
 	    syscall(SYS_sched_getaffinity, 1, sizeof(cpus), &cpus) < 0)
 		return -errno;
-	say(l, "sched %ld %d io %ld\n", n, priority, syscall(SYS_ioprio_get, 1, 1));
+	say(l, "io %ld\n", syscall(SYS_ioprio_get, 1, 1));
+	put(l, attributes, sizeof(attributes));
 	put(l, &cpus, sizeof(cpus));
-	if (r == 0)
-		r = oom < 0 ? -errno : put_fd(l, oom);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && r == 0; i++) {
+		IMMURE_CLEANUP_FD int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+
+		if (fd >= 0)
+			r = put_fd(l, fd);
+		else if (errno != ENOENT) /* one that this kernel has not */
+			r = -errno;
+	}
 	return r;
 }
 

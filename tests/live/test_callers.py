@@ -23,6 +23,17 @@ def test_command_line_of_the_supervisor_is_unknown_inside(site):
     assert result.out.strip(b"\0") == b"immure-init\nName:\timmure-init\n", result
 
 
+@pytest.mark.modes("root", "user")
+@pytest.mark.skipif(not os.path.exists("/proc/self/autogroup"), reason="no autogroups in this kernel")
+@pytest.mark.parametrize("backend", ["native", "bwrap"])
+def test_processor_time_of_the_callers_session(site, backend):
+    """Whoever owns /proc/1 sets it for all that is of init's session, which is of nobody else's."""
+    look = "sed 's/.*nice//' /proc/self/autogroup"
+    result = site.call("/bin/sh", "-c", f"{look}; \"$@\"; {look}", "sh", site.immure, "run", "--backend", backend, "--",
+                       "/bin/sh", "-c", "for p in /proc/[0-9]*; do echo 7 > $p/autogroup; done 2> /dev/null")
+    assert result.out.split() == [b"0", b"0"], result
+
+
 def test_long_command_line(site):
     many = ["x" * 100_000] * 15
     result = site.run("/bin/sh", "-c", 'echo $# ${#1}; tr -d "\\0" </proc/1/cmdline | wc -c',

@@ -109,6 +109,29 @@ def test_what_a_command_left(site, what):
         assert pool.stats()["refused_reuse"] == {row: 1 for row in rows} and made(pool) == 2
 
 
+TURNS = """
+import ctypes, platform, struct
+number = {"x86_64": 314, "aarch64": 274}[platform.machine()]
+syscall, now = ctypes.CDLL(None).syscall, ctypes.create_string_buffer(48)
+syscall(number + 1, 1, now, 48, 0)
+struct.pack_into("Q", now, 24, 77000000)
+syscall(number, 1, now, 0)
+syscall(number + 1, 1, now, 48, 0)
+print(struct.unpack_from("Q", now, 24)[0] == 77000000)
+"""
+
+
+@everybody
+def test_how_long_inits_turns_are(site):
+    """What a command has set for init, the next one's commands would have."""
+    with pool_of(site) as pool:
+        done = pool.run("python3", "-c", TURNS)
+        assert done.code == 0, done
+        if done.text == "False\n":
+            pytest.skip("no length of turns: Linux 6.12")
+        is_destroyed(pool, looked_at(pool, 1), "init")
+
+
 @everybody
 def test_what_a_caller_asked_for(site):
     """More than commands over the lane: there the supervisor has words of his, or was told to change something."""
