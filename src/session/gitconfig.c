@@ -6,7 +6,12 @@
 #include "session/gitconfig.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
 
 struct variable {
 	const char *section, *name; /* in lower case; name NULL: any */
@@ -242,5 +247,25 @@ bool immure_gitconfig_harmless(const char *text, size_t len, size_t depth)
 		if (section.n == 0 || !variable_harmless(section, name, value, depth))
 			return false;
 	}
+	return true;
+}
+
+bool immure_gitcommon_harmless(int dir)
+{
+	static const char *const parts[] = { "HEAD", "objects", "refs" };
+	IMMURE_CLEANUP_FD int fd = openat(dir, "commondir", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	IMMURE_CLEANUP_FD int target = openat(dir, "../..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char text[8];
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || target < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	n = read(fd, text, sizeof(text));
+	if (n < 5 || n > 6 || memcmp(text, "../..\n", (size_t)n) != 0)
+		return false;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (fstatat(target, parts[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return false;
 	return true;
 }

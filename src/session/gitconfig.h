@@ -12,4 +12,9 @@
  * the top: as far up core.worktree may point. */
 bool immure_gitconfig_harmless(const char *text, size_t len, size_t depth);
 
+/* The same of where a directory of git's, open as dir, says by its file commondir that config
+ * and hooks are. True for what git writes for a worktree, "../..", where that is a repository
+ * that whoever walks the tree knows for one. */
+bool immure_gitcommon_harmless(int dir);
+
 #endif

@@ -424,6 +424,9 @@ static void check_repo(struct walk *w, int dir, size_t depth, const struct repo 
 			found_in_tree(w, dir, configs[i], depth, w->git, AGE_CREATED,
 				      (w->git->flags & IMMURE_OPF_ALLOWED) &&
 					      harmless_config(dir, configs[i], depth));
+	/* There it may have no HEAD, and would not be known for one. */
+	if (r->commondir && touched(dir, "commondir", w->since) && !immure_gitcommon_harmless(dir))
+		found_in_tree(w, dir, "commondir", depth, w->git, AGE_CREATED, false);
 	if (depth + 1 < WALK_DEPTH)
 		check_hooks(w, dir, depth);
 }

@@ -42,6 +42,12 @@ def hook(site, path):
 ATTACKS = {
     "commondir": lambda s: f"mkdir ev; cp -r .git/config .git/objects .git/refs ev; {bad(s)} "
                            "ev/config; echo ../ev > .git/commondir",
+    "pointer to one in halves": lambda s: "mkdir -p w ev co/objects co/refs; echo 'gitdir: ../ev' > w/.git; "
+                                          f"echo 'ref: refs/heads/m' > ev/HEAD; echo ../co > ev/commondir; {bad(s)} co/config",
+    "halves, with hooks": lambda s: "mkdir -p w a/worktrees/ev a/objects a/refs a/hooks; "
+                                    "echo 'gitdir: ../a/worktrees/ev' > w/.git; echo ../.. > a/worktrees/ev/commondir; "
+                                    "echo 'ref: refs/heads/m' > a/worktrees/ev/HEAD; printf '[core]\n' > a/config; "
+                                    + hook(s, "a/hooks/pre-commit"),
     "new repository": lambda s: f"git init -q n; {bad(s)} n/.git/config",
     "new hook": lambda s: f"git init -q n; {hook(s, 'n/.git/hooks/pre-commit')}",
     "bare below": lambda s: f"git init -q --bare n; {bad(s)} n/config; "
@@ -111,10 +117,10 @@ def test_ordinary_work_is_left_alone(repo):
     result = site.sh("set -e; git init -q n; cd n; git config user.email a@b; git config user.name c; "
                      "echo 1 > f; git add f; git commit -q -m 1; git checkout -q -b topic; cd ..; "
                      "git clone -q n c; git -C c pull -q; git clone -q --bare n b; "
-                     "git -C c remote add other ../b; git -C c fetch -q other", record=True)
+                     "git -C c remote add other ../b; git -C c fetch -q other; git -C n worktree add -q -b side ../t", record=True)
     assert result.code == 0, result
     assert result.err == b"", result
-    for path in ("n/.git/config", "c/.git/config", "b/config"):
+    for path in ("n/.git/config", "c/.git/config", "b/config", "n/.git/worktrees/t/commondir"):
         assert (site.ws / path).exists(), result.record["found"]
     assert {f["action"] for f in result.record["found"]} <= {"reported"}
 
