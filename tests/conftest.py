@@ -23,6 +23,9 @@ from harness import BUILD, DEFAULT_MODES, KEYCTL, MODES, MUST_RUN, USER, Mode, S
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 import runtests  # noqa: E402  it knows which skips are allowed
 
+pytest_plugins = ["ledger"]
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "modes(names...): run in these modes; 'all' for each")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")

@@ -392,6 +392,10 @@ def privilege_attacks():
         yield Attack(f"cgroup_{file}", "fs.open_write", ("{cgroup_pids_root}/" + file,), (),
                      ("--rw", "{cgroup_pids_root}"), needs=("cgroups",), threats="87",
                      root_control=True)
+    for file in ("cgroup.procs", "cgroup.subtree_control", "cgroup.max.depth", "cgroup.freeze"):
+        yield Attack(f"cgroup_unified_{file}", "fs.open_write", ("{cgroup_unified}/" + file,), (),
+                     ("--rw", "{cgroup_unified}"), needs=("cgroups",), threats="87",
+                     root_control=True)
 
 
 def leak_attacks():

@@ -30,6 +30,11 @@ class Words(dict):
         super().__init__({k: str(v) for k, v in vars(site).items()
                           if isinstance(v, (str, os.PathLike))})
 
+    def __missing__(self, name):
+        if name.startswith("cgroup_"):
+            pytest.skip(f"no v1 hierarchy for {name.removeprefix('cgroup_').removesuffix('_root')}")
+        raise KeyError(name)
+
     def fill(self, texts):
         return [str(text).format_map(self) for text in texts]
 
@@ -151,7 +156,7 @@ SAMPLE = ["path.open-masked", "path.open-wsmasked", "path.open-file", "path.chmo
           "sysv_shm", "request_key", "runtime_bus", "workspace_socket", "kernel.unshare_user",
           "kernel.clone3_newuser", "kernel.io_uring_setup", "kernel.bpf", "kernel.tiocsti_high_bits",
           "kernel.int80_unshare", "setuid", "setgroups", "capset", "any_capability", "new_privs",
-          "cgroup_move_pids_tasks", "environment_of_others", "descriptors", "cwd"]
+          "cgroup_move_pids_tasks", "cgroup_move_unified_cgroup.procs", "environment_of_others", "descriptors", "cwd"]
 BY_NAME = {a.name: a for a in ATTACKS}
 
 

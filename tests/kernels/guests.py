@@ -2,8 +2,14 @@
 """The suites under other kernels: what is run there, and what comes back.
 
 IMMURE_GUESTS names the guests ("6.1 6.12"), IMMURE_GUEST_TESTS is "short" (a
-few minutes: what differs between kernels) or "all" (live and escape whole). Guests
-that are more than another kernel have one set of tests, of their own."""
+few minutes: what differs between kernels), "all" (live and escape whole) or words of
+runtests ("escape live/test_files.py"). Guests that are more than another kernel have
+one set of tests, of their own.
+
+Whole suites take hours. They are run in sittings of IMMURE_GUEST_TIME seconds: what
+came of each test is kept beside the kernels as it ends (ledger.py), for these programs
+only, and the next sitting goes on from there. Only when nothing is left can it pass."""
+import hashlib
 import json
 import os
 import pathlib
@@ -14,6 +20,9 @@ import time
 
 import arm
 import vm
+
+sys.path.insert(0, str(vm.TOP / "tests"))
+import ledger  # noqa: E402
 
 # Mounts, masks, limits, identity, names caught by nf_tables, and one act of each kind: the
 # parts of the program that ask a kernel what it has. The files by name: to read all the
@@ -36,25 +45,38 @@ OWN = {"ubuntu": {"guest/test_apparmor.py": ""}}
 SLOWER = 12  # emulation against this machine's own processor, with room
 
 
+def whole(kernel):
+    """The words of what is run in sittings, or None."""
+    words = os.environ.get("IMMURE_GUEST_TESTS", "short")
+    if words == "short" or kernel in OWN or kernel == "arm64":
+        return None
+    return "escape live" if words == "all" else words
+
+
 def jobs_of(kernel, select):
     """[(suites, expression)]"""
     if kernel in OWN:
         return [(suite, select or expression) for suite, expression in OWN[kernel].items()]
-    if os.environ.get("IMMURE_GUEST_TESTS", "short") == "all":
-        return [("live escape", select)]
     return [(suite, select or expression) for suite, expression in SHORT.items()]
 
 
-def script(kernel, build, select):
-    lines = ["export IMMURE_TEST_SLOWER=%d CI= IMMURE_MUST_RUN=" % SLOWER,
+def preamble(kernel):
+    return ["export IMMURE_TEST_SLOWER=%d CI= IMMURE_MUST_RUN=" % SLOWER,
              "export IMMURE_GUEST_STORE=%s" % shlex.quote(str(vm.STORE / kernel)),
              # What systemd does at the top of the tree.
              "echo '+memory +pids +cpu' >/sys/fs/cgroup/cgroup.subtree_control"]
-    runner = "/usr/bin/python3 tools/runtests.py --build %s" % shlex.quote(str(build))
+
+
+def runner(build):
+    return "/usr/bin/python3 tools/runtests.py --build %s" % shlex.quote(str(build))
+
+
+def script(kernel, build, select):
+    lines = preamble(kernel)
     jobs = jobs_of(kernel, select)
     for number, (suites, expression) in enumerate(jobs):
         lines.append("%s %s %s --json /mnt/out/result.%d >>/mnt/out/log 2>&1" % (
-            runner, suites, "-k " + shlex.quote(expression) if expression else "", number))
+            runner(build), suites, "-k " + shlex.quote(expression) if expression else "", number))
     return "\n".join(lines), len(jobs)
 
 
@@ -63,9 +85,61 @@ def end_of(path, size=20000):
     return path.read_text(errors="replace")[-size:] if path.exists() else ""
 
 
-def run_one(kernel, build, select):
+def programs(build):
+    """What the answers are answers about."""
+    digest = hashlib.sha256()
+    for path in sorted(build.glob("immure*")):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def sitting(kernel, build, select):
+    """One more sitting; the total of it and of those before."""
     total = {"passed": 0, "failures": [], "skips": []}
-    whole = os.environ.get("IMMURE_GUEST_TESTS", "short") == "all"
+    seconds = float(os.environ.get("IMMURE_GUEST_TIME", 4 * 3600))
+    out = vm.STORE / "whole" / kernel
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"ledger.{programs(build)}"
+    words = whole(kernel) + (" -k " + shlex.quote(select) if select else "")
+    command = "\n".join(preamble(kernel) + [
+        f"export IMMURE_TEST_LEDGER=/mnt/out/{path.name}", f"{runner(build)} {words} >>/mnt/out/log 2>&1"])
+    (out / "log").unlink(missing_ok=True)
+    ended = True
+    try:
+        vm.run(kernel, command, out, timeout=seconds, cpus=1)
+    except vm.Unavailable as why:
+        total["skips"].append(("guest", str(why)))
+        return total
+    except vm.Broken as why:
+        ended = False
+        print(why)
+    tests, selected = ledger.read(path)
+    left = []
+    for name in (name for suite in selected.values() for name in suite):
+        entry = tests.get(name, {"came": None})
+        name = name.replace(".py", "", 1)
+        if entry["came"] == ledger.PASSED:
+            total["passed"] += 1
+        elif entry["came"] == ledger.SKIPPED:
+            total["skips"].append((name, entry["why"]))
+        elif entry["came"] == ledger.FAILED:
+            total["failures"].append("%s: %s" % (name, entry["why"]))
+        else:
+            left.append(name)
+    unseen = {word.partition("/")[0] for word in whole(kernel).split()} - set(selected)
+    if left or unseen or not ended:
+        total["failures"].append("guest: %d tests have no answer yet%s: run it again to go on" % (
+            len(left), "".join(", nor has any of " + suite for suite in sorted(unseen))))
+    if total["failures"]:
+        sys.stdout.write(end_of(out / "log"))
+    return total
+
+
+def run_one(kernel, build, select):
+    if whole(kernel):
+        return sitting(kernel, build, select)
+    total = {"passed": 0, "failures": [], "skips": []}
     # Not in /tmp, where other suites look for what they left.
     vm.STORE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="guest-", dir=vm.STORE) as scratch:
@@ -76,7 +150,7 @@ def run_one(kernel, build, select):
                 return arm.run(out, build / "arm64")
             # One processor: two that are emulated spend most of their time waiting for each
             # other, and what differs between kernels does not differ by their number.
-            vm.run(kernel, command, out, timeout=4 * 3600 if whole else 420, cpus=2 if whole else 1)
+            vm.run(kernel, command, out, timeout=420, cpus=1)
         except vm.Unavailable as why:
             total["skips"].append(("guest", str(why)))
             return total

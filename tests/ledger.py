@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What came of each test, kept as it ends: a line of JSON in the file that
+IMMURE_TEST_LEDGER names. Suites that take hours are run in sittings: a test with an
+answer there is not run again, one that failed is, and whatever was running when a
+sitting ended comes last, so that a test that hangs keeps none of the others from
+their turn. The first cases of every function come before all others: one sitting has
+seen something of everything."""
+import json
+import os
+import pathlib
+
+import pytest
+
+PASSED, SKIPPED, FAILED, BEGUN = "passed", "skipped", "failed", "begun"
+FIRST = 2  # cases of a function, for each kind of caller
+
+
+def read(path):
+    """{test: its last line}, and {suite: the tests that were to be run of it when it was begun last}."""
+    tests, selected = {}, {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the guest was ended while it wrote this
+        if "test" in entry:
+            tests[entry["test"]] = entry
+        else:
+            selected[entry["suite"]] = entry["selected"]
+    return tests, selected
+
+
+class Ledger:
+    def __init__(self, path):
+        self.path, self.reports = pathlib.Path(path), []
+
+    def write(self, **entry):
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config, items):
+        tests, _ = read(self.path)
+        for suite in {item.nodeid.split("/")[0] for item in items}:
+            self.write(suite=suite, selected=[item.nodeid for item in items if item.nodeid.startswith(suite + "/")])
+        came = {item: tests.get(item.nodeid, {"came": None})["came"] for item in items}
+        done = [item for item in items if came[item] in (PASSED, SKIPPED)]
+        turns, number = {}, {}
+        for item in items:
+            function = item.nodeid.split("[")[0], str(getattr(item, "callspec", None) and item.callspec.params.get("mode"))
+            number[function] = number.get(function, 0) + 1
+            turns[item] = {None: int(number[function] > FIRST), FAILED: 2, BEGUN: 3}.get(came[item])
+        items[:] = sorted((item for item in items if turns[item] is not None), key=turns.get)
+        config.hook.pytest_deselected(items=done)
+
+    def pytest_runtest_logstart(self, nodeid):
+        self.reports = []
+        self.write(test=nodeid, came=BEGUN)
+
+    def pytest_runtest_logreport(self, report):
+        self.reports.append(report)
+
+    def pytest_runtest_logfinish(self, nodeid):
+        bad = next((r for r in self.reports if r.failed), None)
+        skip = next((r for r in self.reports if r.skipped), None)
+        entry = {"test": nodeid, "seconds": round(sum(r.duration for r in self.reports), 2)}
+        if bad:
+            crash = getattr(bad.longrepr, "reprcrash", None)
+            text = crash.message if crash else str(bad.longrepr)
+            entry.update(came=FAILED, why=" ".join(text.split())[:600])
+        elif skip:
+            why = skip.longrepr[2] if isinstance(skip.longrepr, tuple) else str(skip.longrepr)
+            entry.update(came=SKIPPED, why=getattr(skip, "wasxfail", why).removeprefix("Skipped: "))
+        else:
+            entry.update(came=PASSED)
+        self.write(**entry)
+
+
+def pytest_configure(config):
+    if os.environ.get("IMMURE_TEST_LEDGER"):
+        config.pluginmanager.register(Ledger(os.environ["IMMURE_TEST_LEDGER"]), "immure-ledger")
