@@ -80,9 +80,14 @@ static int32_t spawn(const struct immure_plan *p, const struct immure_cgroup *cg
 			entry(ctx);
 		_exit(1);
 	}
-	if (pid < 0)
-		return immure_fail(err, IMMURE_ERR_LAUNCH, (int)-pid, "start", "",
-				   "cannot make a process: %s", strerror((int)-pid));
+	if (pid < 0) {
+		int32_t r = immure_fail(err, IMMURE_ERR_LAUNCH, (int)-pid, "start", "",
+					"cannot make a process: %s", strerror((int)-pid));
+
+		if (pid == -EINVAL && err && *err)
+			immure_error_set_hint(*err, "it needs a pidfd for it (Linux 5.2); `immure doctor` says more");
+		return r;
+	}
 	ret->pid = (int)pid;
 	ret->pidfd = pidfd;
 	return 0;

@@ -15,7 +15,7 @@ static void set(struct immure_backend_report *r, enum immure_dimension d, enum i
 
 static const struct immure_fact *lacks(const struct immure_facts *f)
 {
-	static const char *const needs[] = { "landlock", "seccomp", "close_range" };
+	static const char *const needs[] = { "landlock", "seccomp", "close_range", "child_pidfd" };
 
 	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
 		for (size_t k = 0; k < f->all_n; k++)
@@ -72,8 +72,9 @@ void immure_report_landlock(const struct immure_facts *f, struct immure_arena *a
 	if (r->available == IMMURE_NO) {
 		r->why = missing ? immure_arena_printf(a, "%s: %s", missing->name, missing->detail) :
 			 f->landlock_abi <= 0 ? "no Landlock here" : "seccomp filters do not work here";
-		r->remedy = missing ? missing->remedy : "boot with landlock among the lsm= of the "
-			    "kernel command line (Linux 5.13 or later)";
+		r->remedy = missing ? missing->remedy : f->landlock_abi <= 0 ?
+			    "boot with landlock among the lsm= of the kernel command line (Linux 5.13 or later)" :
+			    "use a kernel with CONFIG_SECCOMP_FILTER";
 		return;
 	}
 	r->why = immure_arena_printf(a, "Landlock ABI %d, seccomp; no namespaces%s", f->landlock_abi,

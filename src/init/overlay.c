@@ -24,7 +24,7 @@
 #include "kernel/mount.h"
 #include "kernel/sys.h"
 
-enum { PROC = 0x9fa0, JOINED = 256 }; /* the most that fsconfig(2) takes as one value */
+enum { PROC = 0x9fa0, OVERLAY = 0x794c7630, JOINED = 256 }; /* the most that fsconfig(2) takes as one value */
 
 struct parts {
 	int layer[IMMURE_LAYERS_MAX];
@@ -123,6 +123,15 @@ static int set_layers(int fs, const struct parts *p)
 	return immure_sys_fsconfig(fs, 1, "lowerdir", joined);
 }
 
+/* The kernel has one answer to everything that it does not like. */
+static int why(const struct parts *p, int r)
+{
+	struct statfs fs;
+
+	return r == -EINVAL && p->upper >= 0 && fstatfs(p->upper, &fs) == 0 && fs.f_type == OVERLAY ?
+	       -EOPNOTSUPP : r;
+}
+
 /* In /proc/self/fd. A single layer that nothing is written over is no overlay. */
 static int make(const struct parts *p, uint32_t attr)
 {
@@ -145,7 +154,7 @@ static int make(const struct parts *p, uint32_t attr)
 		r = immure_sys_fsconfig(fs, 1, "index", "off");
 	if (r == 0)
 		r = immure_sys_fsconfig(fs, 6, NULL, NULL);
-	return r < 0 ? r : immure_sys_fsmount(fs, attr);
+	return r < 0 ? why(p, r) : immure_sys_fsmount(fs, attr);
 }
 
 /* A number in a /proc that is none would be somebody's file. */

@@ -25,6 +25,9 @@ static const struct {
 	  "it has another hard link; list it in files.created or break the link" },
 	{ IMMURE_STAGE_MOUNT, ESTALE, NULL, "it was changed on the host while the session was set up; try again" },
 	{ IMMURE_STAGE_MOUNT, ELOOP, NULL, "it became a symbolic link after the plan was made" },
+	{ IMMURE_STAGE_MOUNT, EOPNOTSUPP, NULL,
+	  "the directory for changes is on an overlay itself, as in a container, and cannot hold those of "
+	  "another one; set XDG_STATE_HOME to a directory on another file system" },
 	{ IMMURE_STAGE_MOUNT, EPERM, "/proc",
 	  "the /proc here is covered in part, as in a container, and then the kernel gives no fresh one" },
 	{ IMMURE_STAGE_MOUNT, ENODEV, "/dev", NO_DEVICE },

@@ -235,6 +235,8 @@ OTHERWISE = {
     "syscalls.tcp-ulp": {2, 95, 107},
     "syscalls.reboot": {22},              # the magic number is wrong
     "syscalls.accounting": {2, 15, 22, 38},
+    "syscalls.perf": {13},                # Debian: kernel.perf_event_paranoid 3
+    "syscalls.tiocsti": {5},              # since 6.2: dev.tty.legacy_tiocsti 0
 }
 
 
@@ -266,6 +268,8 @@ def test_each_point_can_fall_short(site):
         seen = set() if errnos == "-" else {int(e) for e in errnos.split(",")}
         if name.startswith("control."):
             assert outcome == "done", line
+        elif outcome == "hung" and harness.SLOWER > 1:
+            continue  # the attacker's own deadline, in a machine that is emulated
         elif outcome != "done" and not seen & OTHERWISE.get(name, set()):
             protected.append(line)
     unexpected = [line for line in protected if line.split()[0] not in NOT_SHOWN]

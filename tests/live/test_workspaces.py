@@ -298,6 +298,27 @@ def test_gaps(site):
 
 
 @pytest.mark.modes("root")
+def on_an_overlay(site, *argv):
+    """What a container's root is: the state directory lies on an overlay."""
+    script = ('d=$1 && shift && mkdir -p "$d" && mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/l && '
+              'mount -t overlay -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w o "$d" && exec "$@"')
+    who = [] if site.uid == 0 else ["--user", "--map-root-user"]
+    return ["unshare", *who, "--mount", "--propagation", "private", "--", "/bin/sh", "-c", script, "sh",
+            str(site.path / "state"), *argv]
+
+
+def test_changes_cannot_be_kept_on_an_overlay(site):
+    """It is said, and nothing has run."""
+    before = harness.tree_hash(site.ws)
+    refused = site.call(*on_an_overlay(site, site.immure, "run", "-q", "--cow", "--", "/bin/sh", "-c", "echo x > ran"))
+    assert refused.code == 125 and "on an overlay itself" in refused.errors, refused
+    assert "XDG_STATE_HOME" in refused.errors and refused.errors.count("\n") == 1, refused
+    assert harness.tree_hash(site.ws) == before
+    told = site.call(*on_an_overlay(site, "env", f"XDG_STATE_HOME={site.run_dir}", site.immure, "run", "-q", "--cow", "--",
+                                    "/bin/sh", "-c", "echo x > ran"))
+    assert told.code == 0 and harness.tree_hash(site.ws) == before, told
+
+
 def test_file_systems_below(site):
     """A file system that is mounted in the workspace was not seen, and is not touched."""
     script = f"""
