@@ -33,6 +33,9 @@ def read(path):
 class Ledger:
     def __init__(self, path):
         self.path, self.reports = pathlib.Path(path), []
+        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write("\n")  # what was cut off takes nothing with it
 
     def write(self, **entry):
         with open(self.path, "a", encoding="utf-8") as file:
