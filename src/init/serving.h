@@ -60,11 +60,17 @@ struct immure_serving {
 
 /* All stages up to seccomp, in their order. 0, or -errno with *step saying where. */
 int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step);
-/* Of these, the one that lets go of all descriptors but init's own, and what comes
- * after it: limits, privileges, Landlock, the check, seccomp. */
-int immure_init_close_fds(struct immure_serving *s, struct immure_init_step *step);
+/* Of these, what comes after letting go of all descriptors but init's own: limits,
+ * privileges, Landlock, the check, seccomp. */
 int immure_init_close_in(struct immure_serving *s, struct immure_init_step *step);
 uint64_t immure_init_now(void);
+
+/* handles.c: namespaces and root, for the supervisor, where it asks for them. */
+int immure_init_hand_over(struct immure_serving *s, struct immure_init_step *step);
+/* The host's tree stays in a mount namespace of its own, s->host_ns_fd, where that is needed. */
+int immure_init_keep_host_tree(struct immure_serving *s, struct immure_init_step *step);
+/* The stage that lets go of all but init's own. */
+int immure_init_close_fds(struct immure_serving *s, struct immure_init_step *step);
 /* Closes all descriptors but 0..2 and these, of which -1 is none; sorts them. */
 int immure_init_keep(int *keep, size_t n);
 

@@ -152,94 +152,6 @@ static int stage_terminal(struct immure_serving *s, struct immure_init_step *ste
 	return r;
 }
 
-/* The supervisor outside may enter what we are about to leave the keys of: it
- * made it. Its files, statistics and attached directories come by these. */
-static int hand_over(struct immure_serving *s, struct immure_init_step *step)
-{
-	static const struct {
-		const char *path;
-		int flags;
-	} what[IMMURE_HANDLE_MAX] = {
-		[IMMURE_HANDLE_ROOT] = { "/", O_PATH | O_DIRECTORY },
-		[IMMURE_HANDLE_USERNS] = { "/proc/self/ns/user", O_RDONLY },
-		[IMMURE_HANDLE_MNTNS] = { "/proc/self/ns/mnt", O_RDONLY },
-		[IMMURE_HANDLE_NETNS] = { "/proc/self/ns/net", O_RDONLY },
-		[IMMURE_HANDLE_IPCNS] = { "/proc/self/ns/ipc", O_RDONLY },
-		[IMMURE_HANDLE_UTSNS] = { "/proc/self/ns/uts", O_RDONLY },
-		[IMMURE_HANDLE_PIDNS] = { "/proc/self/ns/pid", O_RDONLY },
-	};
-	struct immure_init_msg m = { .type = IMMURE_INIT_HANDLES };
-	int fds[IMMURE_HANDLE_MAX], r = 0, n = s->in->provable ? IMMURE_HANDLE_MAX : IMMURE_HANDLE_IPCNS;
-
-	if (!s->in->handles)
-		return 0;
-	step->stage = IMMURE_STAGE_FDS;
-	step->subject = "handles";
-	for (int i = 0; i < n; i++) {
-		fds[i] = i == IMMURE_HANDLE_HOSTNS ? immure_take_fd(&s->host_ns_fd)
-			 : i == IMMURE_HANDLE_AREAS ? immure_take_fd(&s->areas_fd)
-						    : open(what[i].path, what[i].flags | O_CLOEXEC);
-		if (fds[i] >= 0)
-			m.status |= 1 << i;
-		else
-			fds[i] = immure_open_null();
-		if (fds[i] < 0)
-			r = fds[i];
-	}
-	if (r == 0)
-		r = immure_init_send(s->in->report_fd, &m, sizeof(m), fds, (size_t)n, 0);
-	for (int i = 0; i < n; i++)
-		immure_close(&fds[i]);
-	return r;
-}
-
-/* What is attached later comes from the host's tree, of which nothing is left
- * after the pivot: so the namespace that still has it is kept, by a descriptor
- * that only the supervisor gets, and the pivot happens in a copy. */
-static int keep_host_tree(struct immure_serving *s, struct immure_init_step *step)
-{
-	if (!s->in->attachable)
-		return 0;
-	step->stage = IMMURE_STAGE_NAMESPACE;
-	step->subject = "mount namespace";
-	s->host_ns_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	if (s->host_ns_fd < 0 || immure_fd_raise(&s->host_ns_fd, 10) < 0)
-		return -errno;
-	return unshare(CLONE_NEWNS) < 0 ? -errno : 0;
-}
-
-int immure_init_keep(int *keep, size_t n)
-{
-	unsigned int from = 3;
-	int r = 0;
-
-	for (size_t i = 0; i < n; i++) /* a few numbers: the simplest sort there is */
-		for (size_t j = i + 1; j < n; j++)
-			if (keep[j] < keep[i]) {
-				int t = keep[i];
-
-				keep[i] = keep[j];
-				keep[j] = t;
-			}
-	for (size_t i = 0; i < n && r == 0; i++) {
-		if (keep[i] < (int)from)
-			continue; /* none, or one of 0..2, or named twice */
-		if ((unsigned int)keep[i] > from)
-			r = immure_sys_close_range(from, (unsigned int)keep[i] - 1, 0);
-		from = (unsigned int)keep[i] + 1;
-	}
-	return r < 0 ? r : immure_sys_close_range(from, ~0U, 0);
-}
-
-int immure_init_close_fds(struct immure_serving *s, struct immure_init_step *step)
-{
-	int keep[4] = { s->in->report_fd, s->master_fd, s->slave_fd, s->signal_fd };
-
-	step->stage = IMMURE_STAGE_FDS;
-	step->subject = "close_range";
-	return immure_init_keep(keep, 4);
-}
-
 static const struct {
 	const char *name;
 	int resource;
@@ -552,7 +464,7 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	mark(s, IMMURE_STAGE_IDS);
 	if (r < 0)
 		return r;
-	r = keep_host_tree(s, step);
+	r = immure_init_keep_host_tree(s, step);
 	if (r < 0)
 		return r;
 	r = immure_root_begin(&b, &s->net, in->plan, NULL, in->kept, step);
@@ -596,7 +508,7 @@ static int make_place_after(struct immure_serving *s, struct immure_init_step *s
 	mark(s, IMMURE_STAGE_MOUNT);
 	s->host_ns_fd = in->mould->host_fd;
 	if (r == 0)
-		r = hand_over(s, step);
+		r = immure_init_hand_over(s, step);
 	if (r == 0)
 		r = immure_ids_become((uint32_t)ids->num[0], (uint32_t)ids->num[2]);
 	if (r == 0)
@@ -671,7 +583,7 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 		    : in->mould ? make_place_after(s, step) : make_place(s, step);
 	mark(s, IMMURE_STAGE_NETWORK);
 	if (r == 0 && !in->mould)
-		r = hand_over(s, step);
+		r = immure_init_hand_over(s, step);
 	if (r == 0)
 		r = stage_terminal(s, step);
 	if (r == 0)
