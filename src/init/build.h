@@ -21,6 +21,8 @@ struct immure_build {
 	const char *kept;              /* what an overlay with KEPT puts its changes in; NULL = none */
 	uint64_t texts;                /* bytes that its large files of ours take */
 	int root_fd;
+	int host_ns_fd;                /* where sources are when the pivot has been, else -1 ... */
+	int own_ns_fd;                 /* ... and where everything else happens */
 	bool root_own;                 /* a tmpfs of ours, which is read-only in the end */
 	int mask_dir_fd, mask_file_fd; /* mode 000, cloned over what is masked */
 	const char *mask_home;         /* the directory they are in until then */
@@ -36,7 +38,8 @@ struct immure_build {
 
 #define IMMURE_BUILD_INIT(n, root)                                                             \
 	{                                                                                      \
-		.net = (n), .root_fd = (root), .mask_dir_fd = -1, .mask_file_fd = -1,          \
+		.net = (n), .root_fd = (root), .host_ns_fd = -1, .own_ns_fd = -1,              \
+		.mask_dir_fd = -1, .mask_file_fd = -1,          \
 		.mask_mount = { -1, -1 }, .areas_fd = -1, .parent_fd = -1                      \
 	}
 
@@ -48,6 +51,12 @@ int immure_root_begin(struct immure_build *b, struct immure_init_net *net, const
 /* Those of the operations for which which[i] is set, in their order. NULL: all. */
 int immure_root_some(struct immure_build *b, const struct immure_plan *p, const bool *which,
 		      struct immure_init_step *step);
+/* A descriptor of the root as it is, for the pivot of a view that is added to after it. */
+int immure_root_so_far(struct immure_build *b);
+/* Where host paths mean what they meant, and back; nothing before the pivot. Whoever could
+ * not come back does nothing more. */
+int immure_build_to_host(const struct immure_build *b);
+int immure_build_to_own(const struct immure_build *b);
 /* Seals what is to be read-only. The descriptor of the root, or -errno. */
 int immure_root_end(struct immure_build *b);
 /* root.c: what is mounted at tree_fd becomes the root. */

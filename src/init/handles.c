@@ -51,12 +51,23 @@ int immure_init_hand_over(struct immure_serving *s, struct immure_init_step *ste
 	return r;
 }
 
+int immure_init_hand_over_areas(const struct immure_serving *s, int areas_fd)
+{
+	struct immure_init_msg m = { .type = IMMURE_INIT_HANDLES, .status = 1 << IMMURE_HANDLE_AREAS };
+	int fds[IMMURE_HANDLE_AREAS + 1];
+
+	for (int i = 0; i <= IMMURE_HANDLE_AREAS; i++)
+		fds[i] = areas_fd; /* its place among them says which it is */
+	return s->in->handles ? immure_init_send(s->in->report_fd, &m, sizeof(m), fds, IMMURE_HANDLE_AREAS + 1, 0) : 0;
+}
+
 /* What is attached later comes from the host's tree, of which nothing is left
  * after the pivot: so the namespace that still has it is kept, by a descriptor
- * that only the supervisor gets, and the pivot happens in a copy. */
+ * that only the supervisor gets, and the pivot happens in a copy. So does a caller's
+ * workspace, where a session waits for one (await.c). */
 int immure_init_keep_host_tree(struct immure_serving *s, struct immure_init_step *step)
 {
-	if (!s->in->attachable)
+	if (!s->in->attachable && !s->in->waits)
 		return 0;
 	step->stage = IMMURE_STAGE_NAMESPACE;
 	step->subject = "mount namespace";

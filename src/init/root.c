@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -78,29 +79,63 @@ static int root_empty(struct immure_build *b)
 	return r < 0 ? r : immure_build_seal_later(b, b->root_fd);
 }
 
+/* ---- after the pivot ---- */
+
+/* The root becomes that of the namespace, which is what it was: in any other, nobody makes
+ * user namespaces. */
+static int go(int ns_fd)
+{
+	return ns_fd >= 0 && setns(ns_fd, CLONE_NEWNS) < 0 ? -errno : 0;
+}
+
+int immure_build_to_host(const struct immure_build *b)
+{
+	return go(b->host_ns_fd);
+}
+
+int immure_build_to_own(const struct immure_build *b)
+{
+	return go(b->own_ns_fd);
+}
+
 /* ---- areas ---- */
 
-static int op_bind(struct immure_build *b, const struct immure_op *op)
+/* What is bound, as a tree of its own; *ret_tree stays as it is where there need be none. */
+static int clone_source(const struct immure_op *op, struct stat *st, int *ret_tree)
 {
 	IMMURE_CLEANUP_FD int src = immure_mount_open_host(op->src);
-	IMMURE_CLEANUP_FD int tree = -1;
 	uint64_t attr = attr_of(op) | IMMURE_ATTR_NOSUID;
-	struct stat st;
+	int tree;
 
 	if (src < 0)
 		return src == -ENOENT && (op->flags & IMMURE_OPF_OPTIONAL) ? 0 : src;
-	if (fstat(src, &st) < 0)
+	if (fstat(src, st) < 0)
 		return -errno;
 	if ((op->flags & IMMURE_OPF_SOCKET) && (op->flags & IMMURE_OPF_FILE) &&
-	    !S_ISSOCK(st.st_mode))
+	    !S_ISSOCK(st->st_mode))
 		return -ENOTSOCK;
 	/* A device is what the policy names by itself, never what a tree holds. */
-	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+	if (!S_ISCHR(st->st_mode) && !S_ISBLK(st->st_mode))
 		attr |= IMMURE_ATTR_NODEV;
 	tree = immure_mount_clone(src, attr);
 	if (tree < 0)
 		return tree;
-	return immure_build_attach(b, tree, op->dst, !S_ISDIR(st.st_mode));
+	*ret_tree = tree;
+	return 0;
+}
+
+static int op_bind(struct immure_build *b, const struct immure_op *op)
+{
+	IMMURE_CLEANUP_FD int tree = -1;
+	int r = immure_build_to_host(b), back;
+	struct stat st;
+
+	if (r == 0)
+		r = clone_source(op, &st, &tree);
+	back = immure_build_to_own(b);
+	if (r == 0)
+		r = back;
+	return r < 0 || tree < 0 ? r : immure_build_attach(b, tree, op->dst, !S_ISDIR(st.st_mode));
 }
 
 /* Nothing can be written to it in the end, so on a root that is like that it needs to
@@ -399,6 +434,13 @@ int immure_root_begin(struct immure_build *b, struct immure_init_net *net, const
 	step->subject = "/";
 	r = immure_mount_make_private();
 	return r < 0 ? r : immure_root_some(b, p, which, step);
+}
+
+int immure_root_so_far(struct immure_build *b)
+{
+	int fd = b->root_fd < 0 ? -1 : fcntl(b->root_fd, F_DUPFD_CLOEXEC, 10);
+
+	return b->root_fd < 0 ? -EINVAL : fd < 0 ? -errno : fd;
 }
 
 int immure_root_end(struct immure_build *b)

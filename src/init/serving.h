@@ -67,6 +67,8 @@ uint64_t immure_init_now(void);
 
 /* handles.c: namespaces and root, for the supervisor, where it asks for them. */
 int immure_init_hand_over(struct immure_serving *s, struct immure_init_step *step);
+/* Of these, what the shared areas are directories of, when it came to be later. */
+int immure_init_hand_over_areas(const struct immure_serving *s, int areas_fd);
 /* The host's tree stays in a mount namespace of its own, s->host_ns_fd, where that is needed. */
 int immure_init_keep_host_tree(struct immure_serving *s, struct immure_init_step *step);
 /* The stage that lets go of all but init's own. */
@@ -80,7 +82,7 @@ int immure_init_keep(int *keep, size_t n);
 int immure_init_enter_user(const struct immure_init *in, struct immure_init_step *step);
 
 struct immure_build;
-/* await.c: says WAITS, takes the caller's plan and applies what its mounts add. */
+/* await.c: hands over, says WAITS, takes the caller's plan and applies what its mounts add. */
 int immure_init_wait_for_caller(struct immure_serving *s, struct immure_build *b, struct immure_init_step *step);
 
 /* init.c: a message with descriptors to the supervisor, or over a lane. 0 or -errno. */

@@ -448,12 +448,33 @@ static int end_view(struct immure_serving *s, struct immure_build *b)
 	return immure_root_end(b);
 }
 
+/* The view, and what of the outside is reached from within: the order that the pivot asks for. */
+static int make_view(struct immure_serving *s, struct immure_build *b, struct immure_init_step *step)
+{
+	const struct immure_init *in = s->in;
+	int r = immure_init_keep_host_tree(s, step), root_fd;
+
+	if (r < 0)
+		return r;
+	r = immure_root_begin(b, &s->net, in->plan, NULL, in->kept, step);
+	root_fd = r < 0 ? r : in->waits ? immure_root_so_far(b) : end_view(s, b);
+	mark(s, IMMURE_STAGE_MOUNT);
+	if (root_fd < 0)
+		return root_fd;
+	step->stage = IMMURE_STAGE_NAMESPACE;
+	step->subject = "network namespace";
+	r = immure_init_net_join(&s->net);
+	if (r == 0)
+		r = immure_init_egress(in, step);
+	return r < 0 ? r : immure_init_pivot(step, root_fd);
+}
+
 /* Namespaces, identity, the view of files: the place itself. */
 static int make_place(struct immure_serving *s, struct immure_init_step *step)
 {
 	const struct immure_init *in = s->in;
 	struct immure_build b;
-	int r, root_fd;
+	int r;
 
 	r = stage_cgroup(in, step);
 	if (r == 0)
@@ -462,31 +483,10 @@ static int make_place(struct immure_serving *s, struct immure_init_step *step)
 	if (r == 0)
 		r = stage_ids(in, step);
 	mark(s, IMMURE_STAGE_IDS);
-	if (r < 0)
-		return r;
-	r = immure_init_keep_host_tree(s, step);
-	if (r < 0)
-		return r;
-	r = immure_root_begin(&b, &s->net, in->plan, NULL, in->kept, step);
-	root_fd = r < 0 || in->waits ? r : end_view(s, &b);
-	mark(s, IMMURE_STAGE_MOUNT);
-	if (root_fd < 0)
-		return root_fd;
-	step->stage = IMMURE_STAGE_NAMESPACE;
-	step->subject = "network namespace";
-	r = immure_init_net_join(&s->net);
-	if (r < 0)
-		return r;
-	r = immure_init_egress(in, step);
-	if (r < 0)
-		return r;
-	if (in->waits) {
+	if (r == 0)
+		r = make_view(s, &b, step);
+	if (r == 0 && in->waits)
 		r = immure_init_wait_for_caller(s, &b, step);
-		root_fd = r < 0 ? r : end_view(s, &b);
-		if (root_fd < 0)
-			return root_fd;
-	}
-	r = immure_init_pivot(step, root_fd);
 	mark(s, IMMURE_STAGE_PIVOT);
 	return r < 0 ? r : stage_network(in, step);
 }
@@ -582,7 +582,7 @@ int immure_init_set_up(struct immure_serving *s, struct immure_init_step *step)
 		r = in->seen    ? immure_init_check_view(in, step)
 		    : in->mould ? make_place_after(s, step) : make_place(s, step);
 	mark(s, IMMURE_STAGE_NETWORK);
-	if (r == 0 && !in->mould)
+	if (r == 0 && !in->mould && !in->waits) /* the former has, the latter in pieces */
 		r = immure_init_hand_over(s, step);
 	if (r == 0)
 		r = stage_terminal(s, step);

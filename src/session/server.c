@@ -126,6 +126,8 @@ static void created(struct immure_server *s)
 	if (s->taken && immure_state_may_become(s->state, IMMURE_STATE_RUNNING)) {
 		s->state = IMMURE_STATE_RUNNING;
 		answer_creator(s);
+		if (geteuid() == 0) /* it was for init; we see the host's tree from here */
+			immure_close(&s->handle[IMMURE_HANDLE_HOSTNS]);
 		immure_book_status(s, "");
 	}
 	immure_server_state(s, IMMURE_STATE_RUNNING, "");
