@@ -18,25 +18,32 @@
 #include "session/serve.h"
 #include "session/snapshot.h"
 
-/* Reading one of those never waits. *ret_fixed: nobody can change it any more. */
-static int32_t open_plan(struct immure_ask *a, int *ret_fd, bool *ret_fixed, char **ret_data, size_t *ret_len)
+/* Reading one of those never waits. What somebody could still change, the caller having it
+ * open, is taken as a copy. */
+static int32_t open_plan(struct immure_ask *a, int *ret_fd)
 {
 	const struct immure_jsonr_value *v = immure_jsonr_get(&a->json, a->root, "plan");
+	IMMURE_CLEANUP_FREE char *data = NULL;
 	const int all = 0xe; /* F_SEAL_SHRINK, GROW, WRITE */
-	int fd = -1, seals, r;
+	int fd = -1, copy, seals, r;
+	size_t len = 0;
 
 	if (immure_arg_fd(a, v, &fd) < 0)
 		return -IMMURE_ERR_INVALID;
 	seals = fcntl(fd, 1034 /* F_GET_SEALS */);
 	if (seals < 0)
 		return immure_ask_fail(a, IMMURE_ERR_INVALID, errno, "plan", "plan is a memfd");
-	r = lseek(fd, 0, SEEK_SET) < 0 ? -errno
-				       : immure_read_all(fd, IMMURE_SERVE_PARAMS, ret_data, ret_len);
-	if (r < 0)
-		return immure_ask_fail(a, IMMURE_ERR_INVALID, -r, "plan", "plan: %s", strerror(-r));
 	*ret_fd = fd;
-	*ret_fixed = (seals & all) == all;
-	return 0;
+	if ((seals & all) == all)
+		return 0;
+	r = lseek(fd, 0, SEEK_SET) < 0 ? -errno : immure_read_all(fd, IMMURE_SERVE_PARAMS, &data, &len);
+	copy = r < 0 ? r : immure_memfd_of("immure-plan", data, len);
+	if (copy >= 0)
+		r = dup3(copy, fd, O_CLOEXEC) < 0 ? -errno : 0; /* in its place: closed with the request */
+	else
+		r = copy;
+	immure_close(&copy);
+	return r < 0 ? immure_ask_fail(a, IMMURE_ERR_INVALID, -r, "plan", "plan: %s", strerror(-r)) : 0;
 }
 
 static bool collect(const struct immure_plan *p, enum immure_op_kind kind, struct immure_arena *a,
@@ -76,7 +83,7 @@ static int32_t set_network(struct immure_ask *a, const struct immure_plan *plan)
 	return immure_gatekeeper_set_rules(s->sealed.gate, &allow, &deny, &a->err);
 }
 
-static int32_t record(struct immure_ask *a, const struct immure_plan *plan, const char *data, size_t len)
+static int32_t record(struct immure_ask *a, const struct immure_plan *plan, const void *data, size_t len)
 {
 	struct immure_server *s = a->s;
 	struct immure_meta *m = &s->meta;
@@ -100,18 +107,22 @@ static int32_t record(struct immure_ask *a, const struct immure_plan *plan, cons
 	return e == 0 ? 0 : immure_ask_fail(a, IMMURE_ERR_IO, -e, "", "it cannot be recorded: %s", strerror(-e));
 }
 
-/* What init looks at while we do. What somebody could still change, the caller having it
- * open, goes as a copy. */
-static int32_t offer(struct immure_ask *a, int fd, bool fixed, const char *data, size_t len)
+/* What init looks at while we do; nobody can change it any more. */
+static int32_t offer(struct immure_ask *a, int fd)
 {
-	IMMURE_CLEANUP_FD int copy = fixed ? -1 : immure_memfd_of("immure-plan", data, len);
 	struct immure_init_msg m = { .type = IMMURE_INIT_TAKE };
 	struct iovec iov = { &m, sizeof(m) };
-	ssize_t n = fixed || copy >= 0
-			    ? immure_fdmsg_send(a->s->sealed.sock_fd, &iov, 1, fixed ? &fd : &copy, 1, MSG_DONTWAIT)
-			    : copy;
+	ssize_t n = immure_fdmsg_send(a->s->sealed.sock_fd, &iov, 1, &fd, 1, MSG_DONTWAIT);
 
 	return n < 0 ? immure_ask_fail(a, IMMURE_ERR_IO, (int)-n, "", "init: %s", strerror((int)-n)) : 0;
+}
+
+static int32_t offer_anew(struct immure_ask *a, const void *data, size_t len)
+{
+	IMMURE_CLEANUP_FD int fd = immure_memfd_of("immure-plan", data, len);
+
+	return fd >= 0 ? offer(a, fd)
+		       : immure_ask_fail(a, IMMURE_ERR_IO, -fd, "", "no descriptor for the plan: %s", strerror(-fd));
 }
 
 /* ---- secrets ---- */
@@ -158,11 +169,11 @@ static int32_t look_inside(struct immure_ask *a, const struct immure_plan **plan
 						  s->sealed.egress, s->sealed.session, plan, &a->err);
 	if (r == 0)
 		r = immure_plan_seal_bytes(*plan, &data, &len, &a->err);
-	return r == 0 ? offer(a, -1, false, data, len) : r;
+	return r == 0 ? offer_anew(a, data, len) : r;
 }
 
 /* From here on it is the caller's, or it ends: half of a plan is nobody's. */
-static int32_t become(struct immure_ask *a, struct immure_plan *taken, const struct immure_plan *plan, const char *data,
+static int32_t become(struct immure_ask *a, struct immure_plan *taken, const struct immure_plan *plan, const void *data,
 		      size_t len)
 {
 	struct immure_server *s = a->s;
@@ -208,11 +219,11 @@ static bool brings_more(struct immure_ask *a)
 
 int32_t immure_take(struct immure_ask *a)
 {
-	IMMURE_CLEANUP_FREE char *data = NULL;
 	struct immure_plan *plan = NULL;
 	const struct immure_plan *filled;
-	bool *now, fixed = false;
+	const void *data = NULL;
 	size_t len = 0;
+	bool *now;
 	int fd = -1;
 	int32_t r;
 
@@ -220,12 +231,12 @@ int32_t immure_take(struct immure_ask *a)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, 0, "", "only whom a pool gave it to may take it");
 	if (!a->s->awaiting)
 		return immure_ask_fail(a, IMMURE_ERR_STATE, 0, "", "this session waits for nobody");
-	r = open_plan(a, &fd, &fixed, &data, &len);
+	r = open_plan(a, &fd);
 	/* Init looks at it at the same time, unless there is something to be put into it. */
 	if (r == 0 && !brings_more(a))
-		r = offer(a, fd, fixed, data, len);
+		r = offer(a, fd);
 	if (r == 0)
-		r = immure_plan_unseal(data, len, &plan, &a->err);
+		r = immure_plan_unseal_fd(fd, &data, &len, &plan, &a->err);
 	if (r == 0)
 		r = immure_plan_startable(plan, &a->err);
 	if (r == 0)
@@ -238,9 +249,11 @@ int32_t immure_take(struct immure_ask *a)
 		if (r < 0) /* half of it has begun */
 			immure_server_stop(a->s, 0, "take");
 	}
-	if (r < 0) {
+	if (r < 0)
 		immure_plan_destroy(plan);
-		return r;
-	}
-	return become(a, plan, filled, data, len);
+	else
+		r = become(a, plan, filled, data, len);
+	if (data)
+		immure_unmap(data, len);
+	return r;
 }
