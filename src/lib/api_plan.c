@@ -127,15 +127,16 @@ static void discard(immure_plan *plan)
 	immure_plan_destroy(plan);
 }
 
-/* For sessions: what their policy can be made from again, on another day. What cannot be
- * carried is not: then there is nothing to be made again. */
+/* For sessions: what their policy can be made from again, on another day. Of secrets it says where
+ * they are from; it is in no program's arguments. What cannot be carried is not: then there is
+ * nothing to be made again. */
 static void carry(const immure_policy *policy, immure_plan *plan)
 {
 	struct immure_carried c;
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	if (immure_policy_carry(policy, plan->workspace, NULL, &plan->arena, &c, NULL) < 0)
+	if (immure_policy_carry_all(policy, plan->workspace, NULL, &plan->arena, &c, NULL) < 0)
 		return;
 	immure_jsonw_init(&w, &b, 0);
 	immure_jsonw_array(&w, NULL);

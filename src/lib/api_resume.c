@@ -94,6 +94,7 @@ static int32_t narrow(immure_session *s, const struct immure_jsonr *json, const 
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonr now;
 	char *answer = NULL, *done = NULL;
+	const char *mode;
 	int32_t r = 0;
 
 	if (!v)
@@ -102,8 +103,12 @@ static int32_t narrow(immure_session *s, const struct immure_jsonr *json, const 
 		r = immure_session_request(s, "net", "{}", &answer, err);
 	if (r == 0 && answer && immure_jsonr_parse(&now, answer, strlen(answer), v, VALUES) < 0)
 		r = damaged(err);
+	mode = r == 0 && answer ? immure_jsonr_text(&now, v, "mode") : NULL;
 	if (r == 0 && answer && immure_jsonr_get(&now, v, "network"))
 		r = immure_said_narrowed(json, old, &now, immure_jsonr_get(&now, v, "network"), &b, err);
+	else if (r == 0 && answer && (!mode || strcmp(mode, "none") != 0))
+		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "resume", "network.mode", "the snapshot's session had rules for "
+				"its network, which would not be in force: name a policy of your own");
 	if (r == 0 && b.len)
 		r = immure_session_request(s, "net", b.data, &done, err);
 	free(answer);

@@ -76,6 +76,8 @@ void immure_gatekeeper_forget(struct immure_gatekeeper *g);
 /* The rules in force, and what was denied: the newest, or from number `from` (1 …) on and
  * then also as lines for people; as many as fit an answer, as JSON; the caller frees. NULL: out of memory, or no gatekeeper. */
 char *immure_gatekeeper_show(struct immure_gatekeeper *g, size_t from);
+/* The rules alone. */
+char *immure_gatekeeper_rules(const struct immure_gatekeeper *g);
 /* Asks the worker for its numbers; *ret: of all workers so far, lost ones up to when they
  * were last heard. False: there is no limited network. A silent worker costs 300 ms. */
 bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_stats *ret);

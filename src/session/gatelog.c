@@ -256,6 +256,21 @@ char *immure_gatekeeper_show(struct immure_gatekeeper *g, size_t from)
 	return immure_buf_take(&out);
 }
 
+char *immure_gatekeeper_rules(const struct immure_gatekeeper *g)
+{
+	struct immure_buf out = IMMURE_BUF_INIT;
+	struct immure_jsonw w;
+
+	if (!g)
+		return NULL;
+	immure_jsonw_init(&w, &out, 0);
+	immure_jsonw_object(&w, NULL);
+	show_rules(&g->config.allow, "allow", &w);
+	show_rules(&g->config.deny, "deny", &w);
+	immure_jsonw_end(&w, '}');
+	return immure_buf_take(&out);
+}
+
 void immure_gate_report(struct immure_gatekeeper *g, struct immure_result *result)
 {
 	struct immure_network *n = &result->network;

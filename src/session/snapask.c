@@ -149,7 +149,8 @@ static int about(const struct immure_server *s, const struct immure_snap_count *
 	const struct immure_snapping *p = s->snapping;
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
-	char *network = immure_gatekeeper_show(s->sealed.gate, 0);
+	/* Not what was denied: what a command asked for may be a secret's value. */
+	char *network = immure_gatekeeper_rules(s->sealed.gate);
 	int fd;
 
 	immure_jsonw_init(&w, &b, 0);
@@ -179,8 +180,8 @@ static int about(const struct immure_server *s, const struct immure_snap_count *
 	immure_jsonw_end(&w, '}');
 	immure_jsonw_raw(&w, "policy", s->policy);
 	immure_jsonw_end(&w, '}');
+	fd = immure_buf_ok(&b) && (network || !s->sealed.gate) ? immure_memfd_of("immure-snapshot", b.data, b.len) : -ENOMEM;
 	free(network);
-	fd = immure_buf_ok(&b) ? immure_memfd_of("immure-snapshot", b.data, b.len) : -ENOMEM;
 	immure_buf_done(&b);
 	return fd;
 }
