@@ -4,12 +4,16 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -229,6 +233,153 @@ static void test_too_deep(void **state)
 	close(at), close(top), close(f);
 }
 
+/* What gives rights is left behind; a hole is one again. */
+static void test_attributes(void **state)
+{
+	int from = dir("rights"), to = dir("less"), f = file(), fd;
+	struct immure_snap_area a = area(from), b = area(to);
+	struct immure_snap_count c, d;
+	char list[256];
+	struct stat st;
+	ssize_t n;
+	/* version 2, effective, cap_net_raw; and an access list with one more user */
+	static const char caps[] = "\1\0\0\2\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0";
+	static const char acl[] = "\2\0\0\0" "\1\0\7\0\xff\xff\xff\xff" "\2\0\7\0\7\0\0\0" "\4\0\5\0\xff\xff\xff\xff"
+				  "\20\0\7\0\xff\xff\xff\xff" "\40\0\5\0\xff\xff\xff\xff";
+	bool rights;
+
+	(void)state;
+	put(from, "x", "1");
+	assert_int_equal(fchmodat(from, "x", 06755, 0), 0);
+	fd = openat(from, "x", O_RDWR | O_CLOEXEC);
+	rights = fsetxattr(fd, "security.capability", caps, 20, 0) == 0 &&
+		 fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) == 0 &&
+		 fsetxattr(fd, "system.posix_acl_access", acl, sizeof(acl) - 1, 0) == 0;
+	assert_true(rights || geteuid() != 0);
+	assert_true(fsetxattr(fd, "user.kept", "v", 1, 0) == 0 || errno == ENOTSUP);
+	assert_int_equal(ftruncate(fd, (off_t)1 << 40), 0);
+	close(fd);
+	assert_int_equal(immure_snap_write(&a, 1, f, &c), 0);
+	assert_true(c.length < 64 << 10);
+	assert_int_equal(immure_snap_read(f, "p", &b, 1, &d), 0);
+	fd = openat(to, "x", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, (off_t)1 << 40);
+	assert_true(st.st_blocks < 256);
+	n = flistxattr(fd, list, sizeof(list));
+	for (const char *p = list; n > 0 && p < list + n; p += strlen(p) + 1)
+		assert_string_equal(p, "user.kept");
+	close(fd);
+	close(from), close(to), close(f);
+}
+
+static int child(void (*act)(int dir), int at)
+{
+	int pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves it behind */
+		for (;;)
+			act(at);
+	}
+	return pid;
+}
+
+static void end(int pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Longer first, and then only other bytes. */
+static void change(int at)
+{
+	static const char more[4096] = "more";
+	int fd = openat(at, "log", O_WRONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 ||
+	    pwrite(fd, more, sizeof(more), st.st_size < 8 << 20 ? st.st_size : 4096) < 0)
+		_exit(1);
+	close(fd);
+}
+
+/* A file that changes while it is read is not taken for one that was whole. */
+static void test_a_file_that_changes(void **state)
+{
+	int from = dir("log"), f = file(), pid, changed = 0;
+	struct immure_snap_area a = area(from);
+	struct immure_snap_count c;
+	struct stat st;
+
+	(void)state;
+	put(from, "log", "");
+	pid = child(change, from);
+	while (fstatat(from, "log", &st, 0) == 0 && st.st_size < 8 << 20)
+		(void)usleep(1000);
+	for (int i = 0; i < 200 && !changed; i++) {
+		int r;
+
+		assert_int_equal(ftruncate(f, 0), 0);
+		assert_int_equal(lseek(f, 0, SEEK_SET), 0);
+		r = immure_snap_write(&a, 1, f, &c);
+		assert_true(r == 0 || r == -EAGAIN);
+		changed += r == -EAGAIN;
+		if (r == -EAGAIN)
+			assert_string_equal(c.where, "/tmp/log");
+	}
+	end(pid);
+	assert_true(changed);
+	close(from), close(f);
+}
+
+static void exchange(int at)
+{
+	(void)renameat2(at, "d", at, "link", RENAME_EXCHANGE);
+}
+
+static bool has(int f, const char *text)
+{
+	static char data[1 << 16];
+	ssize_t n = pread(f, data, sizeof(data), 0);
+
+	return n > 0 && memmem(data, (size_t)n, text, strlen(text));
+}
+
+/* A directory that is a link out of the tree every other moment. */
+static void test_a_directory_that_becomes_a_link(void **state)
+{
+	int from = dir("swap"), out = dir("secret"), in, f = file(), pid;
+	struct immure_snap_area a = area(from);
+	struct immure_snap_count c;
+	char to[128];
+
+	(void)state;
+	put(out, "f", "canary of the host");
+	(void)snprintf(to, sizeof(to), "%s/secret", base);
+	assert_int_equal(mkdirat(from, "d", 0700), 0);
+	in = openat(from, "d", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	put(in, "f", "its own");
+	assert_int_equal(symlinkat(to, from, "link"), 0);
+	pid = child(exchange, from);
+	for (int i = 0; i < 2000; i++) {
+		int r;
+
+		assert_int_equal(ftruncate(f, 0), 0);
+		assert_int_equal(lseek(f, 0, SEEK_SET), 0);
+		r = immure_snap_write(&a, 1, f, &c);
+		assert_true(r == 0 || r == -EAGAIN);
+		assert_false(has(f, "canary of the host"));
+	}
+	end(pid);
+	assert_int_equal(ftruncate(f, 0), 0);
+	assert_int_equal(lseek(f, 0, SEEK_SET), 0);
+	assert_int_equal(immure_snap_write(&a, 1, f, &c), 0);
+	assert_true(has(f, "its own") && has(f, to));
+	close(from), close(out), close(in), close(f);
+}
+
 enum { LONG_PATHS = IMMURE_SNAP_PATHS / (NAME_MAX * IMMURE_SNAP_DEPTH) + 64 };
 
 /* As deep as it may be, with names as long as they may be. */
@@ -349,6 +500,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names_stay_inside, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sizes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_any_damage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_attributes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_file_that_changes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_directory_that_becomes_a_link, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_deep, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many_long_paths, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_closed_directories_have_an_end, set_up, tear_down),
