@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fold.h"
 #include "base/path.h"
 #include "changes/changes.h"
 #include "session/gitconfig.h"
@@ -120,6 +121,14 @@ struct immure_guard *immure_guard_new(struct immure_arena *a, const struct immur
  * there are file systems on which git finds a .GIT. */
 static bool is_like(const char *name, size_t n, const char *pattern, size_t m)
 {
+	char own[IMMURE_FOLD_NAME], folded[IMMURE_FOLD_NAME];
+
+	if (n >= sizeof(own))
+		return false; /* no file has such a name */
+	memcpy(own, name, n);
+	own[n] = '\0';
+	name = immure_fold_name(own, folded);
+	n = strlen(name);
 	if (m > 0 && pattern[0] == '*') {
 		pattern++;
 		m--;
@@ -186,6 +195,9 @@ const char *immure_guard_path(const struct immure_guard *g, const char *path, bo
 
 void immure_guard_see(struct immure_guard_repo *r, const char *name)
 {
+	char folded[IMMURE_FOLD_NAME];
+
+	name = immure_fold_name(name, folded);
 	r->head = r->head || strcasecmp(name, "HEAD") == 0;
 	r->objects = r->objects || strcasecmp(name, "objects") == 0;
 	r->refs = r->refs || strcasecmp(name, "refs") == 0;
@@ -197,12 +209,13 @@ const char *immure_guard_repo(const struct immure_guard *g, const struct immure_
 			      const char *dir_name, const char *name)
 {
 	static const char *const obeyed[] = { "config", "config.worktree", "hooks", "HEAD", "commondir" };
+	char folded[IMMURE_FOLD_NAME];
 
 	if (!g->git || !r->head || !((r->objects && r->refs) || r->commondir) ||
 	    strcmp(dir_name, ".git") == 0)
 		return NULL;
 	for (size_t i = 0; i < sizeof(obeyed) / sizeof(obeyed[0]); i++)
-		if (strcasecmp(name, obeyed[i]) == 0)
+		if (strcasecmp(immure_fold_name(name, folded), obeyed[i]) == 0)
 			return "git would obey it as a repository";
 	return NULL;
 }

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fold.h"
 #include "base/names.h"
 #include "base/path.h"
 #include "kernel/dirset.h"
@@ -305,9 +306,11 @@ static bool parents_match(const struct walk *w, const struct pattern *pt, size_t
 	if (pt->depth > depth + 1)
 		return false;
 	for (size_t i = depth + 1 - pt->depth; i < depth; i++) {
+		char folded[IMMURE_FOLD_NAME];
+		const char *name = immure_fold_name(w->names[i], folded);
 		size_t n = strcspn(c, "/");
 
-		if (strlen(w->names[i]) != n || strncasecmp(w->names[i], c, n) != 0)
+		if (strlen(name) != n || strncasecmp(name, c, n) != 0)
 			return false;
 		c += n + 1;
 	}
@@ -353,14 +356,16 @@ static void found_in_tree(struct walk *w, int dir, const char *name, size_t dept
 
 static void match(struct walk *w, int dir, const char *name, size_t depth)
 {
-	size_t len = strlen(name);
+	char to[IMMURE_FOLD_NAME];
+	const char *folded = immure_fold_name(name, to);
+	size_t len = strlen(folded);
 
 	for (size_t i = 0; i < w->patterns_n; i++) {
 		const struct pattern *pt = &w->patterns[i];
 		bool allowed;
 		enum age age;
 
-		if (!last_matches(pt, name, len) || !parents_match(w, pt, depth))
+		if (!last_matches(pt, folded, len) || !parents_match(w, pt, depth))
 			continue;
 		age = age_of(dir, name, pt->depth > 1, w->since);
 		if (age == AGE_OLD)
@@ -378,6 +383,9 @@ static void match(struct walk *w, int dir, const char *name, size_t depth)
 
 static void note_repo(struct repo *r, const char *name)
 {
+	char folded[IMMURE_FOLD_NAME];
+
+	name = immure_fold_name(name, folded);
 	r->head = r->head || strcasecmp(name, "HEAD") == 0;
 	r->objects = r->objects || strcasecmp(name, "objects") == 0;
 	r->refs = r->refs || strcasecmp(name, "refs") == 0;

@@ -63,7 +63,7 @@ def test_protected_names(site):
     site.put(".envrc", "real")
     upper = kept(site)
     for name in (".git/hooks/pre-commit", ".envrc", ".GIT/Hooks/post-commit", "deep/.git/hooks/pre-push",
-                 ".immure/policy.json"):
+                 ".immure/policy.json", "sub/.g\u200cit/con\u00adfig", ".hu\u017fky/pre-commit"):
         (upper / name).parent.mkdir(parents=True, exist_ok=True)
         (upper / name).write_text("evil")
     (upper / ".git/config").write_text("[core]\n\tfsmonitor = /tmp/x\n")
@@ -71,7 +71,8 @@ def test_protected_names(site):
     assert apply(site, "--rest", "--overwrite", "--links").code == 0
     assert (site.ws / ".git/hooks/pre-commit").read_text() == "real"
     assert (site.ws / ".git/config").read_text() == "[core]\n" and (site.ws / ".envrc").read_text() == "real"
-    for name in ".GIT/Hooks/post-commit", "deep/.git/hooks/pre-push", ".immure":
+    for name in (".GIT/Hooks/post-commit", "deep/.git/hooks/pre-push", ".immure", "sub/.g\u200cit/con\u00adfig",
+                 ".hu\u017fky/pre-commit"):
         assert not os.path.lexists(site.ws / name), name
     assert (site.ws / "good").exists()
 

@@ -125,6 +125,16 @@ def test_ordinary_work_is_left_alone(repo):
     assert {f["action"] for f in result.record["found"]} <= {"reported"}
 
 
+def test_names_that_fold(repo):
+    """On a file system that folds case they are .envrc and a repository."""
+    names = "n/.env\u00adrc", "n/.g\u200cIt/con\u200dfig", "b/\ufeffHEAD", "b/objects/x", "b/re\u200bfs/x", "b/config"
+    result = repo.python(f"import os\nfor n in {names!r}:\n  os.makedirs(os.path.dirname(n), exist_ok=True)\n"
+                         "  open(n, 'w').write('[core]\\nfsmonitor=x')", record=True, env={"PYTHONUTF8": "1"})
+    assert result.code == 0, result
+    put_aside = {f["path"] for f in result.record["found"] if f["action"] == "quarantined"}
+    assert put_aside == {os.path.join(repo.ws, n) for n in (names[0], names[1], names[5])}, result.record
+
+
 def test_change_by_the_host_meanwhile_stays(repo):
     """The config at the top is read-only inside, so a change of it is the user's own."""
     site = repo
