@@ -2,11 +2,17 @@
 """`immure prove` of a limited session: its network points hold, each was tried, and
 while they were nothing left but the connection of the control."""
 
+import contextlib
 import json
+import os
+import signal
+import threading
+import time
 
 import pytest
 
 from netlab import LIMITED, allow
+from test_gatekeeper import workers
 
 
 def prove(net, *flags):
@@ -57,3 +63,37 @@ def test_without_network(net):
     assert points["network_egress.resolve"]["verdict"] == "held"
     assert points["network_egress.literal4"]["verdict"] == "held"
     net.lab.seen().only()
+
+
+class Slow(threading.Thread):
+    """Lets the gatekeeper below a process run a twentieth of a second after each 0.7 s."""
+
+    def __init__(self, pid):
+        super().__init__()
+        self.pid, self.over, self.times = pid, threading.Event(), 0
+
+    def run(self):
+        while not self.over.is_set():
+            for worker in workers(self.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGSTOP)
+                    time.sleep(0.7)
+                    os.kill(worker, signal.SIGCONT)
+                    self.times += 1
+            time.sleep(0.05)
+
+
+def test_who_is_slow_to_refuse_has_refused(net):
+    """A busy machine is no hole: what is refused late is waited for."""
+    process = net.spawn(net.immure, "prove", "--json", *allow("web.example.net:80"))
+    slow = Slow(process.pid)
+    slow.start()
+    try:
+        out, err = process.communicate(timeout=100)
+    finally:
+        slow.over.set()
+        slow.join()
+        process.kill()
+        process.wait(10)
+    short = [p for p in json.loads(out)["points"] if p["verdict"] == "fell_short"]
+    assert process.returncode == 0 and slow.times >= 2 and not short, (short, err, slow.times)

@@ -22,7 +22,9 @@
 #ifndef SO_MARK
 #define SO_MARK 36
 #endif
-#define WAIT_MS 300
+/* For what is answered or refused where all is well, however busy the machine is: whoever is
+ * refused may be looked for first. */
+#define WAIT_MS 3000
 #define NXDOMAIN 3
 
 enum { TYPE_A = 1, TYPE_TXT = 16, TYPE_AAAA = 28, TYPE_HTTPS = 65, TYPE_AXFR = 252 };
