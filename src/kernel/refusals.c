@@ -10,6 +10,7 @@
 #include <linux/netfilter/nfnetlink_log.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +28,10 @@
 /* Marks of packets: routed again as prohibited (rtnl.c has a rule for it), and to be reset. */
 enum { MARK_PROHIBIT = IMMURE_RTNL_MARK, MARK_RESET };
 enum { QUEUE = 0, GROUP = 1, COPY = 128, HELD_MAX = IMMURE_REFUSALS_BURST * 2 };
+
+/* Of a socket's buffer: HELD_MAX messages and what comes while nobody reads. By default there is
+ * room for little more than one burst. */
+enum { ROOM = 1 << 20 };
 
 /* ---- expressions ---- */
 
@@ -285,12 +290,14 @@ int immure_refusals_setup(int nft_fd, const struct immure_rtnl_setup *s, bool na
 {
 	IMMURE_CLEANUP_FD int fd = immure_netlink_open(NETLINK_NETFILTER);
 	struct immure_netlink b;
-	int on = 1, r;
+	int on = 1, room = ROOM, r;
 
 	if (fd < 0)
 		return immure_nftm_missing(fd) ? IMMURE_REFUSALS_MISSING : fd;
 	/* Without it the kernel would answer a full queue with an error and not go on. */
 	(void)setsockopt(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, &on, sizeof(on));
+	/* As much as the host lets anybody have; what finds no room is counted (dropped()). */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
 	immure_netlink_init(&b, 1);
 	bind_queue(&b);
 	bind_log(&b);
@@ -390,6 +397,17 @@ int immure_refusals_untold(int nft_fd, uint64_t *ret)
 	for (int i = 0; i < 8; i++)
 		*ret = *ret << 8 | packets[i];
 	return 0;
+}
+
+uint32_t immure_refusals_dropped(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 ||
+	    len <= SK_MEMINFO_DROPS * sizeof(info[0]))
+		return 0;
+	return info[SK_MEMINFO_DROPS];
 }
 
 /* ---- packets ---- */

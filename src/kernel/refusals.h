@@ -41,13 +41,16 @@ struct immure_refusal {
 int immure_refusals_setup(int nft_fd, const struct immure_rtnl_setup *s, bool native, int *ret_fd);
 
 /* What waits, up to `max`: how many (0: nothing that is one), or -EAGAIN. Never blocks.
- * Packets that were lost are not known of. */
+ * What found no room in the socket is in dropped(). */
 int immure_refusals_read(int fd, struct immure_refusal *ret, size_t max);
 int immure_refusals_let_go(int fd, uint32_t number);
 /* All that are held up to this one, also those that another reader was told of. */
 int immure_refusals_let_go_until(int fd, uint32_t number);
 /* How many were refused without being told since this was last asked. */
 int immure_refusals_untold(int nft_fd, uint64_t *ret);
+/* How many the socket had no room for since it was made; fd -1: 0. Those were refused as well,
+ * and are none of the former. */
+uint32_t immure_refusals_dropped(int fd);
 
 /* The decoder alone, for tests: one netlink datagram. */
 size_t immure_refusals_decode(const void *data, size_t len, struct immure_refusal *ret, size_t max);

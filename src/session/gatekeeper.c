@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/jsonw.h"
+#include "kernel/refusals.h"
 #include "session/gatekeep.h"
 #include "session/gateproc.h"
 #include "session/hostwatch.h"
@@ -55,6 +55,12 @@ static void unwatch(int epoll_fd, int fd)
 
 /* ---- life of the worker ---- */
 
+/* Of what nobody read, because the worker was not yet there or did not run. */
+static uint32_t dropped(const struct immure_gatekeeper *g)
+{
+	return immure_refusals_dropped(g->plumb.fd[IMMURE_NETPLUMB_REFUSALS]);
+}
+
 static void close_for_good(struct immure_gatekeeper *g, const char *why)
 {
 	if (g->state == IMMURE_GATE_CLOSED)
@@ -67,6 +73,7 @@ static void close_for_good(struct immure_gatekeeper *g, const char *why)
 	immure_close(&g->hostwatch_fd);
 	immure_gateproc_end(g->within, &g->pid, &g->pidfd);
 	immure_gate_tls_end(g);
+	g->total.lost += dropped(g);
 	immure_netplumb_done(&g->plumb);
 	immure_broker_done(&g->broker);
 	for (uint32_t i = 0; i < g->config.publish_n; i++)
@@ -545,6 +552,7 @@ bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_sta
 	if (g->state == IMMURE_GATE_RUNNING)
 		ask_numbers(g);
 	*ret = g->total;
+	ret->lost += dropped(g);
 	if (g->state == IMMURE_GATE_RUNNING) {
 		add_up(ret, &g->stats);
 		ret->connections = g->stats.connections;

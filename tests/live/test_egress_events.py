@@ -168,6 +168,29 @@ def test_a_flood_is_bounded_and_counted(net, family, kind):
     assert len(lines) == 11 and "more; the record has them" in lines[-1], lines
 
 
+def test_a_flood_that_nobody_reads_is_counted(net, family):
+    """More than a burst, while the gatekeeper does not run."""
+    flood = FLOOD.replace("seen = set()", "seen = set()\nprint('ready', flush=True)\nsys.stdin.readline()")
+    process = net.spawn(net.immure, "run", *allow(WEB), "--result", "result.json", "--", "/usr/bin/python3", "-c",
+                        "import socket\ntry: socket.getaddrinfo('nobody.example.com', 80)\n"
+                        "except OSError: pass\n" + flood, "udp", OUTSIDE[family], stdin=-1)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        worker, = workers(process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"EACCES\n"
+        os.kill(worker, signal.SIGCONT)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait(10)
+    told = json.loads((net.ws / "result.json").read_text())["network"]
+    counted = sum(e["count"] for e in told["denied"]) + told["denied_more"]
+    assert counted >= 4001, (len(told["denied"]), told["denied_more"])
+
+
 def test_a_worker_that_dies_holds_nobody(net, family):
     """Whoever it had looked at is let go by the next one, with nothing open."""
     script = ("import socket, sys\n"

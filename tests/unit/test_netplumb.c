@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a session's network namespace lets through and what it refuses: see
  * netplumb_session.h for the processes that play it. */
+#include <linux/netlink.h>
+#include <sys/socket.h>
+
 #include "base/fd.h"
+#include "kernel/refusals.h"
 #include "netplumb_session.h"
 
 static void pairs_that_are_allowed_arrive(void **unused)
@@ -53,6 +57,47 @@ static void many_pairs_in_one_call(void **unused)
 	assert_int_equal(immure_nft_remove(s.p.fd[IMMURE_NETPLUMB_NFT], pairs + 1,
 					   IMMURE_NFT_PAIRS), -ENOENT);
 	plumbed_arrives(&s, s.p.fd[IMMURE_NETPLUMB_TCP6], plumbed_families[1].name, 1063);
+	plumbed_stop(&s);
+}
+
+static int room_of(int fd)
+{
+	socklen_t len = sizeof(int);
+	int room = 0;
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, &len), 0);
+	return room;
+}
+
+/* More than one burst has room; and each that has none, because nobody reads, is counted. */
+static void every_refusal_is_told_or_counted(void **unused)
+{
+	struct immure_netplumb_config c = plumbed_config();
+	struct immure_refusal l[32];
+	int fd, plain, n, small = 1, told = 0;
+	struct plumbed s;
+	uint64_t untold;
+
+	(void)unused;
+	c.without_refusals = false;
+	plumbed_need_namespaces(plumbed_start(&s));
+	assert_int_equal(plumbed_build(&s, &c, false, NULL, 0), 0);
+	fd = s.p.fd[IMMURE_NETPLUMB_REFUSALS];
+	if (fd < 0)
+		plumbed_stop(&s);
+	plumbed_need(fd >= 0, "nfnetlink_queue and nfnetlink_log");
+	plain = immure_netlink_open(NETLINK_NETFILTER);
+	assert_true(room_of(fd) > room_of(plain));
+	immure_close(&plain);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(plumbed_result(&s, ACT_UDP, plumbed_families[0].outside, 443), EACCES);
+	while ((n = immure_refusals_read(fd, l, 32)) >= 0)
+		told += n;
+	assert_int_equal(immure_refusals_untold(s.p.fd[IMMURE_NETPLUMB_NFT], &untold), 0);
+	assert_true(told > 0 && told < 100);
+	assert_int_equal(told + (int)untold + (int)immure_refusals_dropped(fd), 300);
+	assert_int_equal(immure_refusals_dropped(-1), 0);
 	plumbed_stop(&s);
 }
 
@@ -216,6 +261,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pairs_that_are_allowed_arrive),
 		cmocka_unit_test(many_pairs_in_one_call),
+		cmocka_unit_test(every_refusal_is_told_or_counted),
 		cmocka_unit_test(all_else_is_refused_at_once),
 		cmocka_unit_test(the_proxy_has_a_listener),
 		cmocka_unit_test(a_mapped_address_is_the_plain_one),
