@@ -14,7 +14,8 @@
 #include "base/fd.h"
 
 #define BUFFER    32768 /* also what a slow reader can make one direction hold */
-#define PIPE_SIZE 1048576
+/* More in one turn is no longer in the processor's caches when the other end copies it. */
+#define PIPE_SIZE 131072
 /* A splice that moved less than this was not worth a pipe. */
 #define BULK_LEAST 8192
 
