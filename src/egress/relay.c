@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "kernel/netsock.h"
 
 #define BUFFER    32768 /* also what a slow reader can make one direction hold */
 /* More in one turn is no longer in the processor's caches when the other end copies it. */
@@ -195,8 +196,10 @@ static ssize_t fill_copy(struct immure_pipes *p, struct immure_stream *s, int fr
 	if (n < 0)
 		return -errno;
 	read_short(s, (size_t)n, most);
-	if (n == BUFFER)
+	if (n == BUFFER && !s->bulk) {
 		s->bulk = true;
+		immure_netsock_hurry(to);
+	}
 	if (n == 0)
 		return 0;
 	put = s->writable ? send(to, p->buffer, (size_t)n, MSG_NOSIGNAL) : -1;

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
@@ -164,4 +165,26 @@ int immure_netsock_accept(int listener_fd, struct immure_inet *ret_meant,
 	if (r == 0)
 		r = immure_netsock_local(fd, ret_meant);
 	return r < 0 ? r : immure_take_fd(&fd);
+}
+
+/* A round trip below this stays on the machine, or next to it: whatever is full there is
+ * empty again before a timer would have waited. */
+enum { NEAR_US = 100 };
+
+void immure_netsock_hurry(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+	char name[16] = "";
+	socklen_t name_len = sizeof(name);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &name_len) < 0 ||
+	    strncmp(name, "bbr", 3) != 0)
+		return;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	    len < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt))
+		return;
+	/* Everybody may choose reno. */
+	if (info.tcpi_min_rtt > 0 && info.tcpi_min_rtt < NEAR_US)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }

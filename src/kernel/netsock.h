@@ -45,4 +45,9 @@ int immure_netsock_local(int fd, struct immure_inet *ret);
 int immure_netsock_accept(int listener_fd, struct immure_inet *ret_meant,
 			  struct immure_inet *ret_from);
 
+/* Of a connection that stands: where its congestion control sends by a timer, as BBR does, and the
+ * other end is so near that this costs more than the bytes do, reno instead. Whatever
+ * fails, it stays as it is. */
+void immure_netsock_hurry(int fd);
+
 #endif

@@ -578,6 +578,7 @@ static void the_gatekeeper_can_do_little(void **unused)
 	expect("egress", NULL, "mprotect", 0, 4096, 4, EPERM);
 	expect_int("egress", NULL, "setsockopt", 3, 1, 13, OK);
 	expect_int("egress", NULL, "setsockopt", 3, 6, 1, OK);
+	expect_int("egress", NULL, "setsockopt", 3, 6, 13, OK); /* TCP_CONGESTION */
 	expect_int("egress", NULL, "setsockopt", 3, 6, 31, EPERM); /* TCP_ULP */
 	expect_int("egress", NULL, "setsockopt", 3, 0, 19, EPERM); /* IP_TRANSPARENT */
 	expect_int("egress", NULL, "setsockopt", 3, 1, 26, EPERM); /* SO_ATTACH_FILTER */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 
 #include "base/fd.h"
 #include "egress/relay.h"
+#include "kernel/netsock.h"
 
 struct rig {
 	int end[2];   /* what the programs at both sides hold; not blocking */
@@ -425,6 +427,54 @@ static void short_reads_hide_nothing(void **state)
 	rig_stop(&g);
 }
 
+static bool algorithm_is(int fd, const char *name)
+{
+	char got[16] = "";
+	socklen_t len = sizeof(got);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, got, &len), 0);
+	return strcmp(got, name) == 0;
+}
+
+/* What sends by a timer does so where a round trip was not yet seen, and for what is
+ * no bulk; then no longer, as these ends are near. */
+static void bulk_to_a_near_place_is_not_paced(void **state)
+{
+	static const char much[100000];
+	size_t sent = 0;
+	struct rig g;
+	char b[8];
+	int fd;
+
+	(void)state;
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3) < 0) {
+		close(fd);
+		print_message("# skipped: no BBR for everybody here\n");
+		skip();
+	}
+	immure_netsock_hurry(fd);
+	assert_true(algorithm_is(fd, "bbr"));
+	close(fd);
+	rig_start(&g, true, 4);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(setsockopt(g.t.fd[i], IPPROTO_TCP, TCP_CONGESTION, "bbr", 3), 0);
+	assert_int_equal(send(g.end[0], "ab", 2, 0), 2);
+	UNTIL(&g, g.t.from[0].bytes == 2);
+	assert_int_equal(take(g.end[1], b, sizeof(b)), 2);
+	assert_true(algorithm_is(g.t.fd[1], "bbr"));
+	while (sent < sizeof(much)) {
+		ssize_t n = send(g.end[0], much + sent, sizeof(much) - sent, MSG_NOSIGNAL);
+
+		assert_true(n > 0);
+		sent += (size_t)n;
+	}
+	UNTIL(&g, g.t.from[0].bytes == 2 + sizeof(much));
+	assert_true(algorithm_is(g.t.fd[1], "reno"));
+	assert_true(algorithm_is(g.t.fd[0], "bbr"));
+	rig_stop(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -437,6 +487,7 @@ int main(void)
 		cmocka_unit_test(only_bytes_put_off_the_end),
 		cmocka_unit_test(the_allowance_is_kept),
 		cmocka_unit_test(short_reads_hide_nothing),
+		cmocka_unit_test(bulk_to_a_near_place_is_not_paced),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
