@@ -109,7 +109,7 @@ portable:
 test-kernels:
 	@tools/deps.sh --kernels
 	@$(MAKE) --no-print-directory all
-	@IMMURE_GUEST_TESTS=all IMMURE_GUESTS='$(or $(IMMURE_GUESTS),6.1 6.12 ubuntu arm64)' $(PYTHON) tools/runtests.py --build $(B) kernels
+	@IMMURE_GUEST_TESTS=all IMMURE_GUESTS='$(or $(IMMURE_GUESTS),6.1 6.12 systemd ubuntu arm64)' $(PYTHON) tools/runtests.py --build $(B) kernels
 
 clean:
 	rm -rf build

@@ -192,6 +192,15 @@ IMMURE_API void immure_facts_free(immure_facts *facts);
 /* doctor's report of facts and of every backend; json != 0 for JSON. */
 IMMURE_API int32_t immure_facts_report(const immure_facts *facts, int32_t json, char **ret,
 				       immure_error **err);
+/* Moves the calling process, when policy limits memory, processes or cpus and an ordinary
+ * user may set no such limit where the process is, into a scope of its own that the user's
+ * service manager (systemd(1), --user) delegates to it: cgroup v2, where `systemd-run --user
+ * --scope` would put it. Sessions that it then plans can be limited; the scope goes away with
+ * its last process. It is for programs that are about to start sessions and are nobody
+ * else's: the command line does it. policy NULL: as if all three were limited. env: the
+ * caller's (XDG_RUNTIME_DIR); NULL: none. Waits at most a second.
+ * 1: it was moved; 0: it need not be, or there is no such manager. Errors: IO. */
+IMMURE_API int32_t immure_scope_enter(const immure_policy *policy, const char *const *env, immure_error **err);
 
 /* ---- plan ---- */
 struct immure_plan_options {

@@ -82,6 +82,8 @@ static int32_t create(struct immure_runflags *f, bool with_us, struct made *ret,
 		  (f->session.remove ? IMMURE_SESSION_REMOVE : 0U) | (f->prove ? IMMURE_SESSION_PROVE : 0U);
 	r = immure_runflags_policy(f, &policy, err);
 	if (r == 0)
+		(void)immure_scope_enter(policy, f->policy.env, NULL); /* as in run.c */
+	if (r == 0)
 		r = immure_plan_create(policy, &plan_options, &plan, err);
 	if (r == 0)
 		r = start_somehow(policy, &plan_options, &plan, &o, ret, err);

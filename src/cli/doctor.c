@@ -132,12 +132,15 @@ int immure_cli_doctor(int argc, char **argv)
 	if (flags.first < argc) {
 		immure_cli_say("doctor: %s: takes no arguments", argv[flags.first]);
 		status = IMMURE_EXIT_FAILED;
-	} else if (immure_facts_probe(IMMURE_FACTS_FULL, (const char *const *)environ, &facts,
-				      &err) < 0) {
-		status = immure_cli_fail(err);
 	} else {
-		status = report(facts, flags.json);
-		immure_facts_free(facts);
+		/* What is said of limits is what a run would have. */
+		(void)immure_scope_enter(NULL, (const char *const *)environ, NULL);
+		if (immure_facts_probe(IMMURE_FACTS_FULL, (const char *const *)environ, &facts, &err) < 0) {
+			status = immure_cli_fail(err);
+		} else {
+			status = report(facts, flags.json);
+			immure_facts_free(facts);
+		}
 	}
 	immure_runflags_done(&flags);
 	return status;

@@ -48,6 +48,7 @@ int immure_cli_plan(int argc, char **argv)
 	} else if (immure_runflags_policy(&f, &policy, &err) < 0) {
 		status = IMMURE_EXIT_FAILED;
 	} else {
+		(void)immure_scope_enter(policy, f.policy.env, NULL); /* as in run.c */
 		status = print_plan(&f, policy, &err);
 	}
 	if (err)

@@ -55,6 +55,8 @@ static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_
 	if (immure_cli_own_program("immure", path))
 		o.supervisor = path;
 	if (r == 0)
+		(void)immure_scope_enter(policy, f->policy.env, NULL); /* as in run.c */
+	if (r == 0)
 		r = look(policy, f, fixed ? 0 : IMMURE_PLAN_NO_WORKSPACE, &plan, err);
 	o.policy = fixed ? NULL : policy;
 	if (r == 0)

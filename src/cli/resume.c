@@ -104,6 +104,8 @@ static int32_t clone(const char *from, const struct immure_runflags *f, bool for
 	immure_session *source = NULL;
 	int32_t r = policy_of(f, &o, &own, &policy, err);
 
+	if (r == 0) /* as in run.c; without a policy of ours it is the snapshot's, which may have limits */
+		(void)immure_scope_enter(policy, f->policy.env, NULL);
 	if (r == 0 && fork)
 		r = immure_session_open(from, &so, &source, err);
 	if (r == 0)

@@ -147,6 +147,8 @@ static int32_t supervise(struct run *run, bool prove, int stdout_fd)
 	r = immure_runflags_policy(&run->flags, &run->policy, &run->err);
 	if (r < 0)
 		return r;
+	/* What cannot be limited the plan says. */
+	(void)immure_scope_enter(run->policy, run->flags.policy.env, NULL);
 	if (run->flags.trace_time)
 		run->policy_ns = now_ns();
 	r = immure_plan_create(run->policy, &plan, &run->plan, &run->err);

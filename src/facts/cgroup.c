@@ -142,29 +142,34 @@ static void judge_v2(const char *dir, bool root, const struct immure_cgroup_fs *
 		*best = (struct v2_choice){ dir, has, enable };
 }
 
+char *immure_facts_own_cgroup2(struct immure_arena *a, const char *text, const struct immure_fact_mount *mounts,
+			       size_t n, const struct immure_fact_mount **ret_mount)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct immure_fact_mount *m = &mounts[i];
+		char *path;
+
+		if (strcmp(m->fstype, "cgroup2") != 0 || m->readonly)
+			continue;
+		*ret_mount = m;
+		path = own_path(a, text, "");
+		return path ? place(a, m, path) : NULL;
+	}
+	return NULL;
+}
+
 static void find_v2(struct immure_arena *a, const char *text,
 		    const struct immure_fact_mount *mounts, size_t n, bool root,
 		    const struct immure_cgroup_fs *fs, struct v2_choice *best)
 {
 	const unsigned int all = HAS_MEMORY | HAS_PIDS | HAS_CPU;
+	const struct immure_fact_mount *m = NULL;
 	const char *candidates[16];
 	size_t count = 0;
-	char *path, *dir;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct immure_fact_mount *m = &mounts[i];
-
-		if (strcmp(m->fstype, "cgroup2") != 0 || m->readonly)
-			continue;
-		path = own_path(a, text, "");
-		dir = path ? place(a, m, path) : NULL;
-		while (dir && count < 16) {
-			candidates[count++] = dir;
-			if (strcmp(dir, m->target) == 0)
-				break;
-			dir = immure_path_dirname(a, dir);
-		}
-		break;
+	for (char *dir = immure_facts_own_cgroup2(a, text, mounts, n, &m); dir && count < 16;) {
+		candidates[count++] = dir;
+		dir = strcmp(dir, m->target) == 0 ? NULL : immure_path_dirname(a, dir);
 	}
 	/* Ourselves last: we are in it, so it rarely can pass anything on. */
 	for (size_t i = 0; i < count && best->has != all; i++)

@@ -166,6 +166,12 @@ int32_t immure_facts_begin(struct immure_facts **ret, struct immure_error **err)
 int32_t immure_facts_complete(struct immure_facts *f, uint32_t flags, const char *const *env,
 			      struct immure_error **err);
 
+/* Puts the calling process into a scope of its own where it may set limits, when it may not
+ * where it is and the user's service manager gives it one (kernel/userscope.h): 1; 0 when
+ * that is not so. -errno: the manager was asked and it did not work; the process may have
+ * been moved. env: as above. */
+int immure_facts_enter_scope(const char *const *env, uint64_t timeout_ms);
+
 /* Only who the user is and where our directories are: user, home, runtime_dir,
  * state_dir, config_dir, cwd. */
 int32_t immure_facts_places(const char *const *env, struct immure_facts **ret,

@@ -38,6 +38,11 @@ void immure_facts_find_cgroup(struct immure_arena *a, const char *cgroup,
 			      const struct immure_cgroup_fs *fs, struct immure_cgroup_facts *ret);
 extern const struct immure_cgroup_fs immure_cgroup_real_fs;
 
+/* The directory of the cgroup (v2) that text, /proc/self/cgroup, names, through the first
+ * mount that may be written to; NULL: there is none, or it shows another part of the tree. */
+char *immure_facts_own_cgroup2(struct immure_arena *a, const char *text, const struct immure_fact_mount *mounts,
+			       size_t n, const struct immure_fact_mount **ret_mount);
+
 /* Resolves an absolute path one component at a time, for kernels and filters
  * that have no openat2. Fills everything of ret except path. */
 void immure_facts_walk(struct immure_arena *a, const char *path, struct immure_fact_path *ret);

@@ -179,7 +179,7 @@ static const char *cgroup_remedy(const char *name, const struct immure_surroundi
 	if (f->cgroup.kind == IMMURE_CGROUP_V2 && strcmp(name, "cgroup_cpu") == 0)
 		return "let systemd delegate cpu to users: systemctl edit user@.service, "
 		       "[Service] Delegate=cpu cpuset io memory pids";
-	return "start in a delegated scope: systemd-run --user --scope -- immure ...";
+	return "let your own service manager run, which is asked for a delegated scope: loginctl enable-linger";
 }
 
 static const char *subids_remedy(const struct immure_outcome *o, const struct immure_facts *f,

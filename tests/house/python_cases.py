@@ -114,6 +114,13 @@ def case_facts():
         assert isinstance(facts.as_dict(), dict)
 
 
+def case_scope():
+    with policy() as p:  # of which no limit is asked
+        assert not immure.enter_scope(p)
+    nowhere = {"XDG_RUNTIME_DIR": str(pathlib.Path(WORKSPACE) / "nowhere")}
+    assert not immure.enter_scope(env=nowhere)
+
+
 def case_plan():
     with policy() as p, immure.Plan.create(p, sh("exit 0")) as plan:
         assert plan.gaps == []

@@ -8,9 +8,10 @@ built here is the program that runs there; cgroups are version 2 alone. QEMU
 emulates the processor: /dev/kvm may be there and unable to run Linux, so it is
 not used. One directory, shared read-write, carries the job in and the results out.
 
-    vm.py KERNEL -- COMMAND...     KERNEL: 6.1, 6.12 or ubuntu
+    vm.py KERNEL -- COMMAND...     KERNEL: 6.1, 6.12, ubuntu or systemd
 
-ubuntu is Ubuntu 24.04's, with the parser and the profiles of its AppArmor beside it.
+ubuntu is Ubuntu 24.04's, with the parser and the profiles of its AppArmor beside it;
+systemd is 6.12 with this machine's systemd as the first process.
 """
 import argparse
 import gzip
@@ -35,6 +36,19 @@ MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio",
 # Names change with every update of the distribution: the newest of these.
 PACKAGES = {"6.1": r"linux-image-6\.1\.[0-9.+a-z-]*-amd64$",
             "6.12": r"linux-image-6\.12\.[0-9.+a-z]*-amd64$"}
+
+SYSTEMD = "/usr/lib/systemd/systemd"
+# Nothing of this machine's own services, but for what a session of a user needs.
+UNIT = """[Unit]
+DefaultDependencies=no
+Requires=dbus.service
+After=dbus.service basic.target
+[Service]
+Type=oneshot
+Delegate=yes
+TimeoutStartSec=0
+ExecStart=/bin/sh /mnt/out/command
+"""
 
 
 class Broken(Exception):
@@ -79,6 +93,10 @@ def fetch_ubuntu(place):
 
 def unpack(kernel):
     """Directory with boot/vmlinuz-* and lib/modules/*, made once."""
+    if kernel == "systemd":
+        if not os.access(SYSTEMD, os.X_OK):
+            raise Unavailable("systemd is not installed")
+        kernel = "6.12"
     place = STORE / kernel
     if (place / "done").exists():
         return place
@@ -165,9 +183,15 @@ def run(kernel, command, out, timeout, memory="3072", cpus=2, echo=None):
     image = out / "initrd.gz"
     initrd(tree, release, image)
     (out / "status").unlink(missing_ok=True)
-    (out / "job").write_text("#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n"
-                             f"( cd {shlex.quote(str(TOP))}\n{command}\n) </dev/null\n"
-                             "echo $? >/mnt/out/status\nsync\n/bin/busybox poweroff -f\nsleep 60\n")
+    (out / "command").write_text("#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n"
+                                 f"( cd {shlex.quote(str(TOP))}\n{command}\n) </dev/null\n"
+                                 "echo $? >/mnt/out/status\nsync\n/bin/busybox poweroff -f\nsleep 60\n")
+    if kernel == "systemd":
+        (out / "job.service").write_text(UNIT)
+        start = f"mkdir -p /run/systemd/system; cp /mnt/out/job.service /run/systemd/system; exec {SYSTEMD} --unit=job.service --show-status=no"
+    else:
+        start = "exec /bin/sh /mnt/out/command"
+    (out / "job").write_text(f"#!/bin/sh\n{start}\n")
     argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory,
             "-smp", str(min(cpus, os.cpu_count() or 1)), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-serial", "stdio", "-kernel", str(tree / "boot" / f"vmlinuz-{release}"), "-initrd", str(image),
@@ -209,7 +233,7 @@ def run(kernel, command, out, timeout, memory="3072", cpus=2, echo=None):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("kernel", choices=[*PACKAGES, "ubuntu"])
+    p.add_argument("kernel", choices=[*PACKAGES, "ubuntu", "systemd"])
     p.add_argument("command", nargs="+")
     p.add_argument("--timeout", type=float, default=3600)
     a = p.parse_args()

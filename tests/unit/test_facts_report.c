@@ -303,7 +303,7 @@ static void remedies(void **state)
 	assert_memory_equal(immure_remedy("userns", &eperm, &s, &f, &a), "run immure as root", 18);
 	s.systemd = true;
 	assert_non_null(strstr(immure_remedy("cgroup_memory", &none, &s, &f, &a),
-			       "systemd-run --user --scope"));
+			       "loginctl enable-linger"));
 	assert_non_null(strstr(immure_remedy("kvm", &none, &s, &f, &a), "usermod -aG kvm alice"));
 	immure_arena_done(&a);
 }

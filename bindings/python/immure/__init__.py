@@ -25,7 +25,7 @@ from .images import Image, Images
 from . import snapshots, workspace
 from .ledger import Report, acknowledge, gc, journal, reclaim
 from .policy import (Facts, Flag, Gap, Imported, ImportNote, NoteKind, Plan, Policy, Setting,
-                     Wrapped, check, flags, import_policy, profiles, reference, schema, trust, wrap)
+                     Wrapped, check, enter_scope, flags, import_policy, profiles, reference, schema, trust, wrap)
 from .launch import Launch
 from .pool import Pool, PoolMode
 from .running import (CommandFailed, Completed, Outcome, Programs, Proof, Result, Run, Verdict, run)
@@ -48,5 +48,5 @@ __all__ = [
     "OutOfMemory", "Outcome", "Output", "PIPE", "Pending", "Plan", "Policy", "PolicyError", "Pool", "PoolMode", "Process",
     "Programs", "Proof", "ProofError", "Report", "Result", "Run", "STDOUT", "Session", "Setting", "SnapshotError",
     "StateError", "Target", "TimeoutExpired", "TrustError", "UnsupportedError", "Verdict",
-    "Wrapped", "acknowledge", "api_version", "check", "flags", "gc", "import_policy", "journal",
+    "Wrapped", "acknowledge", "api_version", "check", "enter_scope", "flags", "gc", "import_policy", "journal",
     "profiles", "reclaim", "reference", "run", "schema", "snapshots", "trust", "workspace", "wrap"]

@@ -170,7 +170,7 @@ PROTOTYPES = {
     "immure_policy_profiles": "ipp", "immure_policy_trust": "iswpp",
     "immure_policy_import": "ispUspp", "immure_imported_free": "vp",
     "immure_imported_policy": "sp", "immure_imported_note": "ipUp",
-    "immure_facts_probe": "iuwpp", "immure_facts_free": "vp", "immure_facts_report": "ipipp",
+    "immure_facts_probe": "iuwpp", "immure_facts_free": "vp", "immure_facts_report": "ipipp", "immure_scope_enter": "ipwp",
     "immure_plan_create": "ipppp", "immure_plan_replace": "ipppppp", "immure_plan_free": "vp",
     "immure_plan_hash": "sp", "immure_plan_gap_count": "Up", "immure_plan_gap": "ipUp",
     "immure_plan_check": "ipp", "immure_plan_print": "ipipp", "immure_plan_render": "ippp", "immure_plan_summary": "ippp", "immure_plan_seal": "ipppp",

@@ -188,6 +188,13 @@ class Facts(_native.Handle):
         return json.loads(self.report(json=True))
 
 
+def enter_scope(policy: Optional[Policy] = None, *, env: Optional[Mapping[str, str]] = None) -> bool:
+    """Moves this process into a scope that its user's service manager delegates to it, when
+    policy (None: any) limits memory, processes or cpus and none could be set where it is.
+    For programs that are about to start sessions and are nobody else's. True: it was moved."""
+    return call("immure_scope_enter", policy._pointer if policy else None, _native.environment(env)) == 1
+
+
 # ---- plan ----
 
 
