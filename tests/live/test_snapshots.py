@@ -313,12 +313,53 @@ def test_damage_is_refused(site):
     assert snap(site, "rm", one["id"]).code == 0
 
 
-@pytest.mark.modes("landlock", "bwrap")
-def test_other_backends_refuse_by_name(site):
+@pytest.mark.modes("bwrap", "bwrap-user")
+def test_bwrap_refuses_by_name(site):
     with Session(site) as s:
         done = site.call(site.immure, "snapshot", "create", s.id)
         assert done.code == 125 and "native" in done.errors and site.mode.backend in done.errors, done
         assert s.sh("true").code == 0
+    assert not list(store(site).glob("[!l]*"))
+
+
+BARE = r"""
+set -e; cd "$TMPDIR"; echo one > f; ln f g; mkdir -p d/e; ln -s ../../etc/passwd l; mkfifo p; truncate -s 1T sparse
+chmod 640 f; touch -d 2001-02-03T04:05:06.789 f; printf x > "$(printf 'odd\nname')"; sleep 1000 >/dev/null 2>&1 &
+"""
+
+
+@pytest.mark.modes("landlock", "landlock-user")
+def test_without_namespaces(site):
+    """TMPDIR is a directory of the session's own there, and its files are who runs in it's."""
+    look = "cd $TMPDIR; find . -printf '%P %M %U %G %s %n %l\\n' | sort; stat -c %.Y f; stat -c %h f"
+    with Session(site) as s:
+        assert s.sh(BARE).code == 0
+        was = s.sh(look).text.replace("/" + s.id, "")
+        about = snapshot(site, s, "--name", "bare")["about"]
+        assert about["backend"] == "landlock" and [a["path"] for a in about["areas"]] == ["TMPDIR"]
+        assert s.json("inspect")["state"] == "RUNNING"
+        with resumed(site, "bare") as r:
+            assert r.sh(look).text == was and r.sh("echo $TMPDIR").text != s.sh("echo $TMPDIR").text
+            assert r.sh("echo more >> $TMPDIR/f").code == 0
+            done = site.call(site.immure, "fork", "--count", "2", "--json", r.id)
+            assert done.code == 0, done
+            for row in json.loads(done.out):
+                with Clone(site, row["session"]) as c:
+                    assert c.sh("cat $TMPDIR/f").text == "one\nmore\n"
+        assert s.sh("cat $TMPDIR/f").text == "one\n"
+        if site.uid:  # who is not root has no rights over what is closed to him, either
+            assert s.sh("mkdir -m 0 $TMPDIR/closed").code == 0
+            done = site.call(site.immure, "snapshot", "create", s.id)
+            assert done.code == 125 and "TMPDIR/closed: Permission denied" in done.errors, done
+        else:  # nor does root put back more than the session could have made
+            os.chown(s.sh("echo $TMPDIR").text.strip() + "/f", 12345, -1)
+            snapshot(site, s, "--name", "given")
+            done = site.call(site.immure, "resume", "given")
+            assert done.code == 125 and "TMPDIR/f: Operation not permitted" in done.errors, done
+            assert snap(site, "rm", "given").code == 0
+        other = site.call(site.immure, "resume", "--set", "backend=native", "bare")
+        assert other.code == 125 and "no such place of its own" in other.errors, other
+    assert snap(site, "rm", "bare").code == 0
     assert not list(store(site).glob("[!l]*"))
 
 
