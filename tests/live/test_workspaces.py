@@ -297,7 +297,6 @@ def test_gaps(site):
     assert kinds[at - 1] == "layer" and plan["operations"][at]["flags"] == ["kept"] and plan["startable"]
 
 
-@pytest.mark.modes("root")
 def on_an_overlay(site, *argv):
     """What a container's root is: the state directory lies on an overlay."""
     script = ('d=$1 && shift && mkdir -p "$d" && mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/l && '
@@ -319,6 +318,7 @@ def test_changes_cannot_be_kept_on_an_overlay(site):
     assert told.code == 0 and harness.tree_hash(site.ws) == before, told
 
 
+@pytest.mark.modes("root")
 def test_file_systems_below(site):
     """A file system that is mounted in the workspace was not seen, and is not touched."""
     script = f"""
