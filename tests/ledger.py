@@ -3,8 +3,8 @@
 IMMURE_TEST_LEDGER names. Suites that take hours are run in sittings: a test with an
 answer there is not run again, one that failed is, and whatever was running when a
 sitting ended comes last, so that a test that hangs keeps none of the others from
-their turn. The first cases of every function come before all others: one sitting has
-seen something of everything."""
+their turn. The first case of every function comes before all others, then its first
+of each kind of caller: one sitting has seen something of everything."""
 import json
 import os
 import pathlib
@@ -12,7 +12,6 @@ import pathlib
 import pytest
 
 PASSED, SKIPPED, FAILED, BEGUN = "passed", "skipped", "failed", "begun"
-FIRST = 2  # cases of a function, for each kind of caller
 
 
 def read(path):
@@ -48,11 +47,13 @@ class Ledger:
             self.write(suite=suite, selected=[item.nodeid for item in items if item.nodeid.startswith(suite + "/")])
         came = {item: tests.get(item.nodeid, {"came": None})["came"] for item in items}
         done = [item for item in items if came[item] in (PASSED, SKIPPED)]
-        turns, number = {}, {}
+        turns, seen = {}, set()
         for item in items:
-            function = item.nodeid.split("[")[0], str(getattr(item, "callspec", None) and item.callspec.params.get("mode"))
-            number[function] = number.get(function, 0) + 1
-            turns[item] = {None: int(number[function] > FIRST), FAILED: 2, BEGUN: 3}.get(came[item])
+            function = item.nodeid.split("[")[0]
+            kind = function, str(getattr(item, "callspec", None) and item.callspec.params.get("mode"))
+            first = 0 if function not in seen else 1 if kind not in seen else 2
+            seen |= {function, kind}
+            turns[item] = {None: first, FAILED: 3, BEGUN: 4}.get(came[item])
         items[:] = sorted((item for item in items if turns[item] is not None), key=turns.get)
         config.hook.pytest_deselected(items=done)
 
