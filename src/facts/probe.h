@@ -82,6 +82,7 @@ struct immure_surroundings {
 	const char *container; /* "docker" ...; NULL = none seen */
 	bool filtered;         /* a seccomp filter is on us */
 	bool no_new_privs;
+	bool no_setfcap;       /* root without CAP_SETFCAP */
 	bool chrooted;
 	bool nested_userns;    /* we live in a user namespace */
 	bool systemd;

@@ -13,7 +13,7 @@
 #include "base/fd.h"
 #include "facts/probe.h"
 
-enum { FIRST_PID_NAMESPACE = 0xEFFFFFFC };
+enum { FIRST_PID_NAMESPACE = 0xEFFFFFFC, SETFCAP = 31 };
 
 static int64_t read_number(const char *path)
 {
@@ -30,6 +30,13 @@ static long status_field(const char *text, const char *name)
 	const char *s = strstr(text, name);
 
 	return s && (s == text || s[-1] == '\n') ? strtol(s + strlen(name), NULL, 10) : 0;
+}
+
+static unsigned long long capabilities(const char *status)
+{
+	const char *s = strstr(status, "\nCapEff:");
+
+	return s ? strtoull(s + strlen("\nCapEff:"), NULL, 16) : ~0ULL;
 }
 
 /* The markers outlive their container where its image became a virtual machine's
@@ -78,6 +85,7 @@ void immure_surroundings(const struct immure_facts *f, struct immure_arena *a,
 	if (immure_read_file_at(AT_FDCWD, "/proc/self/status", 1 << 16, &status, NULL) == 0) {
 		s.filtered = status_field(status, "Seccomp:") == 2;
 		s.no_new_privs = status_field(status, "NoNewPrivs:") == 1;
+		s.no_setfcap = geteuid() == 0 && !(capabilities(status) >> SETFCAP & 1);
 	}
 	if (immure_read_file_at(AT_FDCWD, "/proc/self/uid_map", 1 << 16, &map, NULL) == 0 &&
 	    sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3)
@@ -120,6 +128,10 @@ const char *immure_surroundings_text(const struct immure_surroundings *s, struct
 static const char *userns_remedy(const struct immure_outcome *o,
 				 const struct immure_surroundings *s, struct immure_arena *a)
 {
+	/* What is root's is given on by who has that capability; since Linux 5.12. */
+	if (s->no_setfcap && (!o->step || strncmp(o->step, "unshare user", 12) != 0))
+		return "root has no CAP_SETFCAP here, so it cannot map itself: start the container with "
+		       "--cap-add SETFCAP, or immure in it as another user";
 	if (s->filtered && s->container)
 		return "allow unshare, clone and the mount calls in this container's own seccomp "
 		       "profile (docker run --security-opt seccomp=FILE)";
@@ -162,7 +174,8 @@ static const char *proc_remedy(const struct immure_outcome *o,
 	/* Where nothing at all may be mounted, what covers /proc is not the reason. */
 	if ((o->errnum == EPERM || o->errnum == EACCES) && !s->no_mounts)
 		return "this /proc is partly covered, so the kernel refuses a fresh one: start the "
-		       "container with --security-opt systempaths=unconfined (podman: unmask=ALL)";
+		       "container with --security-opt systempaths=unconfined (podman: unmask=ALL; "
+		       "Kubernetes: procMount: Unmasked)";
 	return mount_remedy(o, s, a);
 }
 
@@ -212,7 +225,7 @@ const char *immure_remedy(const char *name, const struct immure_outcome *o,
 		return "";
 	if (o->killed < 0)
 		return "it did not end within its time: try again when the machine is less busy";
-	if (o->step && strncmp(o->step, "unshare user", 12) == 0)
+	if (o->step && (strncmp(o->step, "unshare user", 12) == 0 || strcmp(o->step, "write uid_map") == 0))
 		return userns_remedy(o, s, a);
 	if (strncmp(name, "cgroup_", 7) == 0)
 		return cgroup_remedy(name, s, f);

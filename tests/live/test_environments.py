@@ -41,7 +41,12 @@ def inside(depth):
     return argv
 
 
-def container(site, filtered=True):
+DOCKER_CAPS = ["CAP_" + name for name in (
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
+    "AUDIT_WRITE").split()]
+
+
+def container(site, filtered=True, covered=True, caps=()):
     """crun with what Docker gives by default: no capability, no new privileges, a filter
     that forbids namespaces and mounts."""
     bundle = pathlib.Path(f"/var/tmp/{site.path.name}-bundle")
@@ -52,6 +57,8 @@ def container(site, filtered=True):
                "options": ["nosuid", "mode=755"]},
               {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
                "options": ["newinstance", "ptmxmode=0666", "mode=0620"]},
+              {"destination": "/sys", "type": "sysfs", "source": "sysfs",
+               "options": ["nosuid", "noexec", "nodev", "ro"]},
               {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}]
     mounts += [{"destination": p, "type": "bind", "source": p, "options": ["rbind", "rw"]}
                for p in paths if os.path.isdir(p)]
@@ -63,7 +70,8 @@ def container(site, filtered=True):
         "process": {"terminal": False, "user": {"uid": 0, "gid": 0},
                     "args": ["true"], "cwd": str(site.ws),
                     "env": [f"{k}={v}" for k, v in site.environment().items()],
-                    "capabilities": {}, "noNewPrivileges": True},
+                    "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), list(caps)),
+                    "noNewPrivileges": True},
         "root": {"path": "root", "readonly": False}, "hostname": "container", "mounts": mounts,
         "linux": {"namespaces": [{"type": t} for t in ("pid", "ipc", "uts", "mount", "network")],
                   "maskedPaths": ["/proc/kcore", "/proc/keys"], "readonlyPaths": ["/proc/sys"],
@@ -76,6 +84,8 @@ def container(site, filtered=True):
     }
     if not filtered:
         del config["linux"]["seccomp"]
+    if not covered:
+        del config["linux"]["maskedPaths"], config["linux"]["readonlyPaths"]
     (bundle / "config.json").write_text(json.dumps(config))
     site.own(bundle)
     # crun knows the two kinds of cgroup trees and no mixture: it is shown none.
@@ -88,7 +98,17 @@ def container(site, filtered=True):
 def container_without_filter(site):
     """As Podman's and Kubernetes' default: namespaces may be made, but a part of /proc is
     covered, and then the kernel gives no fresh one."""
-    return container(site, False)
+    return container(site, filtered=False, caps=DOCKER_CAPS)
+
+
+def container_as_doctor_says(site):
+    """What the remedies come to: neither that filter nor anything over /proc."""
+    return container(site, filtered=False, covered=False, caps=DOCKER_CAPS)
+
+
+def container_without_capabilities(site):
+    """--cap-drop ALL: what is root's can then be mapped by nobody."""
+    return container(site, filtered=False, covered=False)
 
 
 # The command goes into the bundle, since that is where crun takes it from.
@@ -130,6 +150,8 @@ ENVIRONMENTS = {
     "inside-itself-twice": (inside(2), None, "landlock"),
     "inside-crun": (container, None, "landlock"),
     "inside-crun-unfiltered": (container_without_filter, None, "landlock"),
+    "inside-crun-without-capabilities": (container_without_capabilities, None, "landlock"),
+    "inside-crun-permitted": (container_as_doctor_says, "native", "native"),
     "inside-bubblewrap": (bubblewrap, None, "landlock"),
 }
 # What doctor has to name as missing, with a remedy; and the backends that it says can be
@@ -153,6 +175,8 @@ SAYS = {
     "inside-itself-twice": (("userns", "netns", "bwrap"), "l"),
     "inside-crun": (("userns", "netns", "bwrap"), "l"),
     "inside-crun-unfiltered": (("userns_proc", "bwrap"), "l"),
+    "inside-crun-without-capabilities": (("userns", "userns_proc", "bwrap"), "l"),
+    "inside-crun-permitted": ((), "nbl"),
     "inside-bubblewrap": (("userns_proc", "bwrap"), "l"),
 }
 SAYS_TO_USER = {"inside-bubblewrap": ((), "nbl")}
@@ -305,6 +329,8 @@ def test_doctor_says_what_is(site, environment):
     for fact in report["facts"]:
         assert fact["ok"] in ("yes", "no") and fact["detail"], fact
         assert fact["name"] not in missing or (fact["ok"], bool(fact["remedy"])) == ("no", True), fact
+        if fact["name"] in missing and name == "inside-crun-without-capabilities":
+            assert "CAP_SETFCAP" in fact["remedy"], fact
         if fact["name"] == "landlock" and "abi-" in name:
             assert fact["detail"].startswith(f"ABI {name[-1]},"), fact
     for backend in report["backends"]:
