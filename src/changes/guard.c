@@ -155,14 +155,21 @@ static int meet(const char *path, const char *pattern)
 	}
 }
 
-static bool matches(const struct rule *r, const char *path, bool removed)
+/* What is no directory and would stand where a pattern has one leads on, if it is a link, to
+ * what is found by the pattern's name. But a repository is known by what is in it. */
+static bool leads_on(const struct rule *r, const char *path)
+{
+	return meet(path, r->pattern) < 0 && (strchr(path, '/') || strncmp(r->pattern, ".git/", 5) != 0);
+}
+
+static bool matches(const struct rule *r, const char *path, bool removed, bool leads)
 {
 	int how = meet(path, r->pattern);
 
-	if (how > 0 || (how < 0 && removed && !r->anywhere))
+	if (how > 0 || (how < 0 && removed && !r->anywhere) || (leads && leads_on(r, path)))
 		return true;
 	for (const char *c = path; r->anywhere && (c = strchr(c, '/')); )
-		if (meet(++c, r->pattern) > 0)
+		if (meet(++c, r->pattern) > 0 || (leads && leads_on(r, c)))
 			return true;
 	return false;
 }
@@ -181,10 +188,13 @@ static bool harmless(int dir, const char *name, size_t depth)
 const char *immure_guard_path(const struct immure_guard *g, const char *path, bool removed, int dir_fd,
 			      const char *name, size_t depth)
 {
+	struct stat st;
+	bool leads = dir_fd >= 0 && fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+
 	for (size_t i = 0; i < g->n; i++) {
 		const struct rule *r = &g->v[i];
 
-		if (!matches(r, path, removed))
+		if (!matches(r, path, removed, leads))
 			continue;
 		if (r->config_only && (dir_fd < 0 || harmless(dir_fd, name, depth)))
 			continue;

@@ -379,6 +379,48 @@ static void match(struct walk *w, int dir, const char *name, size_t depth)
 	}
 }
 
+/* Does a link of that name stand where a pattern has a directory? What it leads to is found by
+ * the pattern's name, but not here. (A repository is known by what is in it, wherever it is.) */
+static bool stands_in_the_way(const struct walk *w, const struct pattern *pt, const char *name, size_t depth)
+{
+	const char *c = pt->op->dst;
+
+	for (size_t k = 1; k < pt->depth; k++, c = strchr(c, '/') + 1) {
+		struct immure_op way = { .dst = pt->op->dst };
+		struct pattern part = { .op = &way, .depth = k };
+		size_t n = strcspn(c, "/");
+
+		if (strlen(name) == n && strncasecmp(name, c, n) == 0 && parents_match(w, &part, depth))
+			return k > 1 || strncmp(c, ".git/", 5) != 0;
+	}
+	return false;
+}
+
+static void match_link(struct walk *w, int dir, const char *name, size_t depth)
+{
+	char to[IMMURE_FOLD_NAME];
+	const char *folded = immure_fold_name(name, to);
+
+	for (size_t i = 0; i < w->patterns_n; i++) {
+		const struct pattern *pt = &w->patterns[i];
+
+		if (!stands_in_the_way(w, pt, folded, depth))
+			continue;
+		if (touched(dir, name, w->since))
+			found_in_tree(w, dir, name, depth, pt->op, AGE_CREATED, is_allowed(pt->op));
+		return;
+	}
+}
+
+static bool is_link(int dir, const struct dirent *d)
+{
+	struct stat st;
+
+	if (d->d_type != DT_UNKNOWN)
+		return d->d_type == DT_LNK;
+	return fstatat(dir, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+}
+
 /* ---- repositories of any name ---- */
 
 static void note_repo(struct repo *r, const char *name)
@@ -516,6 +558,8 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 		}
 		note_repo(&repo, d->d_name);
 		match(w, dirfd(dir), d->d_name, depth);
+		if (is_link(dirfd(dir), d))
+			match_link(w, dirfd(dir), d->d_name, depth);
 		if (d->d_type != DT_DIR && d->d_type != DT_UNKNOWN)
 			continue;
 		if (depth + 1 >= WALK_DEPTH) {

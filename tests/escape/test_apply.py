@@ -102,6 +102,22 @@ def test_hooks_of_repositories_by_other_names(site):
     assert (site.ws / "none/hooks/post-checkout").exists() and (site.ws / "good").exists()
 
 
+def test_links_to_what_is_obeyed(site):
+    """By its own name nobody obeys it, and behind the link it would be."""
+    upper = kept(site)
+    (upper / "x").mkdir()
+    (upper / "x/tasks.json").write_text("evil")
+    for name in "n/.vscode", ".cargo", "a/.jj/repo", "n/other":
+        (upper / name).parent.mkdir(parents=True, exist_ok=True)
+        (upper / name).symlink_to(os.path.relpath(upper / "x", (upper / name).parent))
+    site.own(upper)
+    assert apply(site).code == 125
+    assert apply(site, "--rest", "--overwrite", "--links").code == 0
+    for name in "n/.vscode", ".cargo", "a/.jj/repo":
+        assert not os.path.lexists(site.ws / name), name
+    assert (site.ws / "n/other/tasks.json").exists() and (site.ws / "good").exists()
+
+
 @pytest.mark.modes("root")
 def test_whiteouts_of_what_is_protected(site):
     site.put(".git/config", "[core]\n")

@@ -4,6 +4,7 @@ each attempt the host's git is asked for the status wherever it could be asked."
 
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -48,6 +49,8 @@ ATTACKS = {
                                     "echo 'gitdir: ../a/worktrees/ev' > w/.git; echo ../.. > a/worktrees/ev/commondir; "
                                     "echo 'ref: refs/heads/m' > a/worktrees/ev/HEAD; printf '[core]\n' > a/config; "
                                     + hook(s, "a/hooks/pre-commit"),
+    "hooks elsewhere": lambda s: f"git init -q n; rm -rf n/.git/hooks; mkdir h; {hook(s, 'h/pre-commit')}; ln -s ../../h "
+                                 "n/.git/hooks",
     "new repository": lambda s: f"git init -q n; {bad(s)} n/.git/config",
     "new hook": lambda s: f"git init -q n; {hook(s, 'n/.git/hooks/pre-commit')}",
     "bare below": lambda s: f"git init -q --bare n; {bad(s)} n/config; "
@@ -123,6 +126,23 @@ def test_ordinary_work_is_left_alone(repo):
     for path in ("n/.git/config", "c/.git/config", "b/config", "n/.git/worktrees/t/commondir"):
         assert (site.ws / path).exists(), result.record["found"]
     assert {f["action"] for f in result.record["found"]} <= {"reported"}
+
+
+def test_links_on_the_way(repo):
+    """What is obeyed by a longer name is obeyed behind a link, too."""
+    repo.put("was/x")
+    os.symlink("x", repo.put("was/f").parent / ".vscode")
+    # What was made in the tick of the start counts as made after it; 5 is the coarse clock.
+    while time.clock_gettime_ns(5) <= os.lstat(repo.ws / "was/.vscode").st_ctime_ns:
+        pass
+    links = "n/.vscode", ".cargo", "a/.jj/repo", ".svn"
+    script = "mkdir -p n a/.jj x; echo [] > x/tasks.json; ln -s x n/other; ln -s x .git2; " + \
+             "".join(f"ln -s $PWD/x {link}; " for link in links)
+    result = repo.sh(script, record=True)
+    assert result.code == 0, result
+    put_aside = {f["path"] for f in result.record["found"] if f["action"] == "quarantined"}
+    assert put_aside == {os.path.join(repo.ws, link) for link in links}, result.record
+    assert os.path.islink(repo.ws / "was/.vscode") and os.path.islink(repo.ws / "n/other")
 
 
 def test_names_that_fold(repo):
