@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state of a gatekeeper, shared by gatekeeper.c (the worker's life),
- * gateplan.c (what it is told) and gatelog.c (what it denied). */
+/* The state of a gatekeeper, shared by gatekeeper.c (the worker's life), gatehear.c
+ * (what it says), gateplan.c (what it is told) and gatelog.c (what it denied). */
 #ifndef IMMURE_SESSION_GATEKEEP_H
 #define IMMURE_SESSION_GATEKEEP_H
 
@@ -69,6 +69,13 @@ struct immure_gatekeeper {
 
 /* gatekeeper.c: starts the worker if none runs. false: there is none. */
 bool immure_gate_wake(struct immure_gatekeeper *g);
+
+/* ---- gatehear.c ---- */
+
+/* All that waits. false: the worker is gone, or says what it must not. */
+bool immure_gate_hear(struct immure_gatekeeper *g);
+/* The answer to request `id`; what else it says meanwhile is heard as well. */
+bool immure_gate_answer(struct immure_gatekeeper *g, uint32_t id, int timeout_ms);
 
 /* ---- gateplan.c ---- */
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,26 +17,19 @@
 #include "session/gatekeep.h"
 #include "session/gateproc.h"
 #include "session/hostwatch.h"
-#include "session/whose.h"
 
 /* A worker that a command can make end is a fault; that it ends over and over
  * is an attack, and no more connections are the answer. */
-enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300, HEAR_MS = 20,
-       WANTS_A_SECOND = 64 };
+enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300 };
 
 enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD, TAG_HOST, TAG_BROKER, TAG_TLS };
 
-static uint64_t now_ms(void)
+static uint64_t now_s(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-static uint64_t now_s(void)
-{
-	return now_ms() / 1000;
+	return (uint64_t)ts.tv_sec;
 }
 
 static bool watch(int epoll_fd, int fd, uint64_t tag)
@@ -188,118 +180,7 @@ bool immure_gate_wake(struct immure_gatekeeper *g)
 	return g->state == IMMURE_GATE_RUNNING;
 }
 
-/* ---- what the worker says ---- */
-
-static void give_sockets(struct immure_gatekeeper *g, const struct immure_wire_want *want)
-{
-	const uint32_t half = IMMURE_WIRE_SOCKETS_MAX / 2;
-	struct immure_wire m = { .type = IMMURE_WIRE_SOCKETS };
-	int fds[IMMURE_WIRE_SOCKETS_MAX], n;
-	uint64_t now = now_s();
-
-	/* Each time is a process: one that cannot have enough waits. */
-	if (now != g->wants_s)
-		g->wants_n = 0;
-	g->wants_s = now;
-	if (++g->wants_n > WANTS_A_SECOND)
-		return;
-	m.sockets.n4 = want->n4 < half ? want->n4 : half;
-	m.sockets.n6 = !g->plumb.with_v6 ? 0 : want->n6 < half ? want->n6 : half;
-	n = immure_gateproc_sockets(g->userns_fd, g->netns_fd, m.sockets.n4, m.sockets.n6, fds);
-	if (n > 0) /* not taken: it asks again, or does without */
-		(void)immure_wire_send(g->wire_fd, &m, fds, (size_t)n);
-	for (int i = 0; i < n; i++)
-		immure_close(&fds[i]);
-}
-
-/* Whoever is held meanwhile may go on. Lost: the next try of its is told of anew. */
-static void looked(struct immure_gatekeeper *g, uint32_t id)
-{
-	const struct immure_wire m = { .type = IMMURE_WIRE_LOOKED, .id = id };
-
-	(void)immure_wire_send(g->wire_fd, &m, NULL, 0);
-}
-
-static void hear(struct immure_gatekeeper *g, const struct immure_wire *m)
-{
-	switch (m->type) {
-	case IMMURE_WIRE_DENIED:
-		immure_gate_denied(g, &m->denied);
-		if (m->id)
-			looked(g, m->id);
-		break;
-	case IMMURE_WIRE_STATS:
-		g->stats = m->stats;
-		g->answered = m->id;
-		break;
-	case IMMURE_WIRE_DONE:
-		g->done = m->done;
-		g->answered = m->id;
-		break;
-	case IMMURE_WIRE_NAMES: /* the next one's names start there: no address means two */
-		if (m->names.upto > g->config.first_name)
-			g->config.first_name = m->names.upto;
-		break;
-	case IMMURE_WIRE_WANT:
-		give_sockets(g, &m->want);
-		break;
-	case IMMURE_WIRE_VERDICT:
-		immure_broker_verdict(g, m->id, m->verdict.errnum);
-		break;
-	case IMMURE_WIRE_FAILED:
-		(void)snprintf(g->failed_why, sizeof(g->failed_why), "%s", m->failed.why);
-		break;
-	case IMMURE_WIRE_READY:
-	default:
-		break;
-	}
-}
-
-/* Everything that waits. false: the worker is gone, or says what it must not. */
-static bool hear_all(struct immure_gatekeeper *g)
-{
-	int fds[IMMURE_WIRE_FDS_MAX];
-	uint64_t start = now_ms();
-	struct immure_wire m;
-	size_t n = 0;
-	int r;
-
-	/* A flood of denials, each of which somebody is looked for, must not keep the supervisor
-	 * from its other work. What is left is heard the next time. */
-	for (int i = 0; i < 64 && (i == 0 || now_ms() - start < HEAR_MS); i++) {
-		r = immure_wire_recv(g->wire_fd, false, &m, fds, &n);
-		if (r == -EAGAIN)
-			return true;
-		if (r != 1)
-			return false;
-		for (size_t k = 0; k < n; k++)
-			immure_close(&fds[k]); /* it has none to give */
-		hear(g, &m);
-	}
-	return true;
-}
-
-/* The answer to request `id`; what else it says meanwhile is heard as well. */
-static bool wait_answer(struct immure_gatekeeper *g, uint32_t id, int timeout_ms)
-{
-	struct timespec start, now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &start); /* cannot fail */
-	while (g->answered != id) {
-		struct pollfd p = { .fd = g->wire_fd, .events = POLLIN };
-		long passed;
-
-		(void)clock_gettime(CLOCK_MONOTONIC, &now);
-		passed = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
-		if (passed >= timeout_ms)
-			return false;
-		if (poll(&p, 1, timeout_ms - (int)passed) < 0 && errno != EINTR)
-			return false;
-		if (p.revents && !hear_all(g))
-			return false;
-	}
-	return true;
-}
+/* ---- events ---- */
 
 void immure_gatekeeper_step(struct immure_gatekeeper *g)
 {
@@ -320,10 +201,10 @@ void immure_gatekeeper_step(struct immure_gatekeeper *g)
 			immure_broker_step(g);
 		else if (g->state != IMMURE_GATE_RUNNING)
 			continue; /* of a worker whose end was dealt with just before */
-		else if (e[i].data.u64 == TAG_WIRE && !hear_all(g))
+		else if (e[i].data.u64 == TAG_WIRE && !immure_gate_hear(g))
 			worker_ended(g);
 		else if (e[i].data.u64 == TAG_DEAD) {
-			(void)hear_all(g); /* what it said counts */
+			(void)immure_gate_hear(g); /* what it said counts */
 			worker_ended(g);
 		}
 	}
@@ -431,7 +312,7 @@ void immure_gatekeeper_pause(struct immure_gatekeeper *g, bool paused)
 	if (paused || !id || g->state != IMMURE_GATE_RUNNING)
 		return;
 	g->unanswered = 0;
-	if (!wait_answer(g, id, ANSWER_MS) || g->done.result < 0)
+	if (!immure_gate_answer(g, id, ANSWER_MS) || g->done.result < 0)
 		worker_ended(g); /* the next one begins with the new rules */
 }
 
@@ -450,7 +331,7 @@ static int32_t tell(struct immure_gatekeeper *g, struct immure_error **err)
 		g->unanswered = id;
 		return 0;
 	}
-	if (r == 0 && !wait_answer(g, id, ANSWER_MS))
+	if (r == 0 && !immure_gate_answer(g, id, ANSWER_MS))
 		r = -ETIMEDOUT;
 	if (r == 0 && g->done.result < 0)
 		return immure_fail(err, IMMURE_ERR_POLICY, -g->done.result, "network", "",
@@ -542,7 +423,7 @@ static void ask_numbers(struct immure_gatekeeper *g)
 	if (g->paused)
 		return; /* the numbers stand still as well */
 	if (immure_wire_send(g->wire_fd, &m, NULL, 0) == 0)
-		(void)wait_answer(g, m.id, FINISH_MS); /* without: the numbers are older */
+		(void)immure_gate_answer(g, m.id, FINISH_MS); /* without: the numbers are older */
 }
 
 bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_stats *ret)
