@@ -20,7 +20,7 @@
 
 /* A worker that a command can make end is a fault; that it ends over and over
  * is an attack, and no more connections are the answer. */
-enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 300 };
+enum { DEATHS_MAX = 16, DEATHS_SECONDS = 60, ANSWER_MS = 2000, FINISH_MS = 1000 };
 
 enum { TAG_ACTIVATE, TAG_WIRE, TAG_DEAD, TAG_HOST, TAG_BROKER, TAG_TLS };
 
@@ -416,14 +416,14 @@ const char *immure_gatekeeper_way(const struct immure_gatekeeper *g)
 
 /* ---- beginning and end ---- */
 
-static void ask_numbers(struct immure_gatekeeper *g)
+/* false: the numbers are older. */
+static bool ask_numbers(struct immure_gatekeeper *g)
 {
 	struct immure_wire m = { .type = IMMURE_WIRE_ASK, .id = ++g->last_id };
 
 	if (g->paused)
-		return; /* the numbers stand still as well */
-	if (immure_wire_send(g->wire_fd, &m, NULL, 0) == 0)
-		(void)immure_gate_answer(g, m.id, FINISH_MS); /* without: the numbers are older */
+		return true; /* the numbers stand still as well */
+	return immure_wire_send(g->wire_fd, &m, NULL, 0) == 0 && immure_gate_answer(g, m.id, FINISH_MS);
 }
 
 bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_stats *ret)
@@ -431,7 +431,7 @@ bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_sta
 	if (!g)
 		return false;
 	if (g->state == IMMURE_GATE_RUNNING)
-		ask_numbers(g);
+		(void)ask_numbers(g);
 	*ret = g->total;
 	ret->lost += dropped(g);
 	if (g->state == IMMURE_GATE_RUNNING) {
@@ -446,7 +446,9 @@ void immure_gatekeeper_finish(struct immure_gatekeeper *g, struct immure_result 
 	if (!g)
 		return;
 	if (g->state == IMMURE_GATE_RUNNING) {
-		ask_numbers(g);
+		if (!ask_numbers(g))
+			immure_result_notice(result, "network: immure-egress did not say in time what it had counted; "
+					     "connections, bytes and denials may have been more");
 		add_up(&g->total, &g->stats);
 	}
 	if (g->state == IMMURE_GATE_CLOSED)

@@ -79,7 +79,7 @@ char *immure_gatekeeper_show(struct immure_gatekeeper *g, size_t from);
 /* The rules alone. */
 char *immure_gatekeeper_rules(const struct immure_gatekeeper *g);
 /* Asks the worker for its numbers; *ret: of all workers so far, lost ones up to when they
- * were last heard. False: there is no limited network. A silent worker costs 300 ms. */
+ * were last heard. False: there is no limited network. A silent worker costs a second. */
 bool immure_gatekeeper_stats(struct immure_gatekeeper *g, struct immure_wire_stats *ret);
 /* Asks the worker for its numbers, ends it, and writes what happened into the
  * result: denials, numbers, a line for each distinct denial. Closes all. */

@@ -260,6 +260,23 @@ def test_killed_it_closes_all_and_starts_again(net):
     assert record.get("result", record)["network"]["gatekeeper_restarts"] == 1
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_numbers_that_did_not_come_are_missed(net, stopped):
+    """A gatekeeper that does not answer holds up no end; what it had counted may be more."""
+    process = net.spawn(net.immure, "run", *allow(WEB), "--", "/bin/sh", "-c",
+                        f"python3 -c \"{FETCH}\"; echo done; read x", stdin=-1)
+    try:
+        assert b"web" in process.stdout.readline()
+        worker, = workers(process.pid)
+        if stopped:
+            os.kill(worker, signal.SIGSTOP)
+        _, err = process.communicate(b"\n", timeout=20)
+    finally:
+        process.kill()
+        process.wait(10)
+    assert (b"did not say in time" in err) == stopped, err
+
+
 def test_over_and_over_is_the_end(net):
     script = ("import socket,time\n"
               "for i in range(40):\n"
