@@ -166,6 +166,16 @@ class Result:
         return f"exit {self.code}\n--- out\n{self.out[-4000:]!r}\n--- err\n{self.errors[-4000:]}"
 
 
+class Process(subprocess.Popen):
+    """Its deadlines are as much longer as this machine is slower."""
+
+    def wait(self, timeout=None):
+        return super().wait(timeout and timeout * SLOWER)
+
+    def communicate(self, input=None, timeout=None):
+        return super().communicate(input, timeout and timeout * SLOWER)
+
+
 class Site:
     def __init__(self, path, mode, bin_dir, programs):
         self.path, self.mode, self.bin, self.immure = path, mode, bin_dir, programs
@@ -259,7 +269,7 @@ class Site:
             # A program that changes the user spares a fork of this process.
             argv = become(self.uid, self.gid, cwd or self.ws, *argv)
             who = {}
-        return subprocess.Popen(argv, cwd=cwd or self.ws, env=self.environment(**(env or {})), **who, **popen)
+        return Process(argv, cwd=cwd or self.ws, env=self.environment(**(env or {})), **who, **popen)
 
     def call(self, *argv, input=None, timeout=60, **kw):
         """Runs argv on the host, as this mode's caller; to the end."""
@@ -273,7 +283,7 @@ class Site:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
-            raise AssertionError(f"{argv} did not end in {timeout} s\n{out!r}\n{err!r}") from None
+            raise AssertionError(f"{argv} did not end in {timeout * SLOWER} s\n{out!r}\n{err!r}") from None
         code = process.returncode
         return Result(code if code >= 0 else 128 - code, out or b"", err or b"")
 

@@ -34,7 +34,7 @@ def test_a_file_that_is_replaced_while_it_starts(site, kept):
     other.write_text("fresh secret\n")
     assert site.run("/bin/true").code == 0  # what works here is known from then on
     session = site.spawn("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=execve", "-e",
-                         "inject=execve:delay_enter=1000000", site.immure, "run", "--backend",
+                         f"inject=execve:delay_enter={int(1000000 * min(harness.SLOWER, 4))}", site.immure, "run", "--backend",
                          "bwrap", *kept, "--deny", secret, "--", "/bin/sh", "-c",
                          f"cat {secret} ; echo ran")
     assert harness.until(lambda: covered(session.pid, secret), 30)

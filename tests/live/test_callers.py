@@ -100,7 +100,7 @@ def test_slow_reader_gets_everything(site):
                          "head -c 130000 /dev/zero; echo done >&2")
     assert process.stderr.readline() == b"done\n"
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(8)  # longer than it was ever waited for
+        subprocess.Popen.wait(process, 8)  # longer than it was ever waited for
     assert len(process.stdout.read()) == 130000
     assert process.wait(20) == 0
 

@@ -175,7 +175,8 @@ def test_programs_are_not_taken_from_path(site):
     found = {p["name"]: p for p in report["programs"]}
     assert not (site.ws / "ran").exists()
     assert found["bwrap"]["path"] in (None, "/usr/bin/bwrap", "/usr/local/bin/bwrap")
-    assert found["git"]["version"].startswith("git version")
+    if harness.SLOWER == 1:  # a program that does not answer in time has no version
+        assert found["git"]["version"].startswith("git version")
 
 
 @pytest.mark.modes("root")

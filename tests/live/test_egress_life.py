@@ -40,9 +40,9 @@ class Running:
         found, new = [], [self.process.pid]
         while new:
             pid = new.pop()
-            for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-                new += map(int, task.read_text().split())
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+                    new += map(int, task.read_text().split())
                 if pathlib.Path(f"/proc/{pid}/comm").read_text().startswith("immure-egress"):
                     found.append(pid)
         return found
