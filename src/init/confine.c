@@ -304,6 +304,7 @@ int immure_init_landlock(const struct immure_init *in, struct immure_init_step *
 	r = fill(in, step, &ruleset);
 	if (r < 0 || ruleset < 0)
 		return r;
+	step->subject = "Landlock"; /* no rule of it any more */
 	r = immure_landlock_restrict(ruleset, 0);
 	if (r == 0)
 		r = look(in, step);
