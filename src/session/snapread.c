@@ -350,15 +350,16 @@ int immure_snap_read(int from_fd, const char *kinds, struct immure_snap_area *ar
 		     struct immure_snap_count *ret)
 {
 	char magic[16] = "", type = 0;
-	struct immure_snap_reader *r = calloc(1, sizeof(*r));
+	struct immure_snap_reader *r;
 	struct stat st;
-	int e = 0;
+	int e;
 
 	*ret = (struct immure_snap_count){ 0 };
-	if (!r || fstat(from_fd, &st) < 0) {
-		free(r);
+	if (fstat(from_fd, &st) < 0)
+		return -errno;
+	r = calloc(1, sizeof(*r));
+	if (!r)
 		return -ENOMEM;
-	}
 	r->fd = from_fd;
 	r->size = (uint64_t)st.st_size;
 	r->count = ret;

@@ -107,37 +107,6 @@ static int write_meta(const struct immure_snapstore *s, const char *json)
 	return r;
 }
 
-/* While the whole is locked: nobody else takes the name in between. */
-static int32_t publish(struct immure_snapstore *s, const char *state_dir, const char *name, struct immure_error **err)
-{
-	IMMURE_CLEANUP_FD int lock = immure_runtime_file(s->all_fd, "lock", O_RDWR | O_CREAT);
-	struct immure_snapshot_read other = IMMURE_SNAPSHOT_READ_INIT;
-	char was[IMMURE_ID_LEN + 8];
-	int r = lock < 0 ? lock : immure_runtime_lock(lock, true);
-
-	if (r < 0)
-		return failed(err, r, s->path);
-	if (name[0] && immure_snapstore_read(state_dir, name, &other, NULL) == 0) {
-		immure_snapshot_read_done(&other);
-		return immure_fail(err, IMMURE_ERR_STATE, EEXIST, "snapshot", "name", "%s: there is a snapshot of that "
-				   "name", name);
-	}
-	(void)snprintf(was, sizeof(was), "%s%s", half, s->id);
-	if (renameat(s->all_fd, was, s->all_fd, s->id) < 0)
-		return failed(err, errno, s->path);
-	s->path[0] = '\0'; /* it stays */
-	(void)fsync(s->all_fd); /* a machine that stops now may forget its name; then it is half-made */
-	return 0;
-}
-
-int32_t immure_snapstore_commit(struct immure_snapstore *s, const char *state_dir, const char *name, const char *json,
-				struct immure_error **err)
-{
-	int r = fsync(s->files_fd) < 0 ? -errno : write_meta(s, json);
-
-	return r < 0 ? failed(err, r, s->path) : publish(s, state_dir, name, err);
-}
-
 void immure_snapstore_done(struct immure_snapstore *s)
 {
 	if (s->path[0])
@@ -242,6 +211,41 @@ static int match(void *ctx, const char *id)
 	f->n++;
 	return 0;
 }
+
+/* ---- published ---- */
+
+/* While the whole is locked: nobody else takes the name in between. */
+static int32_t publish(struct immure_snapstore *s, const char *state_dir, const char *name, struct immure_error **err)
+{
+	IMMURE_CLEANUP_FD int lock = immure_runtime_file(s->all_fd, "lock", O_RDWR | O_CREAT);
+	struct search same = { .all = s->all_fd, .name = name };
+	char was[IMMURE_ID_LEN + 8];
+	int r = lock < 0 ? lock : immure_runtime_lock(lock, true);
+
+	if (r == 0 && name[0])
+		r = immure_snapstore_each(state_dir, match, &same);
+	if (r < 0)
+		return failed(err, r, s->path);
+	if (same.n)
+		return immure_fail(err, IMMURE_ERR_STATE, EEXIST, "snapshot", "name", "%s: there is a snapshot of that "
+				   "name", name);
+	(void)snprintf(was, sizeof(was), "%s%s", half, s->id);
+	if (renameat(s->all_fd, was, s->all_fd, s->id) < 0)
+		return failed(err, errno, s->path);
+	s->path[0] = '\0'; /* it stays */
+	(void)fsync(s->all_fd); /* a machine that stops now may forget its name; then it is half-made */
+	return 0;
+}
+
+int32_t immure_snapstore_commit(struct immure_snapstore *s, const char *state_dir, const char *name, const char *json,
+				struct immure_error **err)
+{
+	int r = fsync(s->files_fd) < 0 ? -errno : write_meta(s, json);
+
+	return r < 0 ? failed(err, r, s->path) : publish(s, state_dir, name, err);
+}
+
+/* ---- found ---- */
 
 static int32_t find(const char *state_dir, const char *name, struct search *f, struct immure_error **err)
 {
