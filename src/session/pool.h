@@ -195,6 +195,7 @@ void immure_pool_slot_made(struct immure_holder *p, struct immure_pool_slot *s);
 void immure_pool_slot_failed(struct immure_holder *p, struct immure_pool_slot *s);
 
 /* pool_reuse.c */
+int32_t immure_pool_reuse_new(struct immure_holder *p, struct immure_error **err);
 int32_t immure_pool_reuse_begin(struct immure_holder *p, struct immure_error **err); /* once it is registered */
 /* Whether this client may be given this one. */
 bool immure_pool_reuse_may(const struct immure_pool_slot *s, const struct immure_pool_client *c);

@@ -174,9 +174,11 @@ static int32_t start(struct request *q)
 		return no(q, IMMURE_ERR_INVALID, "mode", "a mode is sessions or zygote");
 	p->template = mode && strcmp(mode, "zygote") == 0;
 	again = immure_jsonr_get(&q->j, q->root, "reuse");
-	if (again && again->type == IMMURE_JSON_BOOL && again->integer)
-		p->reuse = calloc(1, sizeof(*p->reuse));
 	r = take_sizes(q, &size, &max);
+	if (r == 0 && again && again->type != IMMURE_JSON_BOOL)
+		r = no(q, IMMURE_ERR_INVALID, "reuse", "reuse is true or false");
+	if (r == 0 && again && again->integer && !p->reuse)
+		r = immure_pool_reuse_new(p, &q->err);
 	if (r == 0 && p->template && max > IMMURE_ZYGOTE_MOST)
 		r = no(q, IMMURE_ERR_INVALID, "max", "at most 512 sandboxes live at a time after one template");
 	if (r < 0)

@@ -9,6 +9,15 @@
 #include "base/fd.h"
 #include "session/pool.h"
 
+int32_t immure_pool_reuse_new(struct immure_holder *p, struct immure_error **err)
+{
+	p->reuse = calloc(1, sizeof(*p->reuse));
+	if (!p->reuse)
+		return immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "reuse", "out of memory");
+	p->reuse->journal = (struct immure_journal)IMMURE_JOURNAL_INIT;
+	return 0;
+}
+
 int32_t immure_pool_reuse_begin(struct immure_holder *p, struct immure_error **err)
 {
 	int32_t r = immure_reuse_possible(p->plan, err);
@@ -16,7 +25,6 @@ int32_t immure_pool_reuse_begin(struct immure_holder *p, struct immure_error **e
 
 	if (r < 0)
 		return r;
-	p->reuse->journal = (struct immure_journal)IMMURE_JOURNAL_INIT;
 	e = immure_journal_create(p->entry.dir_fd, &p->reuse->journal);
 	p->reuse->journal.brief = true;
 	return e == 0 ? 0 : immure_fail(err, IMMURE_ERR_IO, -e, "journal", "", "the journal cannot be written: %s",
@@ -25,7 +33,7 @@ int32_t immure_pool_reuse_begin(struct immure_holder *p, struct immure_error **e
 
 void immure_pool_reuse_done(struct immure_holder *p)
 {
-	if (p->reuse && p->reuse->journal.fd > 0)
+	if (p->reuse)
 		immure_journal_done(&p->reuse->journal);
 	free(p->reuse);
 	p->reuse = NULL;

@@ -71,7 +71,7 @@ static int limits_of(const struct immure_server *s, unsigned char digest[32])
 	for (int i = 0; s->sealed.init.cgroup && i < c->n; i++)
 		for (size_t k = 0; k < sizeof(files) / sizeof(files[0]); k++) {
 			IMMURE_CLEANUP_FD int fd = openat(c->dir_fd[i], files[k], O_RDONLY | O_CLOEXEC);
-			ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text));
+			ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : errno == ENOENT ? 0 : -1;
 
 			if (n < 0)
 				return -errno;
