@@ -3,6 +3,7 @@
 kernel makes by itself; and what was allowed and failed is no denial."""
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -10,6 +11,8 @@ import pty
 import re
 import select
 import signal
+import socket
+import stat
 import time
 
 import pytest
@@ -22,6 +25,7 @@ from test_gatekeeper import network, workers
 
 WEB = "web.example.net:80"
 OUTSIDE = {4: "45.90.1.10", 6: "2a0e:97c0:1::a"}
+libc = ctypes.CDLL(None, use_errno=True)
 OTHER_SERVER = {4: "8.8.8.8", 6: "2001:4860:4860::8888"}
 
 
@@ -168,8 +172,29 @@ def test_a_flood_is_bounded_and_counted(net, family, kind):
     assert len(lines) == 11 and "more; the record has them" in lines[-1], lines
 
 
-def test_a_flood_that_nobody_reads_is_counted(net, family):
-    """More than a burst, while the gatekeeper does not run."""
+def refusals_of(pid):
+    """The supervisor's copy of the socket that the kernel tells refusals by."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            fd = libc.syscall(438, pidfd, int(name), 0)  # pidfd_getfd
+            if fd < 0:
+                continue
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.close(fd)
+                continue
+            s = socket.socket(fileno=fd)
+            if s.family == socket.AF_NETLINK and s.proto == 12 and s.getsockopt(270, 5):  # NETLINK_NO_ENOBUFS
+                return s
+            s.close()
+    finally:
+        os.close(pidfd)
+    return None
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_a_flood_that_nobody_reads_is_counted(net, family, small):
+    """More than a burst, while the gatekeeper does not run; and where there is no room for it."""
     flood = FLOOD.replace("seen = set()", "seen = set()\nprint('ready', flush=True)\nsys.stdin.readline()")
     process = net.spawn(net.immure, "run", *allow(WEB), "--result", "result.json", "--", "/usr/bin/python3", "-c",
                         "import socket\ntry: socket.getaddrinfo('nobody.example.com', 80)\n"
@@ -178,6 +203,9 @@ def test_a_flood_that_nobody_reads_is_counted(net, family):
         assert process.stdout.readline() == b"ready\n"
         worker, = workers(process.pid)
         os.kill(worker, signal.SIGSTOP)
+        if small:
+            with refusals_of(process.pid) as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         process.stdin.write(b"\n")
         process.stdin.flush()
         assert process.stdout.readline() == b"EACCES\n"
