@@ -132,6 +132,32 @@ def test_git(net):
     assert result.code == 0 and (net.ws / "got/a.txt").read_text() == "hello", result
 
 
+JAVA = """
+public class Get { public static void main(String[] a) throws Exception {
+    try (var in = new java.net.URI(a[0]).toURL().openStream()) { System.out.write(in.readAllBytes()); System.out.flush(); }
+    catch (javax.net.ssl.SSLException e) { System.out.println("not trusted"); }
+} }
+"""
+# As in docs/EGRESS.md.
+KEY_STORE = """
+awk '/BEGIN CERT/ { last = "" } { last = last $0 "\\n" } END { printf "%s", last }' "$SSL_CERT_FILE" > /tmp/session.pem
+cp "$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")/lib/security/cacerts" /tmp/trust && chmod u+w /tmp/trust
+keytool -importcert -noprompt -storepass changeit -alias session -file /tmp/session.pem -keystore /tmp/trust
+export JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=/tmp/trust
+"""
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_java_has_to_be_told(net, told):
+    """It keeps a store of its own, in a format of its own; a command can make one."""
+    if not shutil.which("javac") or not shutil.which("keytool"):
+        pytest.skip("no Java here")
+    net.put("Get.java", JAVA)
+    get = f"java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 Get.java https://{HOST}/open/x"
+    result = net.run("sh", "-ec", KEY_STORE * told + get, flags=allow(OPEN) + ["--proxy", "false"])
+    assert (f"web {HOST} /open/x" if told else "not trusted") in result.text, result
+
+
 def test_only_hosts_that_ask_for_it(net):
     """Others show their own certificate."""
     script = ("for h in secure web; do openssl s_client -connect $h.example.net:443 -servername "
