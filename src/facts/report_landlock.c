@@ -42,7 +42,7 @@ static void dimensions(const struct immure_facts *f, struct immure_arena *a,
 	    immure_arena_printf(a, "seccomp: no sockets%s%s", f->seccomp_notify == IMMURE_NO ? "" :
 				", or the supervisor's, and names by immure-egress", tcp));
 	set(r, IMMURE_DIM_NETWORK_INGRESS, on, seen,
-	    immure_arena_printf(a, "seccomp: nothing listens%s", tcp));
+	    immure_arena_printf(a, "seccomp: nothing listens but on published ports%s", tcp));
 	set(r, IMMURE_DIM_IPC, on, seen,
 	    scopes ? "seccomp: no unix sockets, no System V objects, Landlock scope"
 		   : "seccomp: no unix sockets, no System V objects");

@@ -60,6 +60,11 @@ int immure_inet_from_sockaddr(const struct sockaddr_storage *sa, struct immure_i
 	return 0;
 }
 
+bool immure_inet_same(const struct immure_inet *a, const struct immure_inet *b)
+{
+	return a->v6 == b->v6 && a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
+}
+
 static int open_socket(bool v6, int type)
 {
 	int fd = socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;

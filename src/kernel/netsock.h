@@ -23,6 +23,7 @@ struct immure_inet {
 socklen_t immure_inet_sockaddr(const struct immure_inet *a, struct sockaddr_storage *ret);
 /* v4-mapped v6 becomes v4. -EAFNOSUPPORT for any other family. */
 int immure_inet_from_sockaddr(const struct sockaddr_storage *sa, struct immure_inet *ret);
+bool immure_inet_same(const struct immure_inet *a, const struct immure_inet *b);
 
 /* A TCP socket, not bound. CLOEXEC and non-blocking as all here. */
 int immure_netsock_tcp(bool v6);

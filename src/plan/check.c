@@ -345,7 +345,7 @@ static const char *check_bare(const struct immure_plan *p, const unsigned int *s
 	    seen[IMMURE_OP_IDMAP] != 1)
 		return "a stage that is missing or doubled";
 	if (seen[IMMURE_OP_NET_CLOSED] + seen[IMMURE_OP_NET_HOST] + seen[IMMURE_OP_EGRESS] != 1 ||
-	    seen[IMMURE_OP_LOOPBACK] || seen[IMMURE_OP_PUBLISH])
+	    seen[IMMURE_OP_LOOPBACK] || (seen[IMMURE_OP_PUBLISH] && !seen[IMMURE_OP_EGRESS]))
 		return "not one network";
 	if (calls->num[1] == IMMURE_BENEATH_NONE || names != (seen[IMMURE_OP_EGRESS] == 1) ||
 	    (seen[IMMURE_OP_NET_CLOSED] && calls->num[0]))

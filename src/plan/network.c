@@ -278,7 +278,7 @@ int32_t immure_compile_network(struct immure_compile *b)
 		r = put_rules(b, IMMURE_OP_EGRESS_DENY, &b->p->net_deny);
 	if (r == 0)
 		r = immure_compile_intercept(b);
-	return r < 0 || b->bare ? r : put_published(b);
+	return r < 0 ? r : put_published(b);
 }
 
 /* ---- variables ---- */
@@ -363,10 +363,11 @@ void immure_compile_network_gaps(struct immure_compile *b)
 				   "without a network namespace names can only be reached by sockets that "
 				   "the supervisor makes, and it cannot answer for the command here",
 				   "immure doctor tells why (seccomp_notify); or network.mode: none");
-	if (b->bare && p->network != IMMURE_NETWORK_HOST && p->publish.n)
+	if (b->bare && p->network == IMMURE_NETWORK_NONE && p->publish.n)
 		immure_compile_gap(b, false, "network.publish", "network_ingress",
-				   "without a network namespace there is nothing to publish from",
-				   "backend native, or take network.publish out");
+				   "without a network namespace a port is published by the supervisor, which "
+				   "makes sockets for the command only where names may be reached",
+				   "network.mode: limited, which without rules reaches nothing; or another backend");
 	/* Where bubblewrap makes the namespace, it is another question (bwrap.c). */
 	if (here && is_limited(b) && strcmp(b->report->backend, "bwrap") != 0 &&
 	    b->f->egress == IMMURE_NO)

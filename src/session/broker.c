@@ -78,6 +78,8 @@ void immure_broker_done(struct immure_broker *b)
 	immure_close(&b->listener_fd);
 	immure_close(&b->port_fd[0]);
 	immure_close(&b->port_fd[1]);
+	for (size_t i = 0; i < b->ports_n; i++)
+		immure_close(&b->ports[i].fd);
 }
 
 int immure_broker_asker(const struct immure_broker *b, const struct immure_inet *meant)
@@ -181,12 +183,29 @@ static int do_socket(struct immure_broker *b, const struct immure_notice *n)
 /* A client that binds to no address and no port asks for what it has anyway. */
 static int do_bind(struct immure_broker *b, const struct immure_notice *n)
 {
+	IMMURE_CLEANUP_FD int fd = -1;
 	struct address a;
 	int r = read_address(b, n, n->args[1], n->args[2], &a);
 
 	if (r < 0)
 		return r;
-	return a.family != AF_UNSPEC && a.at.port == 0 && is_any(&a.at) ? 0 : -EACCES;
+	if (a.family != AF_UNSPEC && a.at.port == 0 && is_any(&a.at))
+		return 0;
+	if (a.family == AF_UNSPEC || !(is_any(&a.at) || is_loopback(&a.at)) ||
+	    !immure_brokerport_is(b, a.at.port))
+		return -EACCES;
+	fd = take_socket(b, n);
+	return fd < 0 ? fd : immure_brokerport_bind(b, fd, a.at.port);
+}
+
+static int do_listen(struct immure_broker *b, const struct immure_notice *n)
+{
+	IMMURE_CLEANUP_FD int fd = -1;
+
+	if (!b->ports_n)
+		return -EPERM;
+	fd = take_socket(b, n);
+	return fd < 0 ? fd : immure_brokerport_listen(b, fd, (int)n->args[1]);
 }
 
 static bool ask(struct immure_gatekeeper *g, struct immure_broker_pending *p)
@@ -401,6 +420,9 @@ static void serve(struct immure_gatekeeper *g, const struct immure_notice *n)
 		break;
 	case SYS_bind:
 		r = do_bind(&g->broker, n);
+		break;
+	case SYS_listen:
+		r = do_listen(&g->broker, n);
 		break;
 	case SYS_sendto:
 		r = do_sendto(g, n);

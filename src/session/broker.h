@@ -14,7 +14,9 @@
  *             UDP to port 53: the descriptor is replaced by one end of a pair whose
  *             other end the worker answers questions on. UDP elsewhere: refused.
  *   sendto    with an address: UDP to port 53, as connect and send.
- *   bind      to no address and no port: nothing to do. All else is refused.
+ *   bind      to no address and no port: nothing to do. TCP, to a port that is
+ *             published: brokerport.c. All else is refused.
+ *   listen    by a socket that was bound so; else refused.
  *
  * A question to the worker is pending until its verdict comes; meanwhile others are
  * dealt with. The end of the worker refuses what is pending; our own end leaves
@@ -23,6 +25,7 @@
 #ifndef IMMURE_SESSION_BROKER_H
 #define IMMURE_SESSION_BROKER_H
 
+#include "egress/config.h"
 #include "kernel/netsock.h"
 #include "kernel/notify.h"
 
@@ -46,6 +49,12 @@ struct immure_broker_missed {
 	struct immure_inet meant;
 };
 
+struct immure_broker_port {
+	int fd;                  /* holds the host's address */
+	struct immure_inet at;   /* the host's */
+	uint16_t inside;         /* what the command binds to */
+};
+
 struct immure_broker {
 	int listener_fd;         /* -1: there is none */
 	int port_fd[2];          /* where ends are made: 127.0.0.1, ::1; -1 = not yet */
@@ -55,6 +64,8 @@ struct immure_broker {
 	struct immure_broker_pending pending[IMMURE_BROKER_PENDING];
 	struct immure_broker_missed missed[IMMURE_BROKER_MISSED];
 	unsigned int missed_at;
+	struct immure_broker_port ports[IMMURE_EGRESS_PUBLISH_MAX];
+	size_t ports_n;
 };
 
 struct immure_gatekeeper;
@@ -84,5 +95,16 @@ bool immure_brokersock_is_pair(int fd);
 int immure_brokersock_connect(int port_fd[2], int fd, int *ret_far);
 /* One end for questions, and the other. CLOEXEC; the worker's does not block. */
 int immure_brokersock_pair(bool nonblock, int *ret_theirs, int *ret_far);
+
+/* ---- brokerport.c: published ports. Descriptor or 0, or -errno ---- */
+
+/* Takes an address of the host, for sockets that are to listen there later. -EADDRINUSE. */
+int immure_brokerport_hold(const struct immure_inet *at);
+/* Whether a port inside is published. */
+bool immure_brokerport_is(const struct immure_broker *b, uint16_t port);
+/* Binds the caller's socket to what that port is published as. */
+int immure_brokerport_bind(const struct immure_broker *b, int fd, uint16_t port);
+/* Only where that was done. */
+int immure_brokerport_listen(const struct immure_broker *b, int fd, int backlog);
 
 #endif

@@ -147,11 +147,6 @@ static int address_of(int port_fd[2], int family, struct sockaddr_storage *sa, s
 	return 0;
 }
 
-static bool same(const struct immure_inet *a, const struct immure_inet *b)
-{
-	return a->v6 == b->v6 && a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
-}
-
 /* Anybody on this machine can connect to the port; only the end of this very socket is
  * taken for it. */
 static int accept_end(int listener, int fd, int *ret_far)
@@ -167,7 +162,7 @@ static int accept_end(int listener, int fd, int *ret_far)
 			r = poll(&p, 1, HANDSHAKE_MS) == 1 ? 0 : -ECONNREFUSED;
 		else if (far < 0 && far != -ECONNABORTED && far != -EINTR)
 			r = far;
-		else if (far >= 0 && same(&from, &ours))
+		else if (far >= 0 && immure_inet_same(&from, &ours))
 			return *ret_far = far, 0;
 		else
 			immure_close(&far);

@@ -194,15 +194,16 @@ static int listen_at(const struct immure_inet *a)
 	return r < 0 ? r : immure_take_fd(&fd);
 }
 
-static int32_t publish(struct immure_gatekeeper *g, const struct immure_op *op,
+static int32_t publish(struct immure_gatekeeper *g, const struct immure_op *op, bool bare,
 		       struct immure_error **err)
 {
-	uint32_t n = g->config.publish_n;
+	size_t n = bare ? g->broker.ports_n : g->config.publish_n;
 	struct immure_inet a = { .port = (uint16_t)op->num[0] };
 	struct immure_complaint c;
 	enum immure_host_kind kind;
 	unsigned int bits;
 	int32_t r;
+	int fd;
 
 	if (n == IMMURE_EGRESS_PUBLISH_MAX)
 		return immure_fail(err, IMMURE_ERR_POLICY, E2BIG, "network", op->key,
@@ -210,18 +211,23 @@ static int32_t publish(struct immure_gatekeeper *g, const struct immure_op *op,
 	if (immure_network_parse(op->src, &kind, a.addr, &bits, &c) < 0)
 		return immure_fail(err, IMMURE_ERR_LAUNCH, EINVAL, "network", op->key, "%s", c.text);
 	a.v6 = kind == IMMURE_HOST_NET6;
-	g->listeners[n] = listen_at(&a);
-	if (g->listeners[n] >= 0) {
+	fd = bare ? immure_brokerport_hold(&a) : listen_at(&a);
+	if (fd >= 0 && bare) {
+		g->broker.ports[g->broker.ports_n++] = (struct immure_broker_port){
+			.fd = fd, .at = a, .inside = (uint16_t)op->num[1],
+		};
+		return 0;
+	}
+	if (fd >= 0) {
+		g->listeners[n] = fd;
 		g->config.publish[n].port = (uint16_t)op->num[1];
 		g->config.publish_n++;
 		return 0;
 	}
-	r = immure_fail(err, IMMURE_ERR_LAUNCH, -g->listeners[n], "network", op->key,
-			"network.publish: %s port %u cannot be used: %s", op->src, a.port,
-			strerror(-g->listeners[n]));
-	if (err && *err && g->listeners[n] == -EADDRINUSE)
+	r = immure_fail(err, IMMURE_ERR_LAUNCH, -fd, "network", op->key,
+			"network.publish: %s port %u cannot be used: %s", op->src, a.port, strerror(-fd));
+	if (err && *err && fd == -EADDRINUSE)
 		immure_error_set_hint(*err, "something else listens there; publish at another port");
-	g->listeners[n] = -1;
 	return r;
 }
 
@@ -281,7 +287,7 @@ int32_t immure_gate_configure(struct immure_gatekeeper *g, const struct immure_p
 		r = immure_gate_secrets(g, plan, err);
 	for (size_t i = 0; i < plan->ops_n && r == 0; i++)
 		if (plan->ops[i].kind == IMMURE_OP_PUBLISH)
-			r = publish(g, &plan->ops[i], err);
+			r = publish(g, &plan->ops[i], immure_plan_is_bare(plan), err);
 	wrong = r == 0 ? immure_egress_config_check(&g->config) : NULL;
 	return wrong ? immure_fail(err, IMMURE_ERR_POLICY, EINVAL, "network", "network", "%s", wrong) : r;
 }

@@ -21,10 +21,13 @@ from test_egress_denied import (  # noqa: F401
     test_multipath, test_namespaces_lead_nowhere, test_nothing_when_the_list_is_empty,
     test_other_sockets, test_the_hosts_abstract_sockets, test_the_hosts_loopback, test_unlisted_names)
 from test_egress_life import (  # noqa: F401
-    TALK, GONE, start, test_a_command_without_network_use, test_a_proxy_for_those_that_want_one,
+    SERVER, TALK, GONE, fetch, start, test_a_command_without_network_use,
+    test_a_port_is_published_once, test_a_proxy_for_those_that_want_one, test_a_published_port,
     test_a_refusal_outside, test_a_reset_stays_a_reset, test_addresses_stay_after_its_death,
     Running, test_denials_are_told, test_it_starts_when_first_needed,
-    test_its_death_closes_everything, test_many_bytes_both_ways, test_proxy_variables,
+    test_its_death_closes_everything, test_many_bytes_both_ways,
+    test_nothing_is_left_in_the_hosts_namespace, test_proxy_variables,
+    test_published_although_nobody_listens, test_published_to_the_network_when_asked,
     test_the_end_of_the_supervisor_is_the_end_of_it, test_the_next_address_when_one_is_silent,
     test_three_thousand_at_once, test_two_sessions_have_nothing_in_common)
 from test_egress_names import (  # noqa: F401
@@ -407,11 +410,131 @@ def test_without_notifications_it_is_refused(net):
     assert "seccomp_notify" in plan.text, plan
 
 
-def test_publishing_is_refused(net):
-    result = net.run("/bin/touch", "ran", flags=[*FLAGS, "--publish", "18005:8000"])
+# ---- published ports ------------------------------------------------------------------
+
+
+def published(*ports):
+    return ["--net", "limited", *(word for port in ports for word in ("--publish", port))]
+
+
+def test_publishing_without_names_is_refused(net):
+    """With network.mode none there are no sockets at all."""
+    result = net.run("/bin/touch", "ran", flags=["--net", "none", "--publish", "18005:8000"])
     assert result.code == 125 and "network.publish" in result.errors, result
+    assert not (net.ws / "ran").exists()
 
 
-def test_the_proof(net):
-    result = net.call(net.immure, "prove", *FLAGS, timeout=120)
+def test_a_server_that_comes_again(net, start):
+    """Clients are refused while nobody listens, and connections that linger are no reason
+    not to listen anew."""
+    knock = "import socket; print(socket.socket().connect_ex(('127.0.0.1', 18010)))"
+    session = start("""import socket, sys
+print('ready')
+for line in sys.stdin:
+    s = socket.socket(); s.bind(('0.0.0.0', 8000)); s.listen(); print('listens')
+    c = s.accept()[0]; c.close(); s.close(); print(s.fileno())
+""", *published("18010:8000"))
+    for _ in range(3):
+        assert net.call("/usr/bin/python3", "-c", knock).text == "111\n"
+        assert session.say("again") == "listens"
+        fetch(net, "127.0.0.1", 18010)
+        assert session.line() == "-1"
+    assert session.end().code == 0
+
+
+def test_a_port_is_held_while_nobody_listens(net, start):
+    """Not yet, and not any more."""
+    session = start("import socket\nprint('ready'); input()\ns = socket.socket(); "
+                    "s.bind(('', 8000)); s.listen(); s.close(); print('closed'); input()",
+                    *published("18016:8000"))
+    for said in ("closed", ""):
+        second = net.run("/bin/touch", "ran", flags=published("18016:8000"))
+        assert second.code == 125 and "18016" in second.errors, second
+        assert session.say() == said
+    assert session.end().code == 0
+    assert net.run("/bin/true", flags=published("18016:8000")).code == 0
+
+
+def test_one_server_or_those_that_share(net):
+    out = inside(net, """
+one, two = socket.socket(), socket.socket()
+for s in (one, two): tell(s.bind, ('', 8000)); tell(s.listen)
+one.close(); two.close()
+one, two = socket.socket(), socket.socket()
+tell(one.bind, ('', 8000)); tell(one.listen); tell(one.listen); tell(two.bind, ('', 8000))
+one.close()
+for s in (socket.socket(), socket.socket()):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    tell(s.bind, ('', 8000)); tell(s.listen); two = [two, s]
+""", flags=published("18017:8000"))
+    assert out == [None, None, 98, 1, None, None, None, 98] + [None] * 4, out
+
+
+def test_published_in_either_family(net, start):
+    """One socket of IPv6 for an address of IPv4, as some servers have it; with two, the
+    second finds that there is nothing of its family, and the errno that says so."""
+    session = start("""import errno, socket, sys
+def tell(f, *a):
+    try: f(*a); print('ok', flush=True)
+    except OSError as e: print(errno.errorcode[e.errno], flush=True)
+print('ready')
+six = socket.AF_INET6
+for line in sys.stdin:
+    s = socket.socket(six)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, line.split()[0] == 'only')
+    tell(s.bind, ('::', int(line.split()[1]))); tell(s.listen)
+    four = socket.socket()
+    tell(four.bind, ('127.0.0.1', int(line.split()[1])))
+""", *published("18011:8000", "[::1]:18012:8001"))
+    assert [session.say("dual 8000"), session.line(), session.line()] == ["ok", "ok", "EADDRINUSE"]
+    assert [session.say("only 8000"), session.line(), session.line()] == ["EADDRNOTAVAIL", "EPERM", "ok"]
+    assert [session.say("only 8001"), session.line(), session.line()] == ["ok", "ok", "EADDRNOTAVAIL"]
+    session.end()
+
+
+def test_nothing_else_listens(net):
+    """Other ports, other addresses, datagrams; a socket that is bound to nothing; sharing
+    what is published; and one that the caller brought along, bound elsewhere."""
+    script = f"""import errno, socket
+def tell(f, *a):
+    try: f(*a); print('ok')
+    except OSError as e: print(errno.errorcode[e.errno])
+for kind in (1, 2):
+    for at in (('', 8001), ('127.0.0.1', 18013), ('{zone.HOST_LAN4}', 8000), ('', 8000)):
+        tell(socket.socket(2, kind).bind, at)
+s = socket.socket()
+tell(s.listen)
+s.bind(('', 8000)); tell(s.bind, ('', 8000)); s.listen(); tell(s.listen, 9)
+tell(s.connect, ('127.0.0.1', 8000))
+brought = socket.socket(fileno=0)
+tell(brought.bind, ('', 8000)); tell(brought.listen)
+"""
+    outside = "import socket, subprocess, sys; s = socket.socket(); s.bind(('127.0.0.1', 18020)); " \
+              "subprocess.run(sys.argv[1:], stdin=s, check=True); " \
+              "print(s.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR))"
+    result = net.call("/usr/bin/python3", "-c", outside, net.immure, "run", *harness.BARE,
+                      *published("18013:8000"), "--", "/usr/bin/python3", "-c", script)
+    assert result.text.split() == ["EACCES"] * 3 + ["ok"] + ["EACCES"] * 4 + [
+        "EPERM", "EINVAL", "ok", "ECONNREFUSED", "EINVAL", "EPERM", "0"], result
+
+
+def test_a_client_stays_the_client(net, start):
+    """What was accepted leads nowhere else."""
+    session = start(f"""import errno, socket
+s = socket.socket(); s.bind(('', 8000)); s.listen()
+print('ready')
+c = s.accept()[0]
+try: c.connect(('{zone.HOST_LAN4}', 80))
+except OSError as e: print(errno.errorcode[e.errno])
+c.sendall(b'still'); c.close(); input()
+""", *published("18014:8000"))
+    script = "import socket; s = socket.create_connection(('127.0.0.1', 18014), 5); print(s.recv(9))"
+    assert net.call("/usr/bin/python3", "-c", script).text == "b'still'\n"
+    assert session.say() == "EISCONN"
+    session.end()
+
+
+@pytest.mark.parametrize("more", [(), ("--publish", "18015:8000")], ids=["", "published"])
+def test_the_proof(net, more):
+    result = net.call(net.immure, "prove", *FLAGS, *more, timeout=120)
     assert result.code == 0, result

@@ -33,6 +33,9 @@ class Running:
     def say(self, line=""):
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
+        return self.line()
+
+    def line(self):
         return self.process.stdout.readline().decode().strip()
 
     def workers(self):

@@ -328,7 +328,14 @@ static void network_of_names(void **unused)
 	}
 	fresh(&h);
 	host_must(&h, "dev", BARE, "network.mode=limited", "network.publish=8000:80", NULL);
+	assert_null(host_gap(&h, "network_ingress"));
+	assert_int_equal(host_count(&h, IMMURE_OP_PUBLISH), 1);
+	assert_null(immure_plan_check_whole(h.plan));
+	host_done(&h);
+	fresh(&h);
+	host_must(&h, "dev", BARE, "network.mode=none", "network.publish=8000:80", NULL);
 	assert_non_null(host_gap(&h, "network_ingress"));
+	assert_int_equal(host_count(&h, IMMURE_OP_PUBLISH), 0);
 	host_done(&h);
 }
 
@@ -351,6 +358,16 @@ static void filters_fit_their_network(void **unused)
 		if (h.plan->ops[i].kind == IMMURE_OP_SECCOMP)
 			h.plan->ops[i].num[1] = IMMURE_BENEATH_NAMES;
 	assert_non_null(immure_plan_check_whole(h.plan));
+	/* Nor is there anybody who would publish a port. */
+	host_must(&h, "dev", BARE, "network.mode=limited", "network.publish=8000:80", NULL);
+	for (size_t i = 0; i < h.plan->ops_n; i++) {
+		op = &h.plan->ops[i];
+		if (op->kind == IMMURE_OP_EGRESS)
+			op->kind = IMMURE_OP_NET_CLOSED;
+		if (op->kind == IMMURE_OP_SECCOMP)
+			op->num[0] = 0, op->num[1] = IMMURE_BENEATH_BARE;
+	}
+	assert_string_equal(immure_plan_check_whole(h.plan), "not one network");
 	host_done(&h);
 }
 
