@@ -136,6 +136,11 @@ int immure_cli_as_shell(const char *name, int argc, char **argv);
 
 /* say.c: one message is one line, "immure: ...", escaped, in one write. */
 void immure_cli_say(const char *fmt, ...) IMMURE_PRINTF(1, 2);
+/* Several such lines in one write. */
+struct immure_buf;
+void immure_cli_collect(struct immure_buf *lines, const char *fmt, ...) IMMURE_PRINTF(2, 3);
+/* Also done with them. */
+void immure_cli_say_collected(struct immure_buf *lines);
 /* raw: on a terminal that does not turn the end of a line into one. */
 void immure_cli_say_raw(bool raw, const char *fmt, ...) IMMURE_PRINTF(2, 3);
 /* Prints the error, frees it, and returns the exit status it stands for. */

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "cli/record.h"
 #include "cli/session.h"
 
@@ -39,11 +40,13 @@ static uint64_t now_ns(void)
 void immure_cli_print_downgrades(const immure_plan *plan)
 {
 	struct immure_gap_info gap = { .size = sizeof(gap) };
+	struct immure_buf lines = IMMURE_BUF_INIT;
 
 	for (uint64_t i = 0; immure_plan_gap(plan, i, &gap) == 0; i++)
 		if (gap.approved)
-			immure_cli_say("%s: not enforced, as the policy approves: %s", gap.key,
-				       gap.what);
+			immure_cli_collect(&lines, "%s: not enforced, as the policy approves: %s", gap.key,
+					   gap.what);
+	immure_cli_say_collected(&lines); /* at once: whoever reads them is woken once */
 }
 
 static void disclose(const immure_plan *plan)

@@ -10,19 +10,41 @@
 #include "base/buf.h"
 #include "base/fd.h"
 
-static void put_line(struct immure_buf *text, const char *end)
+static void add_line(struct immure_buf *lines, const struct immure_buf *text, const char *end)
+{
+	immure_buf_puts(lines, "immure: ");
+	if (immure_buf_ok(text) && text->data)
+		immure_buf_put_printable(lines, text->data, text->len);
+	else
+		immure_buf_puts(lines, "out of memory");
+	immure_buf_puts(lines, end);
+}
+
+void immure_cli_say_collected(struct immure_buf *lines)
+{
+	if (immure_buf_ok(lines) && lines->len)
+		(void)immure_write_all(STDERR_FILENO, lines->data, lines->len); /* nowhere else to tell */
+	immure_buf_done(lines);
+}
+
+static void put_line(const struct immure_buf *text, const char *end)
 {
 	struct immure_buf line = IMMURE_BUF_INIT;
 
-	immure_buf_puts(&line, "immure: ");
-	if (immure_buf_ok(text) && text->data)
-		immure_buf_put_printable(&line, text->data, text->len);
-	else
-		immure_buf_puts(&line, "out of memory");
-	immure_buf_puts(&line, end);
-	if (immure_buf_ok(&line))
-		(void)immure_write_all(STDERR_FILENO, line.data, line.len); /* nowhere else to tell */
-	immure_buf_done(&line);
+	add_line(&line, text, end);
+	immure_cli_say_collected(&line);
+}
+
+void immure_cli_collect(struct immure_buf *lines, const char *fmt, ...)
+{
+	struct immure_buf text = IMMURE_BUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	immure_buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	add_line(lines, &text, "\n");
+	immure_buf_done(&text);
 }
 
 void immure_cli_say(const char *fmt, ...)
