@@ -2,9 +2,10 @@
 /* In the place of ahead.c where the host is not Linux: nothing is begun ahead. */
 #include "backend/ahead.h"
 
-struct immure_ahead *immure_ahead_start(bool loopback)
+struct immure_ahead *immure_ahead_start(bool loopback, const uint64_t *ids)
 {
 	(void)loopback;
+	(void)ids;
 	return NULL;
 }
 
