@@ -161,6 +161,20 @@ static bool is_ours(const struct immure_server *s, const char *path)
 	return false;
 }
 
+/* What the policy denies has no other name inside, whoever asks for one. */
+static const char *denied_in(const struct immure_server *s, const char *path)
+{
+	for (size_t i = 0; i < s->plan->ops_n; i++) {
+		const struct immure_op *op = &s->plan->ops[i];
+
+		if ((op->kind == IMMURE_OP_MASK || op->kind == IMMURE_OP_MASK_KEEP) && op->key &&
+		    strcmp(op->key, "files.deny") == 0 &&
+		    (immure_path_is_under(op->dst, path) || immure_path_is_under(path, op->dst)))
+			return op->dst;
+	}
+	return NULL;
+}
+
 static bool landlock_allows(const struct immure_server *s, const struct immure_attached *m)
 {
 	const struct immure_op *domain = immure_plan_find(s->plan, IMMURE_OP_LANDLOCK);
@@ -206,6 +220,9 @@ static int32_t check(struct immure_ask *a, const struct immure_attached *m)
 	if (is_ours(s, m->source))
 		return immure_ask_fail(a, IMMURE_ERR_POLICY, EACCES, "source", "%s: immure's own state is not "
 				       "given to a session", m->source);
+	if (denied_in(s, m->source))
+		return immure_ask_fail(a, IMMURE_ERR_POLICY, EACCES, "source", "%.200s: the session's policy denies "
+				       "%.200s", m->source, denied_in(s, m->source));
 	if (!landlock_allows(s, m))
 		return immure_ask_fail(a, IMMURE_ERR_UNSUPPORTED, EACCES, "target", "%s: the session's Landlock "
 				       "domain cannot be widened, and it does not let this be %s there; attach it "

@@ -99,6 +99,22 @@ def test_attach_is_refused_where_it_must_be(site):
         assert s.sh("ls /tmp").out == b""
 
 
+@everybody
+def test_what_is_denied_is_not_attached(site):
+    """Neither itself, nor what it is in, nor what is in it."""
+    with Session(site, "--deny", str(site.deny)) as s:
+        for source in site.deny, site.deny.parent, site.deny / "secret":
+            done = s.cli("mount", "--", str(source), "/tmp/x")
+            assert done.code == 125 and ("denies" in done.errors or source == site.deny.parent), (source, done)
+        assert s.cli("mount", "--", str(site.out), "/tmp/x").code == 0
+        assert s.sh("cat /tmp/x/ro.txt").out == b"OUTSIDE\n"
+    (site.out / "dir/f").write_text("denied")
+    with Session(site, "--deny", str(site.out / "dir/f")) as s:
+        done = s.cli("mount", "--", str(site.out), "/tmp/x")
+        assert done.code == 125 and "denies" in done.errors, done
+        assert s.sh("ls -A /tmp").out == b""
+
+
 def test_limits_of_a_living_session(site):
     with Session(site, "--processes", "50") as s:
         text = site.call(site.immure, "inspect", s.id).text
