@@ -2,9 +2,12 @@
 /* A place in the cgroups where limits can be set, for who has none.
  *
  * What logged in by a terminal or over the network is in a cgroup of root's, and its user's
- * service manager is in another one, which is delegated to it. */
+ * service manager is in another one, which is delegated to it. Below that one everything may
+ * be written to, but what the manager did not delegate in turn is not ours. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -31,13 +34,31 @@ static char *own_cgroup(struct immure_facts *f)
 	       immure_facts_own_cgroup2(&f->arena, text, f->mounts, f->mounts_n, &m);
 }
 
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+/* A unit of that manager's, which a terminal of a desktop is in. All below the manager is its
+ * user's and may be written to, but a slice that units are in is the manager's to arrange: it
+ * takes controllers away that none of its units asks for, and limits with them. */
+static bool is_in_a_unit(const struct immure_facts *f, const char *cgroup)
+{
+	char manager[48];
+
+	(void)snprintf(manager, sizeof(manager), "/user@%u.service/", f->uid);
+	return strstr(cgroup, manager) && (ends_with(cgroup, ".scope") || ends_with(cgroup, ".service"));
+}
+
 static int enter(struct immure_facts *f, const char *const *env, uint64_t timeout_ms)
 {
 	const char *before = own_cgroup(f), *dir = runtime_dir(f, env), *after;
 	int r;
 
 	/* Without version 2 there is nothing that could be delegated. */
-	if (!before)
+	if (!before || (f->cgroup.kind != IMMURE_CGROUP_NONE && !is_in_a_unit(f, before)))
 		return 0;
 	if (!dir)
 		return -ENOMEM;
@@ -59,10 +80,7 @@ int immure_facts_enter_scope(const char *const *env, uint64_t timeout_ms)
 	if (immure_facts_begin(&f, NULL) < 0)
 		return 0; /* whoever plans will say so */
 	r = immure_facts_complete(f, IMMURE_FACTS_QUICK | IMMURE_FACTS_FOR_PLAN | IMMURE_FACTS_NO_SOCKETS, env, NULL);
-	if (r == 0 && f->uid != 0 && f->cgroup.kind == IMMURE_CGROUP_NONE)
-		r = enter(f, env, timeout_ms);
-	else
-		r = 0;
+	r = r == 0 && f->uid != 0 ? enter(f, env, timeout_ms) : 0;
 	immure_facts_destroy(f);
 	return r;
 }

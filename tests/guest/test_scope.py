@@ -4,6 +4,7 @@ a scope in which its limits are the kernel's, and nothing of it stays."""
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import time
 
@@ -83,6 +84,24 @@ def test_a_session(site, login):
         assert len(scopes(login)) == 1
     finally:
         assert site.call(site.immure, "rm", "--force", "kept").code == 0
+    assert harness.until(lambda: not scopes(login), 5)
+
+
+def test_from_a_terminal_of_a_desktop(site, login):
+    """In a unit of the manager's already: its slice may be written to, and is not ours."""
+    script = f"cat /proc/self/cgroup; {site.immure} run {' '.join(LIMITED)} -- /bin/sleep 60"
+    process = site.spawn("/usr/bin/systemd-run", "--user", "--scope", "--quiet", "--unit=terminal", "/bin/sh", "-c", script)
+    try:
+        assert process.stdout.readline().endswith(b"/app.slice/terminal.scope\n")
+        assert harness.until(lambda: scopes(login) or process.poll() is not None, 10)
+        place, = scopes(login)
+        assert harness.until(lambda: list(place.glob("immure-*/cgroup.procs")), 10)
+        assert [p.name for p in (login / "app.slice").glob("immure-*")] == [place.name]
+    finally:
+        for one in (login / "app.slice/terminal.scope/cgroup.procs", *login.rglob("supervisor/cgroup.procs")):
+            for pid in one.read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        process.communicate()
     assert harness.until(lambda: not scopes(login), 5)
 
 
