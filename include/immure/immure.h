@@ -688,6 +688,7 @@ enum {
 	IMMURE_POOL_ZYGOTE = 1,
 };
 
+struct immure_resume_options;
 struct immure_pool_options {
 	uint64_t size;
 	const char *name;          /* NULL: none (only the handle reaches it); as of a session */
@@ -707,11 +708,15 @@ struct immure_pool_options {
 	 * can write anything that stays, a kernel that does not let it be seen. */
 	uint32_t reuse;
 	uint32_t reserved; /* 0 */
+	/* Starts a pool whose sessions begin with the files of this snapshot, each as immure_session_resume()
+	 * makes it; with plan and policy NULL, mode IMMURE_POOL_SESSIONS, reuse 0. NULL: none */
+	const char *snapshot;
+	const struct immure_resume_options *resume; /* its policy or settings, session NULL; may be NULL */
 };
 /* With a plan: starts a pool of such sessions, workspace included. With a policy: starts
  * an open pool, whose sessions get the workspace of whoever acquires one; the policy's
  * own workspace.path does not count, and paths in it that are relative mean that
- * workspace. Both return when it is filled. With neither: connects to the living pool of
+ * workspace. With a snapshot: a pool of sessions that it is resumed as. All return when it is filled. With none: connects to the living pool of
  * that name; sizes and times are not looked at. Errors: as immure_plan_create() and
  * immure_session_create(); INVALID for sizes; NO_SESSION; UNSUPPORTED for an open pool
  * of a backend other than native, and for a plan with secrets: those go with an open pool. */

@@ -90,6 +90,9 @@ static const struct {
 	  { "reuse", 0, NULL, "use a session again, for the same user, when it proves itself clean after its "
 	    "caller; refused where that cannot be proven (default: each is destroyed)", NULL, OPT_REUSE } },
 	{ IMMURE_CLI_POOL,
+	  { "snapshot", 0, "NAME", "each session begins with the files of this snapshot, as `immure resume` makes it; "
+	    "flags are on top of its policy", NULL, OPT_SNAPSHOT } },
+	{ IMMURE_CLI_POOL,
 	  { "size", 0, "N", "how many are kept ready (default: 1)", NULL, OPT_POOL_SIZE } },
 	{ IMMURE_CLI_POOL,
 	  { "max", 0, "N", "how many there may be, those in use too (default: 16, or --size)", NULL,

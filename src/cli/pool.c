@@ -35,6 +35,25 @@ static int32_t look(const immure_policy *policy, const struct immure_runflags *f
 	return r;
 }
 
+/* Each is what the snapshot is resumed as. */
+static int32_t restore(const struct immure_runflags *f, struct immure_pool_options *o, immure_pool **ret,
+		       struct immure_error **err)
+{
+	struct immure_resume_options how = { .size = sizeof(how) };
+	struct immure_setting *own = NULL;
+	immure_policy *policy = NULL;
+	int32_t r = immure_cli_resume_policy(f, &how, &own, &policy, err);
+
+	(void)immure_scope_enter(policy, f->policy.env, NULL); /* as in run.c */
+	o->snapshot = f->session.snapshot;
+	o->resume = &how;
+	if (r == 0)
+		r = immure_pool_open(NULL, o, ret, err);
+	immure_policy_free(policy);
+	immure_cli_resume_forget(own, how.settings_n);
+	return r;
+}
+
 /* With a workspace all of them have that one; without, each gets its caller's. A template
  * has one in any case. */
 static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_error **err)
@@ -50,10 +69,13 @@ static int32_t make(struct immure_runflags *f, immure_pool **ret, struct immure_
 	bool fixed = f->policy.workspace || f->session.zygote;
 	immure_policy *policy = NULL;
 	immure_plan *plan = NULL;
-	int32_t r = immure_runflags_policy(f, &policy, err);
+	int32_t r;
 
 	if (immure_cli_own_program("immure", path))
 		o.supervisor = path;
+	if (f->session.snapshot)
+		return restore(f, &o, ret, err);
+	r = immure_runflags_policy(f, &policy, err);
 	if (r == 0)
 		(void)immure_scope_enter(policy, f->policy.env, NULL); /* as in run.c */
 	if (r == 0)

@@ -24,9 +24,8 @@ static struct immure_session_options session_of(const struct immure_runflags *f,
 	return o;
 }
 
-/* Flags are on top of the policy that comes with the files, unless they begin one of their own. */
-static int32_t policy_of(const struct immure_runflags *f, struct immure_resume_options *o, struct immure_setting **ret_own,
-			 immure_policy **ret, struct immure_error **err)
+int32_t immure_cli_resume_policy(const struct immure_runflags *f, struct immure_resume_options *o,
+				 struct immure_setting **ret_own, immure_policy **ret, struct immure_error **err)
 {
 	uint64_t n = f->policy.settings_n - f->self_n;
 	struct immure_setting *v;
@@ -57,7 +56,7 @@ static int32_t policy_of(const struct immure_runflags *f, struct immure_resume_o
 	return 0;
 }
 
-static void forget(struct immure_setting *v, uint64_t n)
+void immure_cli_resume_forget(struct immure_setting *v, uint64_t n)
 {
 	if (v && n && strcmp(v[n - 1].key, "workspace.path") == 0 && strcmp(v[n - 1].source, "--workspace") == 0)
 		free((void *)(uintptr_t)v[n - 1].value);
@@ -102,7 +101,7 @@ static int32_t clone(const char *from, const struct immure_runflags *f, bool for
 	struct immure_setting *own = NULL;
 	immure_policy *policy = NULL;
 	immure_session *source = NULL;
-	int32_t r = policy_of(f, &o, &own, &policy, err);
+	int32_t r = immure_cli_resume_policy(f, &o, &own, &policy, err);
 
 	if (r == 0) /* as in run.c; without a policy of ours it is the snapshot's, which may have limits */
 		(void)immure_scope_enter(policy, f->policy.env, NULL);
@@ -112,7 +111,7 @@ static int32_t clone(const char *from, const struct immure_runflags *f, bool for
 		r = fork ? immure_session_fork(source, count, &o, ret, err) : immure_session_resume(from, &o, ret, err);
 	immure_session_free(source);
 	immure_policy_free(policy);
-	forget(own, o.settings_n);
+	immure_cli_resume_forget(own, o.settings_n);
 	return r;
 }
 

@@ -120,6 +120,7 @@ static int take_session_option(struct immure_runflags *f, int id, const char *va
 	case OPT_POOL: s->pool = value; return 0;
 	case OPT_POOL_WAIT: return take_time(f, value, &s->wait_ms);
 	case OPT_REUSE: s->reuse = true; return 0;
+	case OPT_SNAPSHOT: s->snapshot = value; return 0;
 	case OPT_MODE: s->zygote = strcmp(value, "zygote") == 0; return 0;
 	case OPT_POOL_SIZE: return take_count(f, value, &s->pool_size);
 	case OPT_POOL_MAX: return take_count(f, value, &s->pool_max);

@@ -23,6 +23,7 @@ struct immure_sessionflags {
 	bool config;              /* mcp --config */
 	bool zygote;              /* --mode */
 	bool reuse;
+	const char *snapshot;     /* pool start --snapshot */
 	bool keep_failed, keep_always; /* run --cleanup */
 	bool idle_stops, remove, tty, detach, all, follow, stdio, writable, has_grace, has_exec;
 };

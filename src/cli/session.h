@@ -58,4 +58,11 @@ int immure_cli_print_lines(char *text);
 /* Prints JSON as it is. */
 int immure_cli_print_json(char *text);
 
+/* What flags say of a session that begins with the files of a snapshot: they are on top of the policy
+ * that comes with those, unless they begin one of their own. The settings are to be forgotten with
+ * their number, the policy is freed. */
+int32_t immure_cli_resume_policy(const struct immure_runflags *f, struct immure_resume_options *o,
+				 struct immure_setting **ret_own, immure_policy **ret, struct immure_error **err);
+void immure_cli_resume_forget(struct immure_setting *v, uint64_t n);
+
 #endif

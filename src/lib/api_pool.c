@@ -45,11 +45,24 @@ static int32_t spawn_holder(const char *path, bool detach, int plan_fd, int thei
 	return 0;
 }
 
+static void put_restore(struct immure_link_ask *ask, const struct immure_pool_restore *from)
+{
+	immure_jsonw_object(&ask->w, "restore");
+	immure_jsonw_uint(&ask->w, "fd", 0);
+	immure_jsonw_end(&ask->w, '}');
+	immure_jsonw_str(&ask->w, "snapshot", from->snapshot.id);
+	if (from->after[0].len)
+		immure_jsonw_str(&ask->w, "tighten", from->after[0].data);
+	if (from->after[1].len)
+		immure_jsonw_str(&ask->w, "net", from->after[1].data);
+}
+
 static int32_t ask_start(struct immure_pool *pool, const struct immure_pool_options *o, const char *runtime,
-			 struct immure_error **err)
+			 const struct immure_pool_restore *from, struct immure_error **err)
 {
 	struct immure_link *l = pool->link;
 	struct immure_link_ask ask;
+	int32_t r;
 
 	immure_link_begin(l, &ask, "start");
 	immure_jsonw_str(&ask.w, "runtime", runtime);
@@ -66,11 +79,15 @@ static int32_t ask_start(struct immure_pool *pool, const struct immure_pool_opti
 		immure_jsonw_bool(&ask.w, "reuse", true);
 	if (o->mode == IMMURE_POOL_ZYGOTE)
 		immure_jsonw_str(&ask.w, "mode", "zygote");
-	return immure_link_request(l, &ask, NULL, NULL, err);
+	if (from)
+		put_restore(&ask, from);
+	r = immure_link_send(l, &ask, from ? &from->snapshot.files_fd : NULL, from ? 1 : 0, err);
+	return r < 0 ? r : immure_link_answer(l, &ask, NULL, NULL, err);
 }
 
-static int32_t start(const struct immure_plan *plan, const struct immure_pool_options *o,
-		     const char *runtime, immure_pool *pool, struct immure_error **err)
+/* from: what each begins with, or NULL. */
+static int32_t start(const struct immure_plan *plan, const struct immure_pool_options *o, const char *runtime,
+		     const struct immure_pool_restore *from, immure_pool *pool, struct immure_error **err)
 {
 	IMMURE_CLEANUP_FD int plan_fd = -1, ours = -1;
 	void *sealed = NULL;
@@ -96,7 +113,7 @@ static int32_t start(const struct immure_plan *plan, const struct immure_pool_op
 	immure_close(&pair[1]);
 	if (r == 0)
 		r = immure_link_new(&ours, &pool->link, err);
-	return r == 0 ? ask_start(pool, o, runtime, err) : r;
+	return r == 0 ? ask_start(pool, o, runtime, from, err) : r;
 }
 
 /* Of the policy alone: whoever takes a session brings the workspace. */
@@ -110,8 +127,20 @@ static int32_t start_open(const struct immure_pool_options *o, const char *runti
 	if (r == 0)
 		r = immure_pool_plan_base(&pool->policy, o->env, &plan, err);
 	if (r == 0)
-		r = start(plan, o, runtime, pool, err);
+		r = start(plan, o, runtime, NULL, pool, err);
 	immure_plan_free(plan);
+	return r;
+}
+
+static int32_t start_restored(const struct immure_pool_options *o, const char *runtime, immure_pool *pool,
+			      struct immure_error **err)
+{
+	struct immure_pool_restore from = IMMURE_POOL_RESTORE_INIT;
+	int32_t r = immure_pool_restore_open(o, &from, err);
+
+	if (r == 0)
+		r = start(from.plan, o, runtime, &from, pool, err);
+	immure_pool_restore_done(&from);
 	return r;
 }
 
@@ -163,20 +192,28 @@ int32_t immure_pool_open(const immure_plan *plan, const struct immure_pool_optio
 			 : immure_fail(err, IMMURE_ERR_NOMEM, ENOMEM, "pool", "", "out of memory");
 
 	if (r == 0 && (o.lifetime > IMMURE_LIFE_DETACHED || o.mode > IMMURE_POOL_ZYGOTE || o.reuse > 1 || o.reserved ||
-		       (plan && o.policy) || (!plan && !o.policy && !o.name)))
+		       (plan && o.policy) || (!plan && !o.policy && !o.snapshot && !o.name)))
 		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "", "no such lifetime, mode or reuse, both a plan "
 				"and a policy, or neither these nor a name");
 	if (r == 0 && o.mode == IMMURE_POOL_ZYGOTE && o.policy)
 		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "policy", "a template has a workspace: it "
 				"is made of a plan");
+	if (r == 0 && (o.snapshot || o.resume) && (plan || o.policy || !o.snapshot))
+		r = immure_fail(err, IMMURE_ERR_INVALID, 0, "pool", "snapshot", "a snapshot comes with its policy: neither a "
+				"plan nor a policy beside it, and what to resume it with beside it only");
+	if (r == 0 && o.snapshot && (o.mode == IMMURE_POOL_ZYGOTE || o.reuse))
+		r = immure_fail(err, IMMURE_ERR_UNSUPPORTED, 0, "pool", "snapshot", "a pool whose sessions begin with a "
+				"snapshot's files keeps sessions, and uses each once");
 	if (r == 0)
 		runtime = o.runtime_dir ? o.runtime_dir : immure_runtime_dir_of(&arena, o.env);
 	if (r == 0 && !runtime)
 		r = immure_fail(err, IMMURE_ERR_INVALID, ENOENT, "pool", "runtime_dir",
 				"no place to register the pool: neither XDG_RUNTIME_DIR nor HOME is set");
 	if (r == 0 && plan) {
-		r = start(plan, &o, runtime, pool, err);
+		r = start(plan, &o, runtime, NULL, pool, err);
 		pool->template = o.mode == IMMURE_POOL_ZYGOTE;
+	} else if (r == 0 && o.snapshot) {
+		r = start_restored(&o, runtime, pool, err);
 	} else if (r == 0 && o.policy) {
 		r = start_open(&o, runtime, pool, err);
 	} else if (r == 0) {

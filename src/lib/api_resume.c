@@ -86,14 +86,13 @@ static int32_t tighten(immure_session *s, const struct immure_jsonr *json, const
 }
 
 /* Only where the policy is the old one: another says by itself what it allows. */
-static int32_t narrow(immure_session *s, const struct immure_jsonr *json, const struct immure_jsonr_value *about,
-		      struct immure_error **err)
+static int32_t narrowing(immure_session *s, const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+			 struct immure_buf *ret, struct immure_error **err)
 {
 	const struct immure_jsonr_value *old = immure_jsonr_get(json, about, "network");
 	struct immure_jsonr_value *v = calloc(VALUES, sizeof(*v));
-	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonr now;
-	char *answer = NULL, *done = NULL;
+	char *answer = NULL;
 	const char *mode;
 	int32_t r = 0;
 
@@ -105,16 +104,43 @@ static int32_t narrow(immure_session *s, const struct immure_jsonr *json, const 
 		r = damaged(err);
 	mode = r == 0 && answer ? immure_jsonr_text(&now, v, "mode") : NULL;
 	if (r == 0 && answer && immure_jsonr_get(&now, v, "network"))
-		r = immure_said_narrowed(json, old, &now, immure_jsonr_get(&now, v, "network"), &b, err);
+		r = immure_said_narrowed(json, old, &now, immure_jsonr_get(&now, v, "network"), ret, err);
 	else if (r == 0 && answer && (!mode || strcmp(mode, "none") != 0))
 		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "resume", "network.mode", "the snapshot's session had rules for "
 				"its network, which would not be in force: name a policy of your own");
-	if (r == 0 && b.len)
-		r = immure_session_request(s, "net", b.data, &done, err);
 	free(answer);
-	free(done);
 	free(v);
+	return r;
+}
+
+static int32_t narrow(immure_session *s, const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+		      struct immure_error **err)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+	char *answer = NULL;
+	int32_t r = narrowing(s, json, about, &b, err);
+
+	if (r == 0 && b.len)
+		r = immure_session_request(s, "net", b.data, &answer, err);
+	free(answer);
 	immure_buf_done(&b);
+	return r;
+}
+
+int32_t immure_resume_orders(const immure_plan *plan, const struct immure_session_options *o, int files_fd,
+			     const struct immure_jsonr *json, const struct immure_jsonr_value *about, bool own,
+			     struct immure_buf ret[2], struct immure_error **err)
+{
+	immure_session *s = NULL;
+	int32_t r = immure_said_tightened(json, about, &ret[0], err);
+
+	if (r == 0)
+		r = immure_session_make(plan, o, files_fd, &s, err);
+	if (r == 0 && own)
+		r = narrowing(s, json, about, &ret[1], err);
+	if (s)
+		(void)immure_session_stop(s, 0, IMMURE_SESSION_REMOVE, NULL); /* its maker lets go of it */
+	immure_session_free(s);
 	return r;
 }
 

@@ -5,6 +5,7 @@
 
 #include "lib/session.h"
 #include "policy/policy.h"
+#include "session/snapstore.h"
 
 /* The policy of a pool whose sessions have no workspace yet, as its holder keeps it
  * for those who take one: profile and settings. Strings are the arena's, or the
@@ -28,6 +29,20 @@ struct immure_pool {
 /* A plan whose policy nobody will want to make again: immure_plan_create() takes longer. */
 int32_t immure_plan_create_once(const immure_policy *policy, const struct immure_plan_options *options,
 				immure_plan **ret, struct immure_error **err);
+
+/* ---- pool_restore.c ---- */
+struct immure_pool_restore {
+	struct immure_snapshot_read snapshot;
+	immure_plan *plan;
+	struct immure_buf after[2]; /* arguments of "tighten" and "net"; empty: not asked */
+};
+
+#define IMMURE_POOL_RESTORE_INIT { .snapshot = IMMURE_SNAPSHOT_READ_INIT }
+
+/* What a pool is started with whose sessions begin with a snapshot's files. */
+int32_t immure_pool_restore_open(const struct immure_pool_options *o, struct immure_pool_restore *ret,
+				 struct immure_error **err);
+void immure_pool_restore_done(struct immure_pool_restore *r);
 
 /* ---- pool_plan.c ---- */
 int32_t immure_pool_policy_of(const immure_policy *p, struct immure_pool_policy *ret,

@@ -21,6 +21,11 @@ int32_t immure_snapshot_save(immure_session *session, int file_fd, const char *p
  * as it is now. */
 int32_t immure_resume_plan(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
 			   const struct immure_resume_options *o, immure_plan **ret, struct immure_error **err);
+/* What is asked of each session of such a plan before anybody gets it: the arguments of "tighten"
+ * and "net", each empty when there is nothing. One session is made, looked at, and ended. */
+int32_t immure_resume_orders(const immure_plan *plan, const struct immure_session_options *o, int files_fd,
+			     const struct immure_jsonr *json, const struct immure_jsonr_value *about, bool own,
+			     struct immure_buf ret[2], struct immure_error **err);
 
 /* ---- snapsaid.c: SNAPSHOT when it is not such a thing ---- */
 /* The request "tighten" for all that was tightened; ret, an empty buffer, stays so when nothing was. */

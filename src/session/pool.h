@@ -99,6 +99,7 @@ struct immure_pool_slot {
 	int lane_fd;
 	int root_fd; /* its root, to be looked at; -1: it waits for a workspace, or has no view of its own */
 	pid_t pid;                     /* of its server, our child */
+	unsigned int after;            /* how many of the holder's were asked of it */
 	bool on_demand;
 	uint64_t wall_ms;              /* of commands over the lane */
 	uint64_t since_ms, checked_ms, deadline_ms; /* 0 = none */
@@ -161,6 +162,9 @@ struct immure_holder {
 	bool started, ending, with_caller, kill_used;
 	bool open; /* its sessions have no workspace yet: whoever takes one brings a plan (take.c) */
 	struct immure_buf policy; /* then, what callers plan with: JSON, as `start` had it */
+	/* Each begins with the files of a snapshot, and then this is asked of it: "tighten", "net". */
+	int restore_fd; /* -1: none */
+	char *snapshot, *after[2];
 	char runtime[4096];
 	struct immure_registry registry;
 	struct immure_entry entry;

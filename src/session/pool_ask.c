@@ -2,6 +2,7 @@
 /* What a pool is asked for: the packets are those of a session (docs/PROTOCOL.md),
  * the requests its own. A client that does not read its answers is dropped. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ struct request {
 	struct immure_jsonr j;
 	const struct immure_jsonr_value *root;
 	struct immure_error *err;
+	const int *fds; /* that came with it */
+	size_t fds_n;
 };
 
 /* ---- answers ---- */
@@ -136,6 +139,37 @@ static int32_t keep_policy(struct request *q)
 		       ? 0 : no(q, IMMURE_ERR_INVALID, "policy", "the policy is too long for a pool to hand out");
 }
 
+/* The files of a snapshot, and what it says was taken from its session since. */
+static int32_t keep_restore(struct request *q)
+{
+	static const char *const asked[] = { "tighten", "net" };
+	const struct immure_jsonr_value *v = immure_jsonr_get(&q->j, q->root, "restore");
+	struct immure_holder *p = q->p;
+	const char *id = text(q, "snapshot");
+
+	if (!v)
+		return 0;
+	if (p->open || p->template || p->reuse)
+		return no(q, IMMURE_ERR_UNSUPPORTED, "snapshot", "a pool whose sessions begin with a snapshot's files "
+			  "has their workspace, keeps sessions, and uses each once");
+	if (q->fds_n != 1 || !id)
+		return no(q, IMMURE_ERR_INVALID, "restore", "restore is the one file that comes with this");
+	p->snapshot = strdup(id);
+	p->restore_fd = fcntl(q->fds[0], F_DUPFD_CLOEXEC, 10);
+	if (!p->snapshot || p->restore_fd < 0)
+		return no(q, IMMURE_ERR_NOMEM, "restore", "no memory, or no descriptor");
+	for (size_t i = 0; i < 2; i++) {
+		const char *arguments = text(q, asked[i]);
+
+		if (arguments && (arguments[0] != '{' || arguments[1] != '"'))
+			return no(q, IMMURE_ERR_INVALID, asked[i], "the arguments of a request are an object");
+		p->after[i] = arguments ? strdup(arguments) : NULL;
+		if (arguments && !p->after[i])
+			return no(q, IMMURE_ERR_NOMEM, asked[i], "out of memory");
+	}
+	return 0;
+}
+
 static int32_t policy(struct request *q)
 {
 	struct immure_buf b = IMMURE_BUF_INIT;
@@ -189,6 +223,8 @@ static int32_t start(struct request *q)
 	p->check_ms = number(q, "check_ms", IMMURE_POOL_CHECK_MS);
 	p->with_caller = !life || strcmp(life, "detached") != 0;
 	r = keep_policy(q);
+	if (r == 0)
+		r = keep_restore(q);
 	if (r < 0)
 		return r;
 	immure_pool_book_init(&p->book, size, max);
@@ -348,6 +384,8 @@ static int32_t stats(struct request *q)
 	immure_jsonw_uint(&w, "holder_pid", (uint64_t)getpid());
 	immure_jsonw_str(&w, "mode", q->p->template ? "zygote" : "sessions");
 	immure_pool_book_json(&q->p->book, &w);
+	if (q->p->snapshot)
+		immure_jsonw_str(&w, "snapshot", q->p->snapshot);
 	immure_pool_reuse_json(q->p, &w);
 	if (q->p->zygote)
 		immure_pool_zygote_stats(q->p, &w);
@@ -448,12 +486,14 @@ static void on_client(struct immure_holder *p, struct immure_pool_watch *w, uint
 	ssize_t len = immure_fdmsg_receive(w->fd, p->packet, IMMURE_POOL_PACKET, fds, 4, &n, MSG_DONTWAIT);
 
 	(void)events;
-	immure_close_all(fds, n);
+	q.fds = fds;
+	q.fds_n = n;
 	if (len == -EAGAIN || len == -EINTR)
 		return;
 	if (len <= 0 ||
 	    immure_jsonr_parse(&q.j, p->packet, (size_t)len, p->values, IMMURE_POOL_VALUES) < 0 ||
 	    q.j.v[0].type != IMMURE_JSON_OBJECT) {
+		immure_close_all(fds, n);
 		immure_pool_client_drop(p, q.c);
 		immure_pool_step(p);
 		return;
@@ -461,6 +501,7 @@ static void on_client(struct immure_holder *p, struct immure_pool_watch *w, uint
 	q.root = &q.j.v[0];
 	if (answer(&q) < 0)
 		immure_pool_refuse(p, q.c, q.id, q.err);
+	immure_close_all(fds, n);
 	immure_pool_step(p);
 }
 

@@ -488,6 +488,10 @@ static int done(struct immure_holder *p, int r)
 	immure_close(&p->epoll_fd);
 	immure_error_free(p->failure);
 	immure_buf_done(&p->policy);
+	immure_close(&p->restore_fd);
+	free(p->snapshot);
+	free(p->after[0]);
+	free(p->after[1]);
 	free(p->slots);
 	free(p->packet);
 	free(p->values);
@@ -507,7 +511,7 @@ int immure_pool_hold(const struct immure_hold_options *o)
 	p->egress = o->egress;
 	p->registry = (struct immure_registry)IMMURE_REGISTRY_INIT;
 	p->entry = (struct immure_entry)IMMURE_ENTRY_INIT;
-	p->epoll_fd = p->listener.fd = p->signals.fd = p->timer.fd = -1;
+	p->epoll_fd = p->listener.fd = p->signals.fd = p->timer.fd = p->restore_fd = -1;
 	p->with_caller = true;
 	r = prepare(p);
 	if (r == 0)

@@ -20,7 +20,7 @@
 #include "session/remains.h"
 #include "session/serve.h"
 
-enum { ASK_HELLO = 1, ASK_CREATE, ASK_LANE, ASK_STATS, ASK_LEND };
+enum { ASK_HELLO = 1, ASK_CREATE, ASK_LANE, ASK_STATS, ASK_LEND, ASK_AFTER };
 
 static void begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id, const char *op)
 {
@@ -30,18 +30,23 @@ static void begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id, con
 	immure_jsonw_str(w, "op", op);
 }
 
-static int ask(struct immure_pool_slot *s, struct immure_jsonw *w)
+static int send_text(struct immure_pool_slot *s, struct immure_buf *b, int fd)
 {
 	struct iovec iov;
 	ssize_t r = -ENOMEM;
 
-	immure_jsonw_end(w, '}');
-	if (immure_buf_ok(w->out)) {
-		iov = (struct iovec){ w->out->data, w->out->len };
-		r = immure_fdmsg_send(s->boss.fd, &iov, 1, NULL, 0, MSG_DONTWAIT);
+	if (immure_buf_ok(b)) {
+		iov = (struct iovec){ b->data, b->len };
+		r = immure_fdmsg_send(s->boss.fd, &iov, 1, &fd, fd >= 0, MSG_DONTWAIT);
 	}
-	immure_buf_done(w->out);
+	immure_buf_done(b);
 	return r < 0 ? (int)r : 0;
+}
+
+static int ask(struct immure_pool_slot *s, struct immure_jsonw *w)
+{
+	immure_jsonw_end(w, '}');
+	return send_text(s, w->out, -1);
 }
 
 static int ask_plain(struct immure_pool_slot *s, uint64_t id, const char *op)
@@ -68,7 +73,29 @@ static int ask_create(struct immure_holder *p, struct immure_pool_slot *s)
 	immure_jsonw_object(&w, "labels");
 	immure_jsonw_str(&w, "pool", p->meta.name[0] ? p->meta.name : p->entry.id);
 	immure_jsonw_end(&w, '}');
-	return ask(s, &w);
+	if (p->restore_fd >= 0) {
+		immure_jsonw_object(&w, "restore");
+		immure_jsonw_uint(&w, "fd", 0);
+		immure_jsonw_end(&w, '}');
+	}
+	immure_jsonw_end(&w, '}');
+	return send_text(s, &b, p->restore_fd);
+}
+
+/* What was taken from the session of the snapshot is taken from this one, before anybody may
+ * get it; then a lane. */
+static int ask_next(struct immure_holder *p, struct immure_pool_slot *s)
+{
+	static const char *const ops[] = { "tighten", "net" };
+	struct immure_buf b = IMMURE_BUF_INIT;
+
+	while (s->after < 2 && !p->after[s->after])
+		s->after++;
+	if (s->after == 2)
+		return p->reuse ? immure_pool_ask_lend(s) : ask_plain(s, ASK_LANE, "lane");
+	immure_buf_printf(&b, "{\"id\":%d,\"op\":\"%s\",%s", ASK_AFTER, ops[s->after], p->after[s->after] + 1);
+	s->after++;
+	return send_text(s, &b, -1);
 }
 
 /* ---- ends ---- */
@@ -230,7 +257,10 @@ static void took_answer(struct immure_holder *p, struct immure_pool_slot *s, con
 		s->root_fd = immure_take_fd(&fds[0]);
 		if (p->open) /* nothing runs in it before it is taken, and then it has none */
 			immure_pool_slot_made(p, s);
-		else if ((p->reuse ? immure_pool_ask_lend(s) : ask_plain(s, ASK_LANE, "lane")) < 0)
+		else if (ask_next(p, s) < 0)
+			failed(p, s, NULL);
+	} else if (s->state == IMMURE_SLOT_MAKING && id == ASK_AFTER) {
+		if (ask_next(p, s) < 0)
 			failed(p, s, NULL);
 	} else if (s->state == IMMURE_SLOT_MAKING && id == ASK_LANE) {
 		/* Without a lane, commands go by way of the server. */
@@ -322,6 +352,7 @@ void immure_pool_make(struct immure_holder *p, bool on_demand)
 	if (s == p->slots + p->book.max || !immure_pool_move(&p->book, &s->state, IMMURE_SLOT_MAKING))
 		return;
 	s->on_demand = on_demand;
+	s->after = 0;
 	s->lent_fd = s->lane_fd = s->root_fd = -1;
 	s->deadline_ms = immure_pool_us() / 1000 + IMMURE_POOL_MAKE_MS;
 	r = start_server(p, s);

@@ -528,6 +528,23 @@ def case_open_pool():
             pool.acquire(plan)
 
 
+def case_pool_of_a_snapshot():
+    name = f"warm{os.getpid()}"
+    with policy() as p, immure.Plan.create(p, ["true"]) as plan, immure.Session.create(plan) as session:
+        session.run(["sh", "-c", "echo kept > /var/tmp/f"])
+        taken = session.snapshot(name=name)
+    try:
+        with immure.Pool.restore(name, size=1) as pool:
+            assert pool.stats()["snapshot"] == taken["id"]
+            for _ in range(2):
+                with pool.acquire(wait=20) as again:
+                    assert again.run(["cat", "/var/tmp/f"], capture_output=True, text=True).stdout == "kept\n"
+    finally:
+        immure.snapshots.remove(name)
+    with raises(immure.SnapshotError):
+        immure.Pool.restore(name)
+
+
 def case_pool_of_one_command_each():
     with policy() as p, immure.Plan.create(p, ["true"]) as plan, \
             immure.Pool.start(plan, size=2, maximum=4, mode=immure.PoolMode.ZYGOTE) as pool:

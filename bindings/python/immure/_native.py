@@ -112,7 +112,7 @@ class immure_pool_options(Sized):
                 ("pool_size", c_uint32), ("pool_max", c_uint32), ("mode", c_uint32),
                 ("idle_ms", c_uint64), ("check_ms", c_uint64), ("supervisor", c_char_p),
                 ("runtime_dir", c_char_p), ("env", Words), ("policy", c_void_p),
-                ("reuse", c_uint32), ("reserved", c_uint32)]
+                ("reuse", c_uint32), ("reserved", c_uint32), ("snapshot", c_char_p), ("resume", c_void_p)]
 
 
 class immure_acquire_options(Sized):

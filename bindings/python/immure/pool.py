@@ -53,6 +53,20 @@ class Pool:
         return cls(made("immure_pool_open", plan._pointer if plan else None, ctypes.byref(o)))
 
     @classmethod
+    def restore(cls, snapshot: str, *, name: Optional[str] = None,
+                lifetime: Lifetime = Lifetime.CALLER, size: int = 1, maximum: int = 0,
+                idle: Optional[float] = None, check: Optional[float] = None,
+                runtime_dir: Optional[PathLike] = None, env: Optional[Mapping[str, str]] = None,
+                programs: Optional[Programs] = None) -> "Pool":
+        """Sessions that begin with the files of that snapshot, under its policy."""
+        o = _native.immure_pool_options(
+            name=encode(name), lifetime=int(lifetime), pool_size=size, pool_max=maximum,
+            idle_ms=_native.milliseconds(idle), check_ms=_native.milliseconds(check),
+            supervisor=encode((programs or Programs.find()).supervisor),
+            runtime_dir=encode(runtime_dir), env=_native.environment(env), snapshot=encode(snapshot))
+        return cls(made("immure_pool_open", None, ctypes.byref(o)))
+
+    @classmethod
     def open(cls, name: str, *, runtime_dir: Optional[PathLike] = None,
              env: Optional[Mapping[str, str]] = None) -> "Pool":
         """The living pool of that name."""
