@@ -151,8 +151,9 @@ int immure_quarantine_move(int dir_fd, const char *name, const char *state_dir, 
 		return -errno;
 	(void)snprintf(ret_to, len, "%s/%s", base, name);
 	if (renameat(dir_fd, name, to, name) == 0) {
-		/* Not executable where it lies now; a failure changes nothing. */
-		if (fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+		/* Not executable where it lies now; a failure changes nothing. One with another name
+		 * is a file of the tree's all the same. */
+		if (fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
 			(void)!fchmodat(to, name, 0400, 0);
 		return 0;
 	}

@@ -128,6 +128,16 @@ def test_ordinary_work_is_left_alone(repo):
     assert {f["action"] for f in result.record["found"]} <= {"reported"}
 
 
+def test_a_file_that_stays_by_another_name(repo):
+    """What is put aside is not executable, and is a file of the tree's nevertheless."""
+    repo.put("Makefile", "all:\n", 0o644)
+    result = repo.sh("ln Makefile .envrc; echo > .exrc; chmod 755 .exrc", record=True)
+    assert {f["action"] for f in result.record["found"] if not f["path"].endswith("Makefile")} == {"quarantined"}, result
+    assert (repo.ws / "Makefile").stat().st_mode & 0o777 == 0o644
+    (aside,) = [f["to"] for f in result.record["found"] if f["path"].endswith(".exrc")]
+    assert os.stat(aside).st_mode & 0o777 == 0o400
+
+
 def test_links_on_the_way(repo):
     """What is obeyed by a longer name is obeyed behind a link, too."""
     repo.put("was/x")
