@@ -15,7 +15,7 @@
  * The walk opens directories one below the other with O_NOFOLLOW. Nothing inside
  * runs any more, so what it sees stays.
  */
-#include "session/watch.h"
+#include "session/watching.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -35,43 +35,11 @@
 #include "base/path.h"
 #include "kernel/dirset.h"
 #include "kernel/mount.h"
-#include "session/gitconfig.h"
 #include "session/quarantine.h"
 
-enum { GIT_CONFIG_MAX = 256 << 10 };
-enum { WALK_DEPTH = 200, WALK_ENTRIES = 2000000, PATTERNS = 128, PLACE_ENTRIES = 4000, TOLD_MAX = 50 };
+enum { WALK_ENTRIES = 2000000, PLACE_ENTRIES = 4000, TOLD_MAX = 50 };
 
-struct pattern {
-	const struct immure_op *op;
-	const char *last;  /* its last component, without a leading '*' */
-	size_t last_len;
-	bool suffix;
-	size_t depth;      /* components */
-};
-
-struct walk {
-	const struct immure_plan *plan;
-	const struct timespec *since;
-	const char *state_dir;
-	struct immure_result *result;
-	struct pattern patterns[PATTERNS];
-	size_t patterns_n;
-	const struct immure_op *git;   /* the pattern of a repository's config */
-	const char *names[WALK_DEPTH]; /* components below the root of the walk */
-	const char *root;
-	struct stat ours;              /* state_dir, when it is there: what lies in it is put away */
-	size_t seen, told;
-	bool incomplete;
-};
-
-/* Which objects of git's are in the directory being read. */
-struct repo {
-	bool head, objects, refs, commondir;
-};
-
-enum age { AGE_OLD, AGE_BROUGHT, AGE_CREATED };
-
-static bool touched(int dir, const char *name, const struct timespec *since)
+bool immure_watch_touched(int dir, const char *name, const struct timespec *since)
 {
 	struct stat st;
 
@@ -86,35 +54,22 @@ static bool touched(int dir, const char *name, const struct timespec *since)
 
 /* in_dir: the pattern is about the directory's name too, so a new name of the
  * directory counts. That changes it and the one it is in; much else does as well. */
-static enum age age_of(int dir, const char *name, bool in_dir, const struct timespec *since)
+static enum immure_age age_of(int dir, const char *name, bool in_dir, const struct timespec *since)
 {
-	if (touched(dir, name, since))
-		return AGE_CREATED;
-	return in_dir && touched(dir, ".", since) && touched(dir, "..", since) ? AGE_BROUGHT : AGE_OLD;
+	if (immure_watch_touched(dir, name, since))
+		return IMMURE_AGE_CREATED;
+	return in_dir && immure_watch_touched(dir, ".", since) && immure_watch_touched(dir, "..", since)
+		       ? IMMURE_AGE_BROUGHT : IMMURE_AGE_OLD;
 }
 
-/* depth: of the directory that holds it. What cannot be read is not harmless. */
-static bool harmless_config(int dir, const char *name, size_t depth)
-{
-	IMMURE_CLEANUP_FD int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	IMMURE_CLEANUP_FREE char *text = NULL;
-	struct stat st;
-	size_t len;
-
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    immure_read_all(fd, GIT_CONFIG_MAX, &text, &len) < 0)
-		return false;
-	return immure_gitconfig_harmless(text, len, depth);
-}
-
-static void found(struct walk *w, int dir, const char *name, const char *path,
-		  const struct immure_op *op, enum age age, bool allowed)
+static void found(struct immure_walk *w, int dir, const char *name, const char *path,
+		  const struct immure_op *op, enum immure_age age, bool allowed)
 {
 	const char *action = "reported";
 	char to[PATH_MAX + 256] = "";
 	int r = 0;
 
-	if (age == AGE_CREATED && !allowed) {
+	if (age == IMMURE_AGE_CREATED && !allowed) {
 		r = w->state_dir ? immure_quarantine_move(dir, name, w->state_dir, to, sizeof(to))
 				 : -ENOENT;
 		action = r < 0 ? "failed" : "quarantined";
@@ -137,7 +92,7 @@ static void found(struct walk *w, int dir, const char *name, const char *path,
 	if (r < 0)
 		immure_result_notice(w->result, "%s: created by the command, the host would obey it, and "
 				     "it could not be moved away: %s; remove it", path, strerror(-r));
-	else if (age == AGE_CREATED)
+	else if (age == IMMURE_AGE_CREATED)
 		immure_result_notice(w->result, "%s: created by the command, the host would obey it; moved "
 				     "to %s%s", path, to,
 				     strcmp(op->dst, ".immure") == 0 ? "" :
@@ -209,7 +164,7 @@ static void enter_root(struct place_root *root, const char *path)
 		root->fd = immure_take_fd(&at);
 }
 
-static void check_place(struct walk *w, const struct immure_op *op, struct place_root *root)
+static void check_place(struct immure_walk *w, const struct immure_op *op, struct place_root *root)
 {
 	char path[PATH_MAX];
 	size_t base = strlen(op->src);
@@ -228,13 +183,13 @@ static void check_place(struct walk *w, const struct immure_op *op, struct place
 	dir = find_place(root->fd, op->dst, path, base + 1, &name);
 	/* A build's own inputs are watched where they exist as well: only what
 	 * the command touched is worth a report. */
-	if (dir >= 0 && (!(op->flags & IMMURE_OPF_BUILD) || touched(dir, name, w->since)))
-		found(w, dir, name, path, op, AGE_CREATED, is_allowed(op));
+	if (dir >= 0 && (!(op->flags & IMMURE_OPF_BUILD) || immure_watch_touched(dir, name, w->since)))
+		found(w, dir, name, path, op, IMMURE_AGE_CREATED, is_allowed(op));
 	immure_close(&dir);
 }
 
 /* A protected link cannot be made a mount point; it is put back instead. */
-static void check_link(struct walk *w, const struct immure_op *op)
+static void check_link(struct immure_walk *w, const struct immure_op *op)
 {
 	struct immure_arena a = IMMURE_ARENA_INIT;
 	const char *dir = immure_path_dirname(&a, op->dst), *name = immure_path_basename(op->dst);
@@ -268,11 +223,11 @@ static void check_link(struct walk *w, const struct immure_op *op)
 
 /* ---- anywhere ---- */
 
-static void add_pattern(struct walk *w, const struct immure_op *op)
+static void add_pattern(struct immure_walk *w, const struct immure_op *op)
 {
-	struct pattern *pt;
+	struct immure_watch_pattern *pt;
 
-	if (w->patterns_n == PATTERNS) {
+	if (w->patterns_n == IMMURE_WATCH_PATTERNS) {
 		w->incomplete = true;
 		return;
 	}
@@ -291,7 +246,7 @@ static void add_pattern(struct walk *w, const struct immure_op *op)
 }
 
 /* Whatever the case: there are file systems on which git finds a .GIT. */
-static bool last_matches(const struct pattern *pt, const char *name, size_t len)
+static bool last_matches(const struct immure_watch_pattern *pt, const char *name, size_t len)
 {
 	if (pt->suffix)
 		return len >= pt->last_len &&
@@ -299,7 +254,7 @@ static bool last_matches(const struct pattern *pt, const char *name, size_t len)
 	return len == pt->last_len && strncasecmp(name, pt->last, len) == 0;
 }
 
-static bool parents_match(const struct walk *w, const struct pattern *pt, size_t depth)
+static bool parents_match(const struct immure_walk *w, const struct immure_watch_pattern *pt, size_t depth)
 {
 	const char *c = pt->op->dst;
 
@@ -338,8 +293,8 @@ static bool was_readonly(const struct immure_plan *p, const char *path)
 }
 
 /* What was found at depth, below the root of the walk. */
-static void found_in_tree(struct walk *w, int dir, const char *name, size_t depth,
-			  const struct immure_op *op, enum age age, bool allowed)
+void immure_watch_found(struct immure_walk *w, int dir, const char *name, size_t depth,
+			  const struct immure_op *op, enum immure_age age, bool allowed)
 {
 	struct immure_buf path = IMMURE_BUF_INIT;
 
@@ -354,40 +309,41 @@ static void found_in_tree(struct walk *w, int dir, const char *name, size_t dept
 	immure_buf_done(&path);
 }
 
-static void match(struct walk *w, int dir, const char *name, size_t depth)
+static void match(struct immure_walk *w, int dir, const char *name, size_t depth)
 {
 	char to[IMMURE_FOLD_NAME];
 	const char *folded = immure_fold_name(name, to);
 	size_t len = strlen(folded);
 
 	for (size_t i = 0; i < w->patterns_n; i++) {
-		const struct pattern *pt = &w->patterns[i];
+		const struct immure_watch_pattern *pt = &w->patterns[i];
 		bool allowed;
-		enum age age;
+		enum immure_age age;
 
 		if (!last_matches(pt, folded, len) || !parents_match(w, pt, depth))
 			continue;
 		age = age_of(dir, name, pt->depth > 1, w->since);
-		if (age == AGE_OLD)
+		if (age == IMMURE_AGE_OLD)
 			return;
 		allowed = is_allowed(pt->op);
 		if (is_git_config(pt->op->dst) && allowed)
-			allowed = harmless_config(dir, name, depth);
-		if (!allowed || age == AGE_CREATED)
-			found_in_tree(w, dir, name, depth, pt->op, age, allowed);
+			allowed = immure_watch_config_harmless(dir, name, depth);
+		if (!allowed || age == IMMURE_AGE_CREATED)
+			immure_watch_found(w, dir, name, depth, pt->op, age, allowed);
 		return;
 	}
 }
 
 /* Does a link of that name stand where a pattern has a directory? What it leads to is found by
  * the pattern's name, but not here. (A repository is known by what is in it, wherever it is.) */
-static bool stands_in_the_way(const struct walk *w, const struct pattern *pt, const char *name, size_t depth)
+static bool stands_in_the_way(const struct immure_walk *w, const struct immure_watch_pattern *pt, const char *name,
+			      size_t depth)
 {
 	const char *c = pt->op->dst;
 
 	for (size_t k = 1; k < pt->depth; k++, c = strchr(c, '/') + 1) {
 		struct immure_op way = { .dst = pt->op->dst };
-		struct pattern part = { .op = &way, .depth = k };
+		struct immure_watch_pattern part = { .op = &way, .depth = k };
 		size_t n = strcspn(c, "/");
 
 		if (strlen(name) == n && strncasecmp(name, c, n) == 0 && parents_match(w, &part, depth))
@@ -396,18 +352,18 @@ static bool stands_in_the_way(const struct walk *w, const struct pattern *pt, co
 	return false;
 }
 
-static void match_link(struct walk *w, int dir, const char *name, size_t depth)
+static void match_link(struct immure_walk *w, int dir, const char *name, size_t depth)
 {
 	char to[IMMURE_FOLD_NAME];
 	const char *folded = immure_fold_name(name, to);
 
 	for (size_t i = 0; i < w->patterns_n; i++) {
-		const struct pattern *pt = &w->patterns[i];
+		const struct immure_watch_pattern *pt = &w->patterns[i];
 
 		if (!stands_in_the_way(w, pt, folded, depth))
 			continue;
-		if (touched(dir, name, w->since))
-			found_in_tree(w, dir, name, depth, pt->op, AGE_CREATED, is_allowed(pt->op));
+		if (immure_watch_touched(dir, name, w->since))
+			immure_watch_found(w, dir, name, depth, pt->op, IMMURE_AGE_CREATED, is_allowed(pt->op));
 		return;
 	}
 }
@@ -421,65 +377,7 @@ static bool is_link(int dir, const struct dirent *d)
 	return fstatat(dir, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
 }
 
-/* ---- repositories of any name ---- */
-
-static void note_repo(struct repo *r, const char *name)
-{
-	char folded[IMMURE_FOLD_NAME];
-
-	name = immure_fold_name(name, folded);
-	r->head = r->head || strcasecmp(name, "HEAD") == 0;
-	r->objects = r->objects || strcasecmp(name, "objects") == 0;
-	r->refs = r->refs || strcasecmp(name, "refs") == 0;
-	r->commondir = r->commondir || strcasecmp(name, "commondir") == 0;
-}
-
-static void check_hooks(struct walk *w, int repo, size_t depth)
-{
-	int fd = openat(repo, "hooks", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *d;
-	int r = 0;
-
-	if (!dir) {
-		immure_close(&fd);
-		if (touched(repo, "hooks", w->since)) /* a link, perhaps */
-			found_in_tree(w, repo, "hooks", depth, w->git, AGE_CREATED, false);
-		return;
-	}
-	w->names[depth] = "hooks";
-	while ((d = immure_readdir(dir, &r))) {
-		size_t len = strlen(d->d_name);
-
-		if (d->d_name[0] == '.' || (len > 7 && strcmp(d->d_name + len - 7, ".sample") == 0))
-			continue;
-		if (touched(dirfd(dir), d->d_name, w->since))
-			found_in_tree(w, dirfd(dir), d->d_name, depth + 1, w->git, AGE_CREATED, false);
-	}
-	w->incomplete |= r < 0;
-	(void)closedir(dir); /* read only: nothing is lost */
-}
-
-/* A repository that is not called .git; those have patterns of their own. */
-static void check_repo(struct walk *w, int dir, size_t depth, const struct repo *r)
-{
-	static const char *const configs[] = { "config", "config.worktree" };
-
-	if (!w->git || !r->head || !((r->objects && r->refs) || r->commondir))
-		return;
-	if (depth > 0 && strcmp(w->names[depth - 1], ".git") == 0)
-		return;
-	for (size_t i = 0; i < 2; i++)
-		if (touched(dir, configs[i], w->since))
-			found_in_tree(w, dir, configs[i], depth, w->git, AGE_CREATED,
-				      (w->git->flags & IMMURE_OPF_ALLOWED) &&
-					      harmless_config(dir, configs[i], depth));
-	/* There it may have no HEAD, and would not be known for one. */
-	if (r->commondir && touched(dir, "commondir", w->since) && !immure_gitcommon_harmless(dir))
-		found_in_tree(w, dir, "commondir", depth, w->git, AGE_CREATED, false);
-	if (depth + 1 < WALK_DEPTH)
-		check_hooks(w, dir, depth);
-}
+/* ---- the walk ---- */
 
 static int open_dir(int dir, const char *name)
 {
@@ -490,12 +388,12 @@ static int open_dir(int dir, const char *name)
 
 /* A directory that may be passed through but not listed still serves the host's
  * programs, which know the names. If the command made it so, it is listed. */
-static int open_unreadable(struct walk *w, int dir, const char *name)
+static int open_unreadable(struct immure_walk *w, int dir, const char *name)
 {
 	unsigned int before;
 	int fd;
 
-	if (!touched(dir, name, w->since))
+	if (!immure_watch_touched(dir, name, w->since))
 		return -EACCES;
 	fd = immure_open_anyway(dir, name, O_DIRECTORY, 0700, &before);
 	/* As the command left it; a failure leaves it readable to its owner. */
@@ -515,7 +413,7 @@ static bool is_kernels(int fd)
 }
 
 /* -1: nothing to walk. */
-static int open_sub(struct walk *w, int dir, const char *name, dev_t dev, dev_t *ret_dev)
+static int open_sub(struct immure_walk *w, int dir, const char *name, dev_t dev, dev_t *ret_dev)
 {
 	int fd = open_dir(dir, name);
 	struct stat st;
@@ -536,10 +434,10 @@ static int open_sub(struct walk *w, int dir, const char *name, dev_t dev, dev_t 
 	return fd;
 }
 
-static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
+static void walk_dir(struct immure_walk *w, int fd, size_t depth, dev_t dev)
 {
 	DIR *dir = fdopendir(fd);
-	struct repo repo = { 0 };
+	struct immure_watch_repo repo = { 0 };
 	struct dirent *d;
 	int r = 0;
 
@@ -556,13 +454,13 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 			w->incomplete = true;
 			break;
 		}
-		note_repo(&repo, d->d_name);
+		immure_watch_note_repo(&repo, d->d_name);
 		match(w, dirfd(dir), d->d_name, depth);
 		if (is_link(dirfd(dir), d))
 			match_link(w, dirfd(dir), d->d_name, depth);
 		if (d->d_type != DT_DIR && d->d_type != DT_UNKNOWN)
 			continue;
-		if (depth + 1 >= WALK_DEPTH) {
+		if (depth + 1 >= IMMURE_WATCH_DEPTH) {
 			w->incomplete = true;
 			continue;
 		}
@@ -573,11 +471,11 @@ static void walk_dir(struct walk *w, int fd, size_t depth, dev_t dev)
 		walk_dir(w, sub, depth + 1, sub_dev);
 	}
 	w->incomplete |= r < 0;
-	check_repo(w, dirfd(dir), depth, &repo);
+	immure_watch_check_repo(w, dirfd(dir), depth, &repo);
 	(void)closedir(dir); /* read only: nothing is lost */
 }
 
-static void walk_tree(struct walk *w, const char *root)
+static void walk_tree(struct immure_walk *w, const char *root)
 {
 	IMMURE_CLEANUP_FD int path_fd = immure_mount_open_host(root);
 	struct stat st;
@@ -596,10 +494,10 @@ static void walk_tree(struct walk *w, const char *root)
 	walk_dir(w, fd, 0, st.st_dev);
 }
 
-static struct walk *walk_new(const struct immure_plan *p, const struct timespec *since,
+static struct immure_walk *walk_new(const struct immure_plan *p, const struct timespec *since,
 			     const char *state_dir, struct immure_result *result)
 {
-	struct walk *w = calloc(1, sizeof(*w));
+	struct immure_walk *w = calloc(1, sizeof(*w));
 
 	if (w) {
 		w->plan = p;
@@ -613,7 +511,7 @@ static struct walk *walk_new(const struct immure_plan *p, const struct timespec 
 void immure_watch_collect(const struct immure_plan *p, const struct timespec *since,
 			  const char *state_dir, struct immure_result *result)
 {
-	struct walk *w = walk_new(p, since, state_dir, result);
+	struct immure_walk *w = walk_new(p, since, state_dir, result);
 	struct place_root places = { .fd = -1 };
 	const char *root = NULL;
 
