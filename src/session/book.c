@@ -36,6 +36,7 @@ static int32_t open_journal(struct immure_server *s, struct immure_error **err)
 
 int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, struct immure_error **err)
 {
+	const struct immure_plan_file plan = { s->plan_data, s->plan_len, -1 };
 	struct immure_meta *m = &s->meta;
 	int32_t r = immure_registry_open(runtime_dir, true, &s->registry, err);
 
@@ -45,7 +46,7 @@ int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, str
 	(void)snprintf(m->plan_hash, sizeof(m->plan_hash), "%s", immure_plan_hash_of(s->plan));
 	(void)snprintf(m->backend, sizeof(m->backend), "%s", s->plan->backend);
 	(void)snprintf(m->profile, sizeof(m->profile), "%s", s->plan->profile);
-	r = immure_entry_create(&s->registry, m, s->plan_data, s->plan_len, &s->entry, err);
+	r = immure_entry_create(&s->registry, m, &plan, &s->entry, err);
 	return r < 0 ? r : open_journal(s, err);
 }
 
@@ -94,7 +95,10 @@ void immure_book_status(struct immure_server *s, const char *note)
 	(void)snprintf(st.note, sizeof(st.note), "%s", note);
 	st.running = (uint32_t)s->alive;
 	st.started = s->shared ? s->shared->started : s->next_task - 1;
-	if (s->sealed.child.pid > 0)
+	/* What was found out when it was made is true as long as it lives. */
+	if (s->state == IMMURE_STATE_RUNNING && s->sealed.init_id.pid == s->sealed.child.pid)
+		st.init = s->sealed.init_id;
+	else if (s->sealed.child.pid > 0)
 		(void)immure_procid_of(s->sealed.child.pid, &st.init, NULL); /* gone: it has none */
 	/* It is RUNNING, or gone, in a moment, unless it waits for somebody. Each file that is
 	 * replaced slows down the making of the next on some file systems. */

@@ -160,15 +160,33 @@ int immure_entry_lock(struct immure_entry *e)
 
 /* ---- making ---- */
 
-static int write_all_of(struct immure_entry *e, const struct immure_meta *meta, const void *plan,
-			size_t len)
+int immure_file_new(int dir_fd, const char *name, const void *data, size_t len)
+{
+	IMMURE_CLEANUP_FD int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -errno : immure_write_all(fd, data, len);
+}
+
+/* A file that is there, under one name more: nobody writes to one in place. */
+static int link_file(int dir_fd, const char *name, int fd)
+{
+	char path[32];
+
+	if (fd < 0)
+		return -EBADF;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, path, dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+/* Nobody reads them before the directory has its name, so theirs are the final ones. */
+static int write_all_of(struct immure_entry *e, const struct immure_meta *meta, const struct immure_plan_file *plan)
 {
 	int r = immure_entry_adopt(e);
 
 	if (r == 0)
-		r = immure_entry_set_meta(e, meta);
-	if (r == 0 && plan)
-		r = immure_file_replace(e->dir_fd, "plan", plan, len, false);
+		r = immure_entry_new_meta(e, meta);
+	if (r == 0 && plan->data && link_file(e->dir_fd, "plan", plan->fd) < 0) /* or there is none to link to */
+		r = immure_file_new(e->dir_fd, "plan", plan->data, plan->len);
 	return r; /* without a status it is NEW */
 }
 
@@ -224,8 +242,8 @@ static void unmake(struct immure_registry *r, const char *half, const char *name
 	immure_entry_done(e);
 }
 
-int32_t immure_entry_create(struct immure_registry *r, struct immure_meta *meta, const void *plan,
-			    size_t len, struct immure_entry *ret, struct immure_error **err)
+int32_t immure_entry_create(struct immure_registry *r, struct immure_meta *meta, const struct immure_plan_file *plan,
+			    struct immure_entry *ret, struct immure_error **err)
 {
 	struct immure_entry e = IMMURE_ENTRY_INIT;
 	char half[IMMURE_ID_LEN + 5];
@@ -244,7 +262,7 @@ int32_t immure_entry_create(struct immure_registry *r, struct immure_meta *meta,
 	(void)snprintf(half, sizeof(half), "new.%s", meta->id);
 	k = make_locked(r, meta, half, &e);
 	if (k == 0)
-		k = write_all_of(&e, meta, plan, len);
+		k = write_all_of(&e, meta, plan);
 	if (k == 0 && renameat(r->sessions_fd, half, r->sessions_fd, e.id) < 0)
 		k = -errno;
 	if (k == 0) {

@@ -26,28 +26,44 @@ static bool is(const char *key, const char *want)
 
 /* ---- meta ---- */
 
-int immure_entry_set_meta(const struct immure_entry *e, const struct immure_meta *m)
+static void write_meta(struct immure_buf *b, const struct immure_meta *m)
 {
-	struct immure_buf b = IMMURE_BUF_INIT;
-
-	immure_fields_begin(&b, "meta");
-	immure_fields_str(&b, "id", m->id);
-	immure_fields_str(&b, "name", m->name);
-	immure_fields_uint(&b, "created", m->created_ms);
-	immure_fields_str(&b, "policy", m->policy_version);
-	immure_fields_str(&b, "plan", m->plan_hash);
-	immure_fields_str(&b, "backend", m->backend);
-	immure_fields_str(&b, "profile", m->profile);
-	immure_fields_str(&b, "lifetime", immure_lifetime_name(m->lifetime));
-	immure_fields_uint(&b, "idle", m->idle_ms);
-	immure_fields_uint(&b, "life", m->life_ms);
+	immure_fields_begin(b, "meta");
+	immure_fields_str(b, "id", m->id);
+	immure_fields_str(b, "name", m->name);
+	immure_fields_uint(b, "created", m->created_ms);
+	immure_fields_str(b, "policy", m->policy_version);
+	immure_fields_str(b, "plan", m->plan_hash);
+	immure_fields_str(b, "backend", m->backend);
+	immure_fields_str(b, "profile", m->profile);
+	immure_fields_str(b, "lifetime", immure_lifetime_name(m->lifetime));
+	immure_fields_uint(b, "idle", m->idle_ms);
+	immure_fields_uint(b, "life", m->life_ms);
 	for (uint32_t i = 0; i < m->labels_n && i < IMMURE_LABELS_MAX; i++) {
 		char text[IMMURE_LABEL_KEY_MAX + IMMURE_LABEL_VALUE_MAX + 2];
 
 		(void)snprintf(text, sizeof(text), "%s=%s", m->labels[i].key, m->labels[i].value);
-		immure_fields_str(&b, "label", text);
+		immure_fields_str(b, "label", text);
 	}
+}
+
+int immure_entry_set_meta(const struct immure_entry *e, const struct immure_meta *m)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+
+	write_meta(&b, m);
 	return put(e, "meta", &b);
+}
+
+int immure_entry_new_meta(const struct immure_entry *e, const struct immure_meta *m)
+{
+	struct immure_buf b = IMMURE_BUF_INIT;
+	int r;
+
+	write_meta(&b, m);
+	r = immure_buf_ok(&b) ? immure_file_new(e->dir_fd, "meta", b.data, b.len) : -ENOMEM;
+	immure_buf_done(&b);
+	return r;
 }
 
 static int take_lifetime(const char *word, size_t len, enum immure_lifetime *ret)

@@ -79,6 +79,7 @@ static int listen_at(struct immure_holder *p)
 
 int32_t immure_pool_begin(struct immure_holder *p, struct immure_error **err)
 {
+	const struct immure_plan_file plan = { p->plan_data, p->plan_len, -1 };
 	struct immure_meta *m = &p->meta;
 	int32_t r = immure_registry_open(p->runtime, true, &p->registry, err);
 	int e;
@@ -97,7 +98,7 @@ int32_t immure_pool_begin(struct immure_holder *p, struct immure_error **err)
 	for (uint32_t i = 0; r == 0 && i < p->book.max; i++)
 		p->slots[i].boss.fd = p->slots[i].lent_fd = p->slots[i].lane_fd = p->slots[i].root_fd = -1;
 	if (r == 0)
-		r = immure_entry_create(&p->registry, m, p->plan_data, p->plan_len, &p->entry, err);
+		r = immure_entry_create(&p->registry, m, &plan, &p->entry, err);
 	if (r < 0)
 		return r;
 	e = listen_at(p);

@@ -95,9 +95,11 @@ const char *immure_lifetime_name(enum immure_lifetime l)
 
 static int open_sub(int root, const char *name, bool create)
 {
-	if (create && mkdirat(root, name, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	return immure_runtime_dir(root, name);
+	int fd = immure_runtime_dir(root, name);
+
+	if (fd != -ENOENT || !create)
+		return fd;
+	return mkdirat(root, name, 0700) < 0 && errno != EEXIST ? -errno : immure_runtime_dir(root, name);
 }
 
 int32_t immure_registry_open(const char *runtime_dir, bool create, struct immure_registry *ret,
@@ -111,10 +113,12 @@ int32_t immure_registry_open(const char *runtime_dir, bool create, struct immure
 		return immure_fail(err, IMMURE_ERR_INVALID, 0, "registry", "",
 				   "no directory for sessions: neither XDG_RUNTIME_DIR nor HOME is usable");
 	(void)snprintf(r.path, sizeof(r.path), "%s", runtime_dir);
-	if (create)
+	k = r.root_fd = immure_runtime_dir(AT_FDCWD, runtime_dir);
+	if (k == -ENOENT && create) { /* most of the time it is there */
 		k = immure_make_dirs(runtime_dir);
-	if (k == 0)
-		k = r.root_fd = immure_runtime_dir(AT_FDCWD, runtime_dir);
+		if (k == 0)
+			k = r.root_fd = immure_runtime_dir(AT_FDCWD, runtime_dir);
+	}
 	if (k == -ENOENT && !create) { /* nothing was ever made here */
 		*ret = r;
 		return 0;

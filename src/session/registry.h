@@ -108,12 +108,18 @@ int32_t immure_registry_open(const char *runtime_dir, bool create, struct immure
 			     struct immure_error **err);
 void immure_registry_done(struct immure_registry *r);
 
+struct immure_plan_file {
+	const void *data; /* the sealed plan; NULL = there is none */
+	size_t len;
+	int fd; /* a file with that in it, which many entries may have in common, or -1 */
+};
+
 /* Makes the entry, holding its lock, and claims its name. meta->id and created_ms
- * are filled in. plan: the sealed plan, copied. IMMURE_ERR_STATE when the name is
+ * are filled in. plan is copied, or linked to. IMMURE_ERR_STATE when the name is
  * taken. On failure nothing is left. The lock is recorded as the calling
  * process's; another that gets lock_fd calls immure_entry_adopt(). */
-int32_t immure_entry_create(struct immure_registry *r, struct immure_meta *meta, const void *plan,
-			    size_t len, struct immure_entry *ret, struct immure_error **err);
+int32_t immure_entry_create(struct immure_registry *r, struct immure_meta *meta, const struct immure_plan_file *plan,
+			    struct immure_entry *ret, struct immure_error **err);
 /* Who holds lock_fd from now on: the calling process. The lock belongs to the open
  * file: it lasts until the last copy of lock_fd is closed, so no child may keep one. */
 int immure_entry_adopt(struct immure_entry *e);
@@ -133,6 +139,8 @@ int immure_entry_owner(const struct immure_entry *e, struct immure_owner *ret);
 
 int immure_entry_meta(const struct immure_entry *e, struct immure_meta *ret);
 int immure_entry_set_meta(const struct immure_entry *e, const struct immure_meta *meta);
+/* In a directory that has none yet, and that nobody looks into. */
+int immure_entry_new_meta(const struct immure_entry *e, const struct immure_meta *meta);
 int immure_entry_status(const struct immure_entry *e, struct immure_status *ret);
 /* Atomic: readers see the old one or the new one. since_ms 0 = now. */
 int immure_entry_set_status(const struct immure_entry *e, const struct immure_status *status);
@@ -164,5 +172,7 @@ uint64_t immure_now_ms(void); /* since 1970 */
 /* Writes a file of an entry in one step: name.new, then renamed. sync: fdatasync
  * first, and the directory after. */
 int immure_file_replace(int dir_fd, const char *name, const void *data, size_t len, bool sync);
+/* The same where there is none and nobody looks yet: in place. */
+int immure_file_new(int dir_fd, const char *name, const void *data, size_t len);
 
 #endif

@@ -54,14 +54,13 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 /* An intent that cannot be written down is not acted upon. */
 static int note_init(struct immure_sealed *s, int32_t errnum)
 {
-	struct immure_procid init;
 	char text[64] = "";
 
 	if (!s->journal)
 		return 0;
-	if (errnum == 0 && immure_procid_of(s->child.pid, &init, NULL) == 0)
-		(void)snprintf(text, sizeof(text), "pid=%d start=%llu", (int)init.pid,
-			       (unsigned long long)init.start);
+	if (errnum == 0 && immure_procid_of(s->child.pid, &s->init_id, NULL) == 0)
+		(void)snprintf(text, sizeof(text), "pid=%d start=%llu", (int)s->init_id.pid,
+			       (unsigned long long)s->init_id.start);
 	return immure_journal_result(s->journal, IMMURE_JK_INIT, s->init_seq, errnum ? EIO : 0,
 				     text[0] ? text : NULL);
 }

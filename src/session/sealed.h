@@ -48,6 +48,7 @@ struct immure_sealed {
 	/* Borrowed, NULL = nothing is recorded: what is made is written down before
 	 * and after, with these numbers. */
 	struct immure_journal *journal;
+	struct immure_procid init_id; /* as the journal has it; pid 0 = not known */
 	uint64_t cgroup_seq[IMMURE_CGROUP_DIRS], init_seq, bare_seq;
 	/* Called in a process that outlives the supervisor, when that died and all
 	 * that was inside has; only where there is a cgroup. May be NULL. */

@@ -182,7 +182,7 @@ static void keep(void)
 
 	must(immure_registry_open(place, true, &r, NULL) == 0);
 	step();
-	must(immure_entry_create(&r, &m, "PLAN", 4, &e, NULL) == 0);
+	must(immure_entry_create(&r, &m, &(struct immure_plan_file){ "PLAN", 4, -1 }, &e, NULL) == 0);
 	step();
 	must(immure_journal_create(e.dir_fd, &j) == 0);
 	step();
@@ -411,7 +411,7 @@ static void numbers_do_not_fool_it(void **ctx)
 		uint64_t seq;
 
 		assert_int_equal(immure_registry_open(place, true, &r, NULL), 0);
-		assert_int_equal(immure_entry_create(&r, &m, NULL, 0, &e, NULL), 0);
+		assert_int_equal(immure_entry_create(&r, &m, &(struct immure_plan_file){ NULL, 0, -1 }, &e, NULL), 0);
 		assert_int_equal(immure_journal_create(e.dir_fd, &j), 0);
 		assert_int_equal(immure_journal_intent(&j, IMMURE_JK_INIT, "", NULL, &seq), 0);
 		(void)snprintf(text, sizeof(text), "pid=%d start=%llu", (int)innocent, start);
@@ -437,7 +437,7 @@ static struct immure_entry dead_entry(struct immure_registry *r, struct immure_j
 	struct immure_entry e = IMMURE_ENTRY_INIT;
 
 	assert_int_equal(immure_registry_open(place, true, r, NULL), 0);
-	assert_int_equal(immure_entry_create(r, &m, NULL, 0, &e, NULL), 0);
+	assert_int_equal(immure_entry_create(r, &m, &(struct immure_plan_file){ NULL, 0, -1 }, &e, NULL), 0);
 	assert_int_equal(immure_journal_create(e.dir_fd, j), 0);
 	return e;
 }

@@ -47,7 +47,7 @@ static struct immure_entry make(const char *name)
 	struct immure_entry e = IMMURE_ENTRY_INIT;
 
 	(void)snprintf(m.name, sizeof(m.name), "%s", name);
-	assert_int_equal(immure_entry_create(&reg, &m, "PLAN", 4, &e, NULL), 0);
+	assert_int_equal(immure_entry_create(&reg, &m, &(struct immure_plan_file){ "PLAN", 4, -1 }, &e, NULL), 0);
 	return e;
 }
 
@@ -164,24 +164,55 @@ static void names_are_claimed_once(void **state)
 	int n[2] = { 0, 0 };
 
 	(void)state;
-	assert_int_equal(immure_entry_create(&reg, &m, NULL, 0, &b, NULL), -IMMURE_ERR_STATE);
+	assert_int_equal(immure_entry_create(&reg, &m, &(struct immure_plan_file){ NULL, 0, -1 }, &b, NULL), -IMMURE_ERR_STATE);
 	assert_int_equal(immure_registry_each(&reg, count, n), 0);
 	assert_int_equal(n[0] + n[1], 1); /* nothing of the second is left */
 	/* Its keeper dead, it still has the name: it may be cleaned up by that name. */
 	immure_entry_done(&a);
-	assert_int_equal(immure_entry_create(&reg, &m, NULL, 0, &b, NULL), -IMMURE_ERR_STATE);
+	assert_int_equal(immure_entry_create(&reg, &m, &(struct immure_plan_file){ NULL, 0, -1 }, &b, NULL), -IMMURE_ERR_STATE);
 	/* The directory gone, the name is nobody's. */
 	assert_int_equal(immure_entry_find(&reg, "one", &b, NULL), 0);
 	assert_int_equal(immure_entry_lock(&b), 0);
 	assert_int_equal(renameat(reg.sessions_fd, b.id, reg.root_fd, "elsewhere"), 0);
 	immure_entry_done(&b);
 	assert_int_equal(immure_registry_prune_names(&reg, true), 1);
-	assert_int_equal(immure_entry_create(&reg, &m, NULL, 0, &b, NULL), 0);
+	assert_int_equal(immure_entry_create(&reg, &m, &(struct immure_plan_file){ NULL, 0, -1 }, &b, NULL), 0);
 	assert_int_equal(immure_registry_prune_names(&reg, false), 0);
 	immure_entry_done(&b);
 }
 
 /* The lock goes with the process, whatever kills it, and not with a child of it. */
+/* Many of one plan have one file of it; what one of them writes anew is its own. */
+static void one_plan_for_many(void **state)
+{
+	int fd = openat(reg.sessions_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	struct immure_entry e[2] = { IMMURE_ENTRY_INIT, IMMURE_ENTRY_INIT };
+	char left[256], *text;
+	struct stat st[2];
+	size_t len;
+
+	(void)state;
+	if (fd < 0)
+		skip();
+	assert_int_equal(write(fd, "PLAN", 4), 4);
+	for (int i = 0; i < 2; i++) {
+		struct immure_meta m = { .lifetime = IMMURE_LIFETIME_DETACHED };
+
+		assert_int_equal(immure_entry_create(&reg, &m, &(struct immure_plan_file){ "PLAN", 4, fd }, &e[i], NULL), 0);
+		assert_int_equal(fstatat(e[i].dir_fd, "plan", &st[i], AT_SYMLINK_NOFOLLOW), 0);
+	}
+	(void)close(fd);
+	assert_int_equal(st[0].st_ino, st[1].st_ino);
+	assert_int_equal(st[0].st_mode, S_IFREG | 0600);
+	assert_int_equal(immure_file_replace(e[0].dir_fd, "plan", "OTHERS", 6, false), 0);
+	assert_int_equal(immure_entry_remove(&reg, &e[0], left, sizeof(left)), 0);
+	assert_int_equal(immure_entry_plan(&e[1], &text, &len), 0);
+	assert_int_equal(len, 4);
+	assert_memory_equal(text, "PLAN", 4);
+	free(text);
+	assert_int_equal(immure_entry_remove(&reg, &e[1], left, sizeof(left)), 0);
+}
+
 static void death_is_seen(void **state)
 {
 	struct immure_entry e = IMMURE_ENTRY_INIT;
@@ -359,6 +390,7 @@ int main(void)
 		cmocka_unit_test(texts),
 		cmocka_unit_test_setup_teardown(made_and_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_are_claimed_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_plan_for_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(death_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(half_made, setup, teardown),
 		cmocka_unit_test_setup_teardown(hostile_contents, setup, teardown),
