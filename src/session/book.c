@@ -36,7 +36,7 @@ static int32_t open_journal(struct immure_server *s, struct immure_error **err)
 
 int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, struct immure_error **err)
 {
-	const struct immure_plan_file plan = { s->plan_data, s->plan_len, -1 };
+	const struct immure_plan_file plan = { s->plan_data, s->plan_len, s->many ? s->many->plan_fd : -1 };
 	struct immure_meta *m = &s->meta;
 	int32_t r = immure_registry_open(runtime_dir, true, &s->registry, err);
 
@@ -47,6 +47,8 @@ int32_t immure_book_create(struct immure_server *s, const char *runtime_dir, str
 	(void)snprintf(m->backend, sizeof(m->backend), "%s", s->plan->backend);
 	(void)snprintf(m->profile, sizeof(m->profile), "%s", s->plan->profile);
 	r = immure_entry_create(&s->registry, m, &plan, &s->entry, err);
+	if (s->many)
+		immure_close(&s->many->plan_fd);
 	return r < 0 ? r : open_journal(s, err);
 }
 

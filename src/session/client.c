@@ -240,6 +240,29 @@ void immure_client_accept(struct immure_server *s, struct immure_watch *w, uint3
 		take_spare(s, &fd);
 }
 
+static const char alone[] = "one of those it was made with could not be made";
+
+bool immure_client_is_settled(const struct immure_server *s)
+{
+	return !s->many || __atomic_load_n(s->many->settled, __ATOMIC_ACQUIRE);
+}
+
+static void on_maker(struct immure_server *s, struct immure_watch *w, uint32_t events)
+{
+	(void)events; /* nothing is ever said there: it is the end */
+	immure_server_unwatch(s, w);
+	if (!immure_client_is_settled(s))
+		immure_server_stop(s, 0, alone);
+}
+
+int immure_client_watch_maker(struct immure_server *s)
+{
+	if (!s->many)
+		return 0;
+	s->maker = (struct immure_watch){ .fd = immure_take_fd(&s->many->life_fd), .ready = on_maker };
+	return immure_server_watch(s, &s->maker, EPOLLIN);
+}
+
 void immure_client_drop(struct immure_server *s, struct immure_client *c)
 {
 	if (c->dead)
@@ -257,8 +280,8 @@ void immure_client_drop(struct immure_server *s, struct immure_client *c)
 	immure_task_client_gone(s, c);
 	if (immure_reuse_client_gone(s, c) || !c->boss)
 		return;
-	if (s->settled && !__atomic_load_n(s->settled, __ATOMIC_ACQUIRE))
-		immure_server_stop(s, 0, "one of those it was made with could not be made");
+	if (s->many && !s->init_ready) /* later its maker lets go of the line, and holds the other */
+		immure_server_stop(s, 0, alone);
 	else if (s->meta.lifetime == IMMURE_LIFETIME_CALLER && !immure_handover_goes_on(s))
 		immure_server_stop(s, 0, "the program that made it has ended");
 }

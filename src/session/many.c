@@ -43,9 +43,11 @@ struct maker {
 	uint32_t count, started, ready;
 	uint64_t request;
 	char name[IMMURE_NAME_MAX + 1]; /* "" = none */
+	char runtime[4096];             /* "" = none said, which each will refuse */
 	struct immure_buf each;         /* what all of them are asked alike: ,"key":value... */
 	uint32_t *settled;              /* shared with all of them */
-	struct rlimit files;
+	struct immure_many shared;      /* what each gets of us: all have the same */
+	int life_fd;                    /* the other end, which nobody else has */
 	struct immure_mould_held *mould; /* NULL: each makes its own view */
 	struct immure_error *err;
 	bool unasked;                   /* who asked has gone */
@@ -106,6 +108,9 @@ static int32_t take_request(struct maker *m, size_t len)
 	if (!count || count->type != IMMURE_JSON_INTEGER || count->integer < 1 || count->integer > IMMURE_MANY_MAX)
 		return fail(m, IMMURE_ERR_INVALID, 0, "count: from 1 to 4096");
 	m->count = (uint32_t)count->integer;
+	v = immure_jsonr_get(&j, root, "runtime");
+	if (v && v->type == IMMURE_JSON_STRING && strlen(v->text) < sizeof(m->runtime))
+		memcpy(m->runtime, v->text, strlen(v->text) + 1);
 	v = immure_jsonr_get(&j, root, "name");
 	if (v && take_name(m, v) < 0)
 		return -IMMURE_ERR_INVALID;
@@ -124,10 +129,41 @@ static int32_t take_request(struct maker *m, size_t len)
 	return 0;
 }
 
+/* The plan under one name only so far, which goes away; where that cannot be, each writes
+ * its own. */
+static int plan_file(const struct maker *m)
+{
+	struct immure_registry reg;
+	int fd;
+
+	if (immure_registry_open(m->runtime, true, &reg, NULL) < 0)
+		return -1; /* as each will find out */
+	fd = openat(reg.sessions_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	immure_registry_done(&reg);
+	if (fd >= 0 && (immure_write_all(fd, m->o->plan_data, m->o->plan_len) < 0 || immure_fd_raise(&fd, 10) < 0))
+		immure_close(&fd);
+	return fd;
+}
+
+/* Above all numbers that a server's own get. */
+static int32_t share(struct maker *m)
+{
+	int life[2];
+
+	immure_close(&m->shared.life_fd); /* of those that were taken back */
+	immure_close(&m->shared.plan_fd);
+	if (pipe2(life, O_CLOEXEC) < 0)
+		return fail(m, IMMURE_ERR_LAUNCH, errno, "session");
+	m->shared = (struct immure_many){ m->settled, life[0], plan_file(m) };
+	m->life_fd = life[1];
+	if (immure_fd_raise(&m->shared.life_fd, 10) < 0)
+		return fail(m, IMMURE_ERR_LAUNCH, errno, "session");
+	return 0;
+}
+
 static int32_t prepare(struct maker *m)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
-	struct rlimit all;
 	void *page = mmap(NULL, sizeof(*m->settled), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (page == MAP_FAILED)
@@ -138,23 +174,19 @@ static int32_t prepare(struct maker *m)
 		return fail(m, IMMURE_ERR_NOMEM, ENOMEM, "session");
 	for (uint32_t i = 0; i < m->count; i++)
 		m->v[i].line = -1;
-	if (sigaction(SIGCHLD, &plain, NULL) < 0 || getrlimit(RLIMIT_NOFILE, &m->files) < 0)
+	if (sigaction(SIGCHLD, &plain, NULL) < 0)
 		return fail(m, IMMURE_ERR_LAUNCH, errno, "session");
-	all = m->files;
-	all.rlim_cur = all.rlim_max; /* a line to each */
-	if (all.rlim_max < m->count + 32)
-		return fail(m, IMMURE_ERR_LAUNCH, EMFILE, "a line to each session at once");
-	return setrlimit(RLIMIT_NOFILE, &all) < 0 ? fail(m, IMMURE_ERR_LAUNCH, errno, "session") : 0;
+	return share(m);
 }
 
 /* ---- making one ---- */
 
-/* Nothing of the maker's may stay open here: the ends of all other lines above all. What
- * is kept of the mould is above all numbers that it gets. */
-static int keep_descriptors(struct immure_mould *mould, int line)
+/* Nothing of the maker's may stay open here: its ends of lines above all. What is kept
+ * beside our own is above all numbers that it gets. */
+static int keep_descriptors(struct immure_mould *mould, struct immure_many *many, int line)
 {
-	int *kept[] = { &line, mould ? &mould->user_fd : NULL, mould ? &mould->mount_fd : NULL,
-			mould ? &mould->host_fd : NULL };
+	int *kept[] = { &line, &many->life_fd, &many->plan_fd, mould ? &mould->user_fd : NULL,
+			mould ? &mould->mount_fd : NULL, mould ? &mould->host_fd : NULL };
 	int next = 3;
 
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
@@ -171,12 +203,11 @@ static _Noreturn void become_server(struct maker *m, int line, const char *first
 {
 	struct immure_serve_options o = { .plan = m->o->plan, .plan_data = m->o->plan_data,
 					  .plan_len = m->o->plan_len, .egress = m->o->egress, .control_fd = 3,
-					  .first = first, .first_len = len, .settled = m->settled,
+					  .first = first, .first_len = len, .many = &m->shared,
 					  .mould = m->mould ? &m->mould->mould : NULL };
 
-	if (keep_descriptors(o.mould, line) < 0)
+	if (keep_descriptors(o.mould, o.many, line) < 0)
 		_exit(125);
-	(void)setrlimit(RLIMIT_NOFILE, &m->files); /* lowering: cannot fail */
 	if (m->o->before)
 		m->o->before(m->o->ctx, &o);
 	_exit(immure_session_serve(&o));
@@ -248,6 +279,7 @@ static int32_t hear(struct maker *m, struct one *s)
 		return -IMMURE_ERR_LAUNCH;
 	}
 	memcpy(s->id, id->text, sizeof(s->id));
+	immure_close(&s->line); /* or each fork would copy all of them: life_fd is enough */
 	s->ready = true;
 	m->ready++;
 	return 0;
@@ -285,11 +317,11 @@ static int32_t wait_for_some(struct maker *m)
 /* One that was there may have ended since. */
 static int32_t all_live(struct maker *m)
 {
-	char c;
-
 	for (uint32_t i = 0; i < m->count; i++)
-		if (recv(m->v[i].line, &c, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+		if (waitpid(m->v[i].pid, NULL, WNOHANG) != 0) {
+			m->v[i].pid = 0;
 			return fail(m, IMMURE_ERR_LAUNCH, ECHILD, "a session ended before all were made");
+		}
 	return 0;
 }
 
@@ -316,6 +348,7 @@ static void take_back(struct maker *m)
 
 	for (uint32_t i = 0; m->v && i < m->count; i++)
 		immure_close(&m->v[i].line);
+	immure_close(&m->life_fd);
 	while (left > 0) {
 		left = 0;
 		for (uint32_t i = 0; i < m->count; i++) {
@@ -352,7 +385,8 @@ static int32_t make_all(struct maker *m)
 	m->started = m->ready = 0;
 	immure_error_free(m->err);
 	m->err = NULL;
-	return make_each(m);
+	r = share(m);
+	return r == 0 ? make_each(m) : r;
 }
 
 /* ---- the answer ---- */
@@ -403,7 +437,7 @@ static void answer(struct maker *m, int fd)
 
 int immure_sessions_make(const struct immure_many_options *o)
 {
-	struct maker m = { .o = o, .each = IMMURE_BUF_INIT };
+	struct maker m = { .o = o, .each = IMMURE_BUF_INIT, .shared = { NULL, -1, -1 }, .life_fd = -1 };
 	int fds[4], names = -1;
 	size_t n = 0;
 	ssize_t len;
@@ -430,6 +464,9 @@ int immure_sessions_make(const struct immure_many_options *o)
 	answer(&m, names);
 	immure_mould_free(m.mould);
 	immure_close(&names);
+	immure_close(&m.life_fd);
+	immure_close(&m.shared.life_fd);
+	immure_close(&m.shared.plan_fd);
 	immure_buf_done(&m.each);
 	immure_error_free(m.err);
 	free(m.packet);

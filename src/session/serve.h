@@ -64,6 +64,7 @@ enum {
 };
 
 struct immure_before;
+struct immure_many;
 struct immure_server;
 struct immure_client;
 struct immure_task;
@@ -179,7 +180,7 @@ struct immure_server {
 	int exit_status;
 
 	int epoll_fd;
-	struct immure_watch listener, init_sock, init_pidfd, signals, timer, gate, metadata;
+	struct immure_watch listener, init_sock, init_pidfd, signals, timer, gate, metadata, maker;
 	struct immure_client *clients;
 	size_t clients_n;
 	struct immure_task *tasks;
@@ -216,7 +217,7 @@ struct immure_server {
 	bool idle_stops;
 	uint64_t kill_at_ms, armed_ms;
 	uint64_t handover_ms; /* its maker has gone, its ticket is not acknowledged yet */
-	const uint32_t *settled; /* NULL, or 0 there: whatever its lifetime, it still ends with its maker */
+	struct immure_many *many; /* as in the options; NULL: it is made for itself */
 	uint64_t deaf_until_ms; /* nobody is let in until then, 0 = they are */
 	uint64_t frozen_at_ns;
 	uint32_t notes_running; /* what init said, when there is no shared page */
@@ -266,6 +267,9 @@ void immure_server_created(struct immure_server *s, const struct immure_error *w
 int32_t immure_take(struct immure_ask *a);
 
 /* ---- client.c ---- */
+/* Of many: it ends with its maker until all of them are there. 0 or -errno. */
+int immure_client_watch_maker(struct immure_server *s);
+bool immure_client_is_settled(const struct immure_server *s);
 int immure_client_add(struct immure_server *s, int *fd, bool boss);
 void immure_client_drop(struct immure_server *s, struct immure_client *c);
 void immure_client_bury(struct immure_server *s); /* frees the dropped */
@@ -418,8 +422,14 @@ struct immure_serve_options {
 	bool waits;            /* the plan has no workspace: its maker, or who has its line, says `take` */
 	const char *first;     /* a request, as if it had come by control_fd; NULL: none */
 	size_t first_len;
-	const uint32_t *settled; /* of many (many.h): while it is 0 the session ends with its line */
+	struct immure_many *many; /* it is one of those (many.h); NULL: not */
 	struct immure_mould *mould; /* of many: it is made after that; its descriptors are taken. NULL: not */
+};
+
+struct immure_many {
+	const uint32_t *settled; /* while it is 0 the session ends with its maker, whatever its lifetime */
+	int life_fd;             /* taken: its other end is the maker's alone */
+	int plan_fd;             /* taken: the plan that all of them have, -1 = none */
 };
 
 /* Until the session has ended; an exit status. */

@@ -584,7 +584,7 @@ static void tear_down(struct immure_server *s)
 	struct immure_result *result = immure_result_new();
 	char left[4096] = "";
 
-	if (s->settled && !__atomic_load_n(s->settled, __ATOMIC_ACQUIRE))
+	if (!immure_client_is_settled(s))
 		s->remove = true; /* nobody has heard of it, however it comes to end now */
 	if (s->state != IMMURE_STATE_STOPPING)
 		immure_book_status(s, "");
@@ -628,6 +628,7 @@ static void tear_down(struct immure_server *s)
 	for (int i = 0; i < IMMURE_INIT_LANES; i++)
 		immure_server_unwatch(s, &s->lanes[i].watch);
 	immure_server_unwatch(s, &s->listener);
+	immure_server_unwatch(s, &s->maker);
 	immure_server_unwatch(s, &s->signals);
 	immure_server_unwatch(s, &s->timer);
 	immure_close(&s->creator_lane);
@@ -647,10 +648,10 @@ int immure_session_serve(const struct immure_serve_options *o)
 	s->before = o->before;
 	s->unprovable = o->unprovable;
 	s->waits = o->waits;
-	s->settled = o->settled;
+	s->many = o->many;
 	s->next_task = 1;
 	s->epoll_fd = s->creator_lane = s->restore_fd = -1;
-	s->metadata.fd = s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
+	s->metadata.fd = s->maker.fd = s->gate.fd = s->listener.fd = s->init_sock.fd = s->init_pidfd.fd = s->signals.fd = s->timer.fd = -1;
 	s->registry = (struct immure_registry)IMMURE_REGISTRY_INIT;
 	s->entry = (struct immure_entry)IMMURE_ENTRY_INIT;
 	s->journal = (struct immure_journal)IMMURE_JOURNAL_INIT;
@@ -666,6 +667,8 @@ int immure_session_serve(const struct immure_serve_options *o)
 	(void)setsid();      /* a group leader already: as good */
 	(void)!chdir("/");   /* or the caller's directory is kept busy for as long as we live */
 	r = prepare_loop(s);
+	if (r == 0)
+		r = immure_client_watch_maker(s);
 	if (r == 0)
 		r = immure_client_add(s, &control, true);
 	immure_close(&control);
