@@ -125,87 +125,6 @@ int immure_link_pollable(struct immure_link *l)
 	return l->epoll_fd;
 }
 
-/* ---- reading answers ---- */
-
-const char *immure_link_string(const struct immure_link *l, const struct immure_jsonr_value *of,
-			       const char *key)
-{
-	const struct immure_jsonr_value *v = immure_jsonr_get(&l->json, of, key);
-
-	return v && v->type == IMMURE_JSON_STRING ? v->text : "";
-}
-
-uint64_t immure_link_uint(const struct immure_link *l, const struct immure_jsonr_value *of, const char *key)
-{
-	const struct immure_jsonr_value *v = immure_jsonr_get(&l->json, of, key);
-
-	return v && (v->type == IMMURE_JSON_INTEGER || v->type == IMMURE_JSON_BOOL) ? (uint64_t)v->integer
-										    : 0;
-}
-
-static void write_value(const struct immure_link *l, struct immure_jsonw *w,
-			const struct immure_jsonr_value *v, const char *key)
-{
-	switch (v->type) {
-	case IMMURE_JSON_NULL:
-		immure_jsonw_null(w, key);
-		break;
-	case IMMURE_JSON_BOOL:
-		immure_jsonw_bool(w, key, v->integer);
-		break;
-	case IMMURE_JSON_INTEGER:
-	case IMMURE_JSON_REAL:
-		immure_jsonw_int(w, key, v->integer);
-		break;
-	case IMMURE_JSON_STRING:
-		immure_jsonw_str(w, key, v->text);
-		break;
-	case IMMURE_JSON_ARRAY:
-	case IMMURE_JSON_OBJECT:
-		if (v->type == IMMURE_JSON_ARRAY)
-			immure_jsonw_array(w, key);
-		else
-			immure_jsonw_object(w, key);
-		for (const struct immure_jsonr_value *e = immure_jsonr_first(&l->json, v); e;
-		     e = immure_jsonr_after(&l->json, v, e))
-			write_value(l, w, e, e->key);
-		immure_jsonw_end(w, v->type == IMMURE_JSON_ARRAY ? ']' : '}');
-		break;
-	}
-}
-
-char *immure_link_text(const struct immure_link *l, const struct immure_jsonr_value *root)
-{
-	struct immure_buf b = IMMURE_BUF_INIT;
-	struct immure_jsonw w;
-
-	immure_jsonw_init(&w, &b, 0);
-	immure_jsonw_object(&w, NULL);
-	for (const struct immure_jsonr_value *e = immure_jsonr_first(&l->json, root); e;
-	     e = immure_jsonr_after(&l->json, root, e))
-		if (strcmp(e->key, "id") != 0 && strcmp(e->key, "ok") != 0)
-			write_value(l, &w, e, e->key);
-	immure_jsonw_end(&w, '}');
-	return immure_buf_take(&b);
-}
-
-static int32_t carried_error(struct immure_link *l, const struct immure_jsonr_value *root,
-			     struct immure_error **err)
-{
-	const struct immure_jsonr_value *e = immure_jsonr_get(&l->json, root, "error");
-	int32_t code = (int32_t)immure_link_uint(l, e, "code");
-	const char *hint = immure_link_string(l, e, "hint");
-
-	if (code <= 0 || code > 1000)
-		code = IMMURE_ERR_IO;
-	(void)immure_fail(err, code, (int)immure_link_uint(l, e, "errno"),
-			  immure_link_string(l, e, "stage"), immure_link_string(l, e, "subject"), "%s",
-			  immure_link_string(l, e, "text"));
-	if (err && *err && hint[0])
-		immure_error_set_hint(*err, "%s", hint);
-	return -code;
-}
-
 /* ---- events ---- */
 
 static struct immure_process *process_of(struct immure_link *l, bool lane, uint64_t id)
@@ -494,7 +413,7 @@ int32_t immure_link_answer_fds(struct immure_link *l, const struct immure_link_a
 			ret_fds[i] = immure_take_fd(&fds[i]);
 		immure_close_all(fds, 2);
 		if (!ok || !ok->integer)
-			return carried_error(l, root, err);
+			return immure_link_carried_error(l, root, err);
 		if (ret)
 			*ret = root;
 		return 0;

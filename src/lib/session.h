@@ -143,11 +143,16 @@ int32_t immure_link_signal_all(struct immure_link *l, int signo, struct immure_e
 /* A lane, when there is one to be had; false = use the server. */
 bool immure_link_lane(struct immure_link *l);
 int32_t immure_link_lane_read(struct immure_link *l, bool wait, struct immure_error **err);
+
+/* ---- linkread.c ---- */
 /* The text of an answer without its "id" and "ok", as JSON; freed by the caller. */
 char *immure_link_text(const struct immure_link *l, const struct immure_jsonr_value *root);
 const char *immure_link_string(const struct immure_link *l, const struct immure_jsonr_value *of,
 			       const char *key);
 uint64_t immure_link_uint(const struct immure_link *l, const struct immure_jsonr_value *of,
 			  const char *key);
+/* The refusal that is one. */
+int32_t immure_link_carried_error(struct immure_link *l, const struct immure_jsonr_value *root,
+				  struct immure_error **err);
 
 #endif
