@@ -256,12 +256,17 @@ int immure_server_watch(struct immure_server *s, struct immure_watch *w, uint32_
 void immure_server_unwatch(struct immure_server *s, struct immure_watch *w); /* closes */
 void immure_server_stop(struct immure_server *s, uint64_t grace_ms, const char *why);
 void immure_server_state(struct immure_server *s, enum immure_state to, const char *note);
-int32_t immure_server_create(struct immure_server *s, struct immure_ask *a);
 uint64_t immure_server_ms(void); /* CLOCK_BOOTTIME: a lease runs out in suspended machines too */
 
+/* ---- create.c ---- */
+int32_t immure_server_create(struct immure_server *s, struct immure_ask *a);
 int32_t immure_server_labels(struct immure_ask *a);
 /* What was to be waited for before it is anybody's: is done, or failed. */
 void immure_server_created(struct immure_server *s, const struct immure_error *why_not);
+/* Init has ended, and somebody waits to hear that the session is there. */
+void immure_create_ended(struct immure_server *s);
+/* Of the mould: init has what it needs of it. */
+void immure_create_let_go(struct immure_server *s);
 
 /* ---- take.c ---- */
 int32_t immure_take(struct immure_ask *a);
