@@ -305,8 +305,6 @@ int32_t immure_ask_fail(struct immure_ask *a, int32_t code, int errnum, const ch
 
 /* ---- task.c ---- */
 int32_t immure_task_exec(struct immure_ask *a);
-int32_t immure_task_input(struct immure_ask *a);
-int32_t immure_task_resize(struct immure_ask *a);
 int32_t immure_task_signal(struct immure_ask *a);
 int32_t immure_task_wait(struct immure_ask *a);
 int32_t immure_task_list(struct immure_ask *a);
@@ -320,6 +318,14 @@ void immure_task_client_gone(struct immure_server *s, struct immure_client *c);
 struct immure_task *immure_task_find(struct immure_ask *a);
 void immure_task_done_all(struct immure_server *s);
 void immure_task_json(struct immure_jsonw *w, const struct immure_server *s, const struct immure_task *t);
+
+/* ---- taskinput.c ---- */
+int32_t immure_task_input(struct immure_ask *a);
+int32_t immure_task_resize(struct immure_ask *a);
+/* There is room for more, in what t->in watches. */
+void immure_task_on_input(struct immure_server *s, struct immure_watch *w, uint32_t events);
+/* Whoever waits for his input to be written: it is, or never will be. */
+void immure_task_answer_input(struct immure_server *s, struct immure_task *t, int errnum);
 
 /* ---- mediated.c ---- */
 struct immure_task_args;
