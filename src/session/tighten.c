@@ -35,9 +35,10 @@
 #include "kernel/landlock.h"
 #include "kernel/mount.h"
 #include "kernel/sys.h"
+#include "session/place.h"
 #include "session/serve.h"
 
-enum { AT_ONCE = 64, IN_ALL = 256, PLACE = 4096, TMPFS = 0x01021994 };
+enum { AT_ONCE = 64, IN_ALL = 256, TMPFS = 0x01021994 };
 
 struct immure_tight {
 	struct immure_tight *next;
@@ -48,79 +49,6 @@ struct immure_tight {
 	uint32_t major, minor;
 	char *place;
 };
-
-/* ---- where something is ---- */
-
-struct place {
-	uint32_t major, minor;
-	const struct immure_fact_mount *mount;
-	char path[PLACE];
-};
-
-struct view {
-	struct immure_arena arena;
-	struct immure_fact_mount *mounts;
-	size_t n;
-	int proc_fd, root_fd;
-};
-
-static int read_view(struct view *v)
-{
-	char *text = NULL;
-	int r;
-
-	immure_arena_done(&v->arena);
-	r = immure_read_file_at(v->proc_fd, "self/mountinfo", 16 << 20, &text, NULL);
-	if (r >= 0)
-		r = immure_facts_parse_mountinfo(&v->arena, text, &v->mounts, &v->n);
-	free(text);
-	return r < 0 ? r : 0;
-}
-
-static int mount_id(const struct view *v, int fd, uint32_t *ret)
-{
-	char name[64], *text = NULL, *p;
-	int r;
-
-	(void)snprintf(name, sizeof(name), "self/fdinfo/%d", fd);
-	r = immure_read_file_at(v->proc_fd, name, 65536, &text, NULL);
-	p = r < 0 ? NULL : strstr(text, "mnt_id:");
-	if (p)
-		*ret = (uint32_t)strtoul(p + 7, NULL, 10);
-	free(text);
-	return r < 0 ? r : p ? 0 : -ENODATA;
-}
-
-/* path, which has no links, below base. */
-static const char *rest_of(const char *path, const char *base)
-{
-	return strcmp(base, "/") == 0 ? (path[1] ? path : "") : path + strlen(base);
-}
-
-static int join(char *ret, const char *base, const char *rest)
-{
-	int n = snprintf(ret, PLACE, "%s%s", strcmp(base, "/") == 0 && rest[0] ? "" : base, rest);
-
-	return n < 0 || n >= PLACE ? -ENAMETOOLONG : 0;
-}
-
-static int find_place(const struct view *v, int fd, const char *path, struct place *ret)
-{
-	uint32_t id = 0;
-	int r = mount_id(v, fd, &id);
-
-	for (size_t i = 0; r == 0 && i < v->n; i++) {
-		const struct immure_fact_mount *m = &v->mounts[i];
-
-		if (m->id != id)
-			continue;
-		if (!immure_path_is_under(path, m->target))
-			break;
-		*ret = (struct place){ .major = m->major, .minor = m->minor, .mount = m };
-		return join(ret->path, m->root, rest_of(path, m->target));
-	}
-	return r < 0 ? r : -ESTALE; /* moved while we looked */
-}
 
 /* ---- in a child: what is put there ---- */
 
@@ -135,7 +63,7 @@ static bool is_mask(int fd)
 
 /* A mask as init makes them: of mode 000, in the session's own /dev, by a name that goes
  * again; only then, because nothing is attached that has none. */
-static int mask_over(const struct view *v, int target, bool directory)
+static int mask_over(const struct immure_view *v, int target, bool directory)
 {
 	static const char name[] = ".tighten";
 	IMMURE_CLEANUP_FD int dev = immure_mount_open_in(v->root_fd, "/dev");
@@ -166,9 +94,9 @@ static int mount_over(int fd, uint64_t attr)
 }
 
 /* Every directory between the mount that path is in and path. */
-static int pin_above(const struct view *v, const struct immure_fact_mount *m, const char *path)
+static int pin_above(const struct immure_view *v, const struct immure_fact_mount *m, const char *path)
 {
-	char prefix[PLACE];
+	char prefix[IMMURE_PLACE];
 	int r = 0;
 
 	for (const char *at = path + 1; r == 0 && (at = strchr(at, '/')); at++) {
@@ -182,7 +110,7 @@ static int pin_above(const struct view *v, const struct immure_fact_mount *m, co
 }
 
 /* Where the same object is seen through mount m, if it is. */
-static int tighten_at(const struct view *v, const struct immure_tight *t, const struct immure_fact_mount *m,
+static int tighten_at(const struct immure_view *v, const struct immure_tight *t, const struct immure_fact_mount *m,
 		      const char *path)
 {
 	IMMURE_CLEANUP_FD int fd = immure_mount_open_in(v->root_fd, path);
@@ -196,7 +124,7 @@ static int tighten_at(const struct view *v, const struct immure_tight *t, const 
 		return 0;
 	if (fd < 0)
 		return fd;
-	r = mount_id(v, fd, &id);
+	r = immure_view_mount_id(v, fd, &id);
 	if (r < 0 || id != m->id || is_mask(fd))
 		return r;
 	if (fstat(fd, &st) < 0 || fstatvfs(fd, &fs) < 0)
@@ -209,9 +137,9 @@ static int tighten_at(const struct view *v, const struct immure_tight *t, const 
 }
 
 /* The mounts as they are before; what is made here is no other way to the object. */
-static int tighten_all(const struct view *v, const struct immure_tight *t)
+static int tighten_all(const struct immure_view *v, const struct immure_tight *t)
 {
-	char path[PLACE];
+	char path[IMMURE_PLACE];
 	int r = 0;
 
 	for (size_t i = 0; i < v->n && r == 0; i++) {
@@ -220,9 +148,9 @@ static int tighten_all(const struct view *v, const struct immure_tight *t)
 		if (m->major != t->major || m->minor != t->minor)
 			continue;
 		if (immure_path_is_under(t->place, m->root))
-			r = join(path, m->target, rest_of(t->place, m->root));
+			r = immure_view_join(path, m->target, immure_view_rest(t->place, m->root));
 		else if (immure_path_is_under(m->root, t->place)) /* something of it, elsewhere */
-			r = join(path, m->target, "");
+			r = immure_view_join(path, m->target, "");
 		else
 			continue;
 		if (r == 0)
@@ -238,18 +166,18 @@ struct found {
 	int errnum;
 	bool linked, already;
 	uint32_t major, minor;
-	char place[PLACE];
+	char place[IMMURE_PLACE];
 };
 
-static void look(const struct view *v, const struct immure_tight *t, struct found *f)
+static void look(const struct immure_view *v, const struct immure_tight *t, struct found *f)
 {
 	IMMURE_CLEANUP_FD int fd = immure_mount_open_in(v->root_fd, t->path);
-	struct place at;
+	struct immure_place at;
 	struct stat st;
 	int r = fd < 0 ? fd : fstat(fd, &st) < 0 ? -errno : 0;
 
 	if (r == 0)
-		r = find_place(v, fd, t->path, &at);
+		r = immure_view_find(v, fd, t->path, &at);
 	f->errnum = -r;
 	if (r < 0)
 		return;
@@ -260,15 +188,15 @@ static void look(const struct view *v, const struct immure_tight *t, struct foun
 	memcpy(f->place, at.path, sizeof(f->place));
 }
 
-static int enter(const struct immure_server *s, struct view *v)
+static int enter(const struct immure_server *s, struct immure_view *v)
 {
-	*v = (struct view){ .proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), .root_fd = -1 };
+	*v = (struct immure_view){ .proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), .root_fd = -1 };
 	if (v->proc_fd < 0 || setns(s->handle[IMMURE_HANDLE_USERNS], 0) < 0 ||
 	    setns(s->handle[IMMURE_HANDLE_MNTNS], 0) < 0)
 		return -errno;
 	(void)umask(0);
 	v->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return v->root_fd < 0 ? -errno : read_view(v);
+	return v->root_fd < 0 ? -errno : immure_view_read(v);
 }
 
 /* found: looks only. NULL: does it. */
@@ -278,7 +206,7 @@ static int in_child(const struct immure_server *s, const struct immure_tight *li
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		struct view v;
+		struct immure_view v;
 		int r = enter(s, &v);
 
 		for (; list && r == 0; list = list->next) {
@@ -288,7 +216,7 @@ static int in_child(const struct immure_server *s, const struct immure_tight *li
 			}
 			r = tighten_all(&v, list);
 			if (r == 0)
-				r = read_view(&v);
+				r = immure_view_read(&v);
 		}
 		_exit(r < 0 && r > -125 ? -r : r < 0 ? 125 : 0);
 	}
@@ -336,7 +264,7 @@ static int32_t take_list(struct immure_ask *a, const char *key, bool deny, struc
 	for (e = v ? immure_jsonr_first(&a->json, v) : NULL; e; e = immure_jsonr_after(&a->json, v, e)) {
 		struct immure_tight *t;
 
-		if (e->type != IMMURE_JSON_STRING || !immure_path_is_normal(e->text) || strlen(e->text) >= PLACE / 2 ||
+		if (e->type != IMMURE_JSON_STRING || !immure_path_is_normal(e->text) || strlen(e->text) >= IMMURE_PLACE / 2 ||
 		    immure_path_is_under("/dev", e->text))
 			return immure_ask_fail(a, IMMURE_ERR_INVALID, 0, key, "%s has absolute paths inside, without "
 					       "links, '.' and '..'; neither / nor /dev", key);
@@ -529,11 +457,11 @@ int32_t immure_tighten(struct immure_ask *a)
 /* Whether what is at path on the host, or something in it, is what was tightened. */
 static bool overlaps(const struct immure_server *s, int source, const char *path)
 {
-	struct view v = { .proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC) };
-	struct place at;
+	struct immure_view v = { .proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC) };
+	struct immure_place at;
 	bool yes = true; /* what cannot be told */
 
-	if (v.proc_fd >= 0 && read_view(&v) == 0 && find_place(&v, source, path, &at) == 0) {
+	if (v.proc_fd >= 0 && immure_view_read(&v) == 0 && immure_view_find(&v, source, path, &at) == 0) {
 		yes = false;
 		for (const struct immure_tight *t = s->tight; t && !yes; t = t->next)
 			yes = t->major == at.major && t->minor == at.minor &&
