@@ -139,7 +139,7 @@ def test_a_killed_maker_is_no_refusal_of_the_host(site):
 @pytest.mark.parametrize("backend", ["native", "landlock"])
 def test_who_made_them_is_gone_while_the_command_lasts(site, backend):
     """No dead process beside a command that goes on for hours."""
-    flags = ["--backend", backend, *(["--downgrade", "process_visibility,file_metadata"] if backend == "landlock" else [])]
+    flags = ["--backend", backend, *(["--downgrade", harness.BARE_GAPS] if backend == "landlock" else [])]
     process = site.spawn(site.immure, "run", *flags, "--", "/bin/sh", "-c", "echo up; read x", stdin=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"up\n"

@@ -122,7 +122,7 @@ sys.exit(subprocess.call(["crun", "--cgroup-manager=disabled", "--root", bundle 
                           "--bundle", bundle, name]))
 """
 
-BARE = "process_visibility,file_metadata"
+BARE = harness.BARE_GAPS
 
 # What came after it and a launch may ask for. Of the calls in it (close_range, openat2, the
 # mount calls) each has its own answer: a way without it, or a refusal; see tests/fault.
@@ -193,6 +193,8 @@ def environment(request, site):
     if request.param.startswith("inside-crun"):
         if not shutil.which("crun"):
             pytest.skip("crun is not installed")
+    if "landlock-abi-" in request.param and int(request.param[-1]) > harness.LANDLOCK_ABI:
+        pytest.skip("this kernel's Landlock is older than that")
     if request.param == "inside-bubblewrap" and not shutil.which("bwrap"):
         pytest.skip("bubblewrap is not installed")
     yield request.param, prefix(site), asked, approved
