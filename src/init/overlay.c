@@ -103,16 +103,16 @@ static int set(int fs, const char *key, int fd)
 }
 
 /* One by one since Linux 6.8; before, all of them as one value. */
-static int set_layers(int fs, const struct parts *p)
+static int set_layers(int fs, const struct parts *p, bool as_one)
 {
 	char joined[JOINED];
 	size_t at = 0;
-	int r = set(fs, "lowerdir+", p->layer[0]);
+	int r = 0;
 
-	for (uint32_t i = 1; r == 0 && i < p->n; i++)
+	for (uint32_t i = 0; !as_one && r == 0 && i < p->n; i++)
 		r = set(fs, "lowerdir+", p->layer[i]);
-	if (r == 0)
-		return 0;
+	if (!as_one)
+		return r;
 	for (uint32_t i = 0; i < p->n; i++) {
 		int n = snprintf(joined + at, sizeof(joined) - at, "%s%d", i ? ":" : "", p->layer[i]);
 
@@ -132,18 +132,11 @@ static int why(const struct parts *p, int r)
 	       -EOPNOTSUPP : r;
 }
 
-/* In /proc/self/fd. A single layer that nothing is written over is no overlay. */
-static int make(const struct parts *p, uint32_t attr)
+static int make_with(const struct parts *p, uint32_t attr, bool as_one)
 {
-	IMMURE_CLEANUP_FD int fs = -1;
-	int r;
+	IMMURE_CLEANUP_FD int fs = immure_sys_fsopen("overlay");
+	int r = fs < 0 ? fs : set_layers(fs, p, as_one);
 
-	if (p->n == 1 && p->upper < 0)
-		return immure_mount_clone(p->layer[0], attr);
-	fs = immure_sys_fsopen("overlay");
-	if (fs < 0)
-		return fs;
-	r = set_layers(fs, p);
 	if (r == 0 && p->upper >= 0)
 		r = set(fs, "upperdir", p->upper);
 	if (r == 0 && p->upper >= 0)
@@ -154,7 +147,21 @@ static int make(const struct parts *p, uint32_t attr)
 		r = immure_sys_fsconfig(fs, 1, "index", "off");
 	if (r == 0)
 		r = immure_sys_fsconfig(fs, 6, NULL, NULL);
-	return r < 0 ? why(p, r) : immure_sys_fsmount(fs, attr);
+	return r < 0 ? r : immure_sys_fsmount(fs, attr);
+}
+
+/* In /proc/self/fd. A single layer that nothing is written over is no overlay. Which keys there
+ * are is told by setting one since Linux 6.5, before only by the attempt to make it. */
+static int make(const struct parts *p, uint32_t attr)
+{
+	int r;
+
+	if (p->n == 1 && p->upper < 0)
+		return immure_mount_clone(p->layer[0], attr);
+	r = make_with(p, attr, false);
+	if (r == -EINVAL)
+		r = make_with(p, attr, true);
+	return r < 0 ? why(p, r) : r;
 }
 
 /* A number in a /proc that is none would be somebody's file. */

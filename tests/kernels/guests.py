@@ -29,12 +29,13 @@ import ledger  # noqa: E402
 # others only to leave them out takes a guest longer than some tests.
 SHORT = {
     "live/test_limits.py live/test_doctor.py live/test_files.py live/test_egress_denied.py"
-    " live/test_egress_names.py live/test_egress_worker.py live/test_gatekeeper_limits.py":
+    " live/test_egress_names.py live/test_egress_worker.py live/test_gatekeeper_limits.py live/test_workspaces.py":
         "(test_limits and (memory or processes) and (root or delegated) and not family and not threads)"
         " or (test_doctor and not enosys and cgroup_facts) or (test_files and mask and user)"
         " or (test_egress_denied and (unlisted_ports or sendto and quic and names) and user)"
         " or (test_egress_names and each_family_inside and user)"
         " or (test_egress_worker and what_is_held)"
+        " or (test_workspaces and what_was_changed and user)"
         " or (test_gatekeeper_limits and (frozen or granted or sessions_group))",
     # Not of profile ci: that attack fills its process limit, which takes too long here.
     "escape/test_prove.py":

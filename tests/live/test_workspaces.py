@@ -360,3 +360,24 @@ mkdir -p {site.path}/state; mount -t tmpfs -o size=1m t {site.path}/state; cd {s
     with_mounts = site.path / "small"
     if with_mounts.exists():
         os.rmdir(with_mounts)
+
+
+@pytest.mark.modes("root", "user")
+def test_a_kernel_that_finds_out_when_it_makes_it(site):
+    """Before Linux 6.5 every key is taken, and the mount is refused if one was unknown."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    log = site.path / "calls"
+    traced = ["strace", "-f", "-qq", "-o", str(log), "-e", "trace=fsconfig"]
+    run = [site.immure, "run", "-q", "--cow", "--", "/bin/sh", "-c", "echo c > mine; cat mine"]
+    assert site.call(*traced, *run).out == b"c\n"
+    lines = [line.split(None, 1) for line in log.read_text().splitlines()]
+    pid = next(pid for pid, call in lines if '"lowerdir+"' in call)
+    calls = [call for who, call in lines if who == pid and call.startswith("fsconfig(")]
+    first = next(i for i, call in enumerate(calls) if '"lowerdir+"' in call)
+    made = next(i for i, call in enumerate(calls) if i > first and "FSCONFIG_CMD_CREATE" in call)
+    inject = ["-e", f"inject=fsconfig:error=EINVAL:when={made + 1}"]
+    done = site.call(*traced, *inject, *run)
+    assert (done.code, done.out) == (0, b"c\n"), done
+    assert '"lowerdir"' in log.read_text() and "(INJECTED)" in log.read_text()
+    assert (site.ws / "mine").read_text() == "mine\n"
