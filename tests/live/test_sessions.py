@@ -272,8 +272,9 @@ def test_slow_reader_holds_the_command_and_nobody_else(site):
 
 def test_attach_replays_the_last_mebibyte(site):
     with Session(site) as s:
-        number = int(s.sh("head -c 3000000 /dev/zero; echo tail; sleep 2; echo after", flags=["-d"]).out)
-        time.sleep(0.5)
+        number = int(s.sh(f"head -c 3000000 /dev/zero; echo tail; sleep {2 * harness.SLOWER}; echo after",
+                          flags=["-d"]).out)
+        time.sleep(0.5 * harness.SLOWER)
         with s.connect() as c:
             assert c.ask("attach", exec=number)["ok"]
             exited, out, _ = c.collect(number)

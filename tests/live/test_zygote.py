@@ -136,7 +136,7 @@ def test_the_same_place_as_a_run(site, flags):
 
 @everybody
 def test_time_and_signals(site):
-    with Zygote(site, "--timeout", "2s") as pool:
+    with Zygote(site, "--timeout", f"{2 * int(harness.SLOWER)}s") as pool:
         late = pool.sh("sleep 60")
         assert late.code == 124, late
         for signo in (signal.SIGINT, signal.SIGTERM):
@@ -220,8 +220,9 @@ def test_a_killed_pool_leaves_no_cgroup(site):
         pytest.skip("no cgroup here for these limits")
     before = harness.cgroups_of_ours()
     pool = Zygote(site, "--memory", "64M")
-    assert harness.cgroups_of_ours() - before
+    made = harness.cgroups_of_ours() - before
     os.kill(pool.holder, signal.SIGKILL)
+    assert made
     assert harness.until(lambda: not harness.cgroups_of_ours() - before, 10)
     site.call(site.immure, "gc")
     assert not pool.directory.exists()
@@ -244,7 +245,8 @@ def test_open_files_are_those_of_who_started_the_pool(site):
                          ids=lambda f: "-".join(f[:2]).strip("-"))
 def test_what_has_no_template_is_refused_at_the_start(site, flags):
     done = site.call(site.immure, "pool", "start", "--mode", "zygote", "--name", "refused", *flags)
-    assert done.code == 125 and ("template" in done.errors), done
+    without_scopes = 0 < harness.LANDLOCK_ABI < 6 and "Landlock here has no scopes" in done.errors
+    assert done.code == 125 and ("template" in done.errors or without_scopes), done
     assert site.call(site.immure, "run", "--pool", "refused", "--", "true").code == 125
 
 
