@@ -142,7 +142,7 @@ class Lab:
 
     def answer(self, name):
         control, stream = self.controls[name]
-        if not select.select([control], [], [], 20)[0]:
+        if not select.select([control], [], [], 20 * harness.SLOWER)[0]:
             raise RuntimeError(f"the lab's {name} does not answer")
         line = stream.readline()
         if not line:
