@@ -306,6 +306,15 @@ class Site:
         return self.run("/usr/bin/python3", "-c", script, **kw)
 
 
+def stop_and_kill(pids):
+    """All of them, so fast that none sees another go. One may have ended by itself, and then
+    the others must not stay stopped."""
+    for sign in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, sign)
+
+
 def descendants():
     """Children of ours, zombies reaped: after a test there are none."""
     with contextlib.suppress(ChildProcessError):

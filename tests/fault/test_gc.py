@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import pathlib
-import signal
 import time
 
 import pytest
@@ -45,12 +44,7 @@ def end(process):
 
 def kill_all(process):
     """The supervisor, the janitor, init and the command, so fast that none of them acts."""
-    everybody = [process.pid] + [p for p, _ in descendants_of(process.pid)]
-    for pid in everybody:
-        os.kill(pid, signal.SIGSTOP)
-    for pid in everybody:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    harness.stop_and_kill([process.pid] + [p for p, _ in descendants_of(process.pid)])
     end(process)
 
 
@@ -107,12 +101,7 @@ def test_run_without_namespaces(site):
     everybody = [p for p, _ in descendants_of(process.pid)]
     assert everybody
     # All but the command: what is outside of the sandbox.
-    outside = [process.pid] + [p for p in everybody if not confined(p)]
-    for pid in outside:
-        os.kill(pid, signal.SIGSTOP)
-    for pid in outside:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    harness.stop_and_kill([process.pid] + [p for p in everybody if not confined(p)])
     end(process)
     report = gc(site)
     assert report["failed"] == 0

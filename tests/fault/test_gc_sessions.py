@@ -75,11 +75,7 @@ def test_killed(site, whom):
         assert session.cli("freeze").code == 0
     victims = {"everybody": [client.pid, *everybody], "init": [pids["init"]],
                "supervisor+init": list(pids.values())}.get(whom, [pids["supervisor"]])
-    for pid in victims:     # none of them sees the others go
-        os.kill(pid, signal.SIGSTOP)
-    for pid in victims:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    harness.stop_and_kill(victims)
     # Dead, which takes a moment; of init alone: it sees that, and cleans up.
     assert harness.until(lambda: not running(pids["supervisor"]), 5)
     report = gc(site, "--ended")
