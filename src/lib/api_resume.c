@@ -35,6 +35,41 @@ static int32_t damaged(struct immure_error **err)
 
 /* ---- the plan ---- */
 
+static bool sets(const struct immure_resume_options *o, const char *key)
+{
+	for (uint64_t i = 0; i < o->settings_n; i++)
+		if (strcmp(o->settings[i].key, key) == 0)
+			return true;
+	return false;
+}
+
+/* A rule that is asked for now, and would not be in force, is refused and not dropped. What the
+ * snapshot's policy has besides, and was taken away from its session, just stays away. */
+static int32_t asks_no_more(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
+			    const struct immure_resume_options *o, const struct immure_pool_policy *carried,
+			    const char *workspace, const struct immure_policy *made, struct immure_error **err)
+{
+	bool set = sets(o, "network.allow");
+	struct immure_policy *before = NULL;
+	int32_t r;
+
+	if (!set && !sets(o, "+network.allow"))
+		return 0;
+	r = immure_carried_make(carried, workspace, NULL, 0, &before, err);
+	for (size_t i = 0; r == 0 && i < made->net_allow.n; i++) {
+		const char *rule = made->net_allow.v[i];
+
+		if (immure_said_allowed(json, about, rule) || (!set && immure_strv_has(&before->net_allow, rule)))
+			continue;
+		r = immure_fail(err, IMMURE_ERR_POLICY, 0, "resume", "network.allow", "%s: not allowed in the snapshot's "
+				"session when it was taken", rule);
+		if (err && *err)
+			immure_error_set_hint(*err, "name a policy of your own: --policy or --profile");
+	}
+	immure_policy_destroy(before);
+	return r;
+}
+
 static int32_t own_policy(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
 			  const struct immure_resume_options *o, struct immure_policy **ret, struct immure_error **err)
 {
@@ -46,6 +81,8 @@ static int32_t own_policy(const struct immure_jsonr *json, const struct immure_j
 
 	if (r == 0)
 		r = immure_carried_make(&carried, workspace, o->settings, o->settings_n, ret, err);
+	if (r == 0)
+		r = asks_no_more(json, about, o, &carried, workspace, *ret, err);
 	immure_arena_done(&carried.arena);
 	return r;
 }

@@ -65,6 +65,15 @@ static bool is_texts(const struct immure_jsonr *json, const struct immure_jsonr_
 	return true;
 }
 
+bool immure_said_allowed(const struct immure_jsonr *json, const struct immure_jsonr_value *about, const char *rule)
+{
+	const struct immure_jsonr_value *network = immure_jsonr_get(json, about, "network");
+	const struct immure_jsonr_value *rules = network && network->type == IMMURE_JSON_OBJECT ?
+							 immure_jsonr_get(json, network, "allow") : NULL;
+
+	return !rules || !is_texts(json, rules) || has_rule(json, rules, rule);
+}
+
 /* What both allow, and what either denies. */
 int32_t immure_said_narrowed(const struct immure_jsonr *was, const struct immure_jsonr_value *old,
 			     const struct immure_jsonr *is, const struct immure_jsonr_value *now, struct immure_buf *ret,

@@ -31,6 +31,9 @@ int32_t immure_resume_orders(const immure_plan *plan, const struct immure_sessio
 /* The request "tighten" for all that was tightened; ret, an empty buffer, stays so when nothing was. */
 int32_t immure_said_tightened(const struct immure_jsonr *json, const struct immure_jsonr_value *about,
 			      struct immure_buf *ret, struct immure_error **err);
+/* Whether that rule was in force; true as well where there were none to be, and where they cannot
+ * be read, which immure_said_narrowed() refuses. */
+bool immure_said_allowed(const struct immure_jsonr *json, const struct immure_jsonr_value *about, const char *rule);
 /* The request "net" that leaves of the rules in force now, which are the server's answer, what the old
  * session had as well; empty when that is all of them. */
 int32_t immure_said_narrowed(const struct immure_jsonr *was, const struct immure_jsonr_value *old,

@@ -12,7 +12,7 @@ from sessions import Session
 from test_snapshots import Clone, resumed, snap, snapshot, store
 
 pytestmark = pytest.mark.modes("root", "user")
-A, B, C = (f"{name}.example.com:443" for name in "abc")
+A, B, C, D = (f"{name}.example.com:443" for name in "abcd")
 
 
 def limited(*rules):
@@ -51,8 +51,13 @@ def test_the_network_is_what_both_allow(site, taken):
         assert rules(r) == ("limited", [A], [B])
     with resumed(site, "net", "--set", "network.allow=" + A) as r:
         assert rules(r) == ("limited", [A], [B])
-    with resumed(site, "net", "--set", "network.allow=" + B) as r:  # it was taken away, so it stays away
-        assert rules(r) == ("limited", [], [B])
+    with resumed(site, "net", "--set", "+network.allow=" + A) as r:
+        assert rules(r) == ("limited", [A], [B])
+    with resumed(site, "net", "--set", "+network.allow=" + C) as r:
+        assert rules(r) == ("limited", [A, C], [B])
+    for more in (["--set", "network.allow=" + B], ["--set", "network.allow=" + D], ["--set", "+network.allow=" + D], ["--allow", D]):
+        done = site.call(site.immure, "resume", *more, "net")  # B was taken away, so it stays away
+        assert done.code == 125 and "not allowed in the snapshot's session" in done.errors, done
     with resumed(site, "net", "--set", "+network.deny=" + A) as r:
         assert rules(r) == ("limited", [A], [A, B])
     with resumed(site, "net", "--set", "network.mode=none") as r:
