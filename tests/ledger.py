@@ -11,22 +11,7 @@ import pathlib
 
 import pytest
 
-PASSED, SKIPPED, FAILED, BEGUN = "passed", "skipped", "failed", "begun"
-
-
-def read(path):
-    """{test: its last line}, and {suite: the tests that were to be run of it when it was begun last}."""
-    tests, selected = {}, {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # the guest was ended while it wrote this
-        if "test" in entry:
-            tests[entry["test"]] = entry
-        else:
-            selected[entry["suite"]] = entry["selected"]
-    return tests, selected
+from ledgerfile import BEGUN, FAILED, PASSED, SKIPPED, read
 
 
 class Ledger:

@@ -108,3 +108,10 @@ def test_the_whole_is_not_green_before_its_end(suite, monkeypatch, tmp_path):
     (tmp_path / "build").mkdir()
     (tmp_path / "build/immure").write_bytes(b"x")
     assert run()["passed"] == 0 and run()["failures"]
+
+
+def test_what_runs_the_suites_needs_no_pytest():
+    """It is started by whatever python3 comes first; the suites by the one that has it."""
+    done = subprocess.run([sys.executable, "-S", "-c", "import guests"], env=dict(os.environ, PYTHONPATH=str(TESTS / "kernels")),
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

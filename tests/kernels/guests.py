@@ -22,7 +22,7 @@ import arm
 import vm
 
 sys.path.insert(0, str(vm.TOP / "tests"))
-import ledger  # noqa: E402
+import ledgerfile as ledger  # noqa: E402
 
 # Mounts, masks, limits, identity, names caught by nf_tables, and one act of each kind: the
 # parts of the program that ask a kernel what it has. The files by name: to read all the
