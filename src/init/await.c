@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -64,7 +63,7 @@ static int hand_over(struct immure_serving *s, struct immure_build *b, struct im
 	return immure_init_hand_over(s, step);
 }
 
-/* TAKE with its descriptor, LOOK or TAKEN. */
+/* TAKE with its descriptor, or TAKEN. */
 static int receive(const struct immure_init *in, int *ret_fd)
 {
 	struct immure_init_msg m;
@@ -77,74 +76,31 @@ static int receive(const struct immure_init *in, int *ret_fd)
 	if (len == 0)
 		_exit(1); /* nobody is there any more */
 	if (len != sizeof(m) || n != (m.type == IMMURE_INIT_TAKE) ||
-	    (m.type != IMMURE_INIT_TAKE && m.type != IMMURE_INIT_TAKEN && m.type != IMMURE_INIT_LOOK))
+	    (m.type != IMMURE_INIT_TAKE && m.type != IMMURE_INIT_TAKEN))
 		return -EPROTO;
 	return (int)m.type;
-}
-
-/* ---- what stands ---- */
-
-/* A look is true of the moment: whoever takes the session later than that looks again. */
-enum { LOOK_NS = 10000000 };
-
-struct seen {
-	bool *stands; /* for each operation of ours; NULL = no memory for that */
-	uint64_t at_ns;
-};
-
-static void look_around(const struct immure_serving *s, const struct immure_build *b, struct seen *seen)
-{
-	const struct immure_plan *plan = s->in->plan;
-
-	seen->at_ns = 0;
-	if (!seen->stands)
-		seen->stands = calloc(plan->ops_n + 1, sizeof(*seen->stands));
-	if (!seen->stands || immure_build_to_host(b) < 0)
-		return;
-	seen->at_ns = immure_init_now();
-	for (size_t i = 0; i < plan->ops_n; i++)
-		seen->stands[i] = plan->ops[i].stage != IMMURE_STAGE_MOUNT ||
-				  immure_op_stands(b->root_fd, plan, &plan->ops[i]);
-	if (immure_build_to_own(b) < 0)
-		_exit(1); /* nobody can be told what we cannot do any more */
-}
-
-/* Ours in the caller's plan are in the same order. *at: the one after the last. */
-static bool stood(const struct immure_plan *base, const struct seen *seen, const struct immure_op *op, size_t *at)
-{
-	for (size_t i = *at; i < base->ops_n; i++)
-		if (base->ops[i].kind == op->kind && strcmp(base->ops[i].dst, op->dst) == 0 &&
-		    strcmp(base->ops[i].src, op->src) == 0) {
-			*at = i + 1;
-			return seen->stands[i];
-		}
-	return false; /* then it is made again */
 }
 
 /* We may have waited for long: what the host replaced meanwhile is not hidden or
  * protected any more by what we did then. What is made of more than one place of the
  * host's cannot be made anew here: it would be made of the session's. No plan has such a
  * thing where a host could take it away. */
-static int again(const struct immure_serving *s, const struct immure_build *b, const struct immure_plan *plan,
-		 bool *now, struct seen *seen)
+static int again(const struct immure_build *b, const struct immure_plan *plan, bool *now)
 {
-	size_t at = 0;
+	int r = immure_build_to_host(b), back;
 
-	if (!seen->at_ns || immure_init_now() - seen->at_ns > LOOK_NS)
-		look_around(s, b, seen);
-	if (!seen->at_ns)
-		return -ENOMEM;
-	for (size_t i = 0; i < plan->ops_n; i++)
+	for (size_t i = 0; i < plan->ops_n && r == 0; i++)
 		if (plan->ops[i].stage == IMMURE_STAGE_MOUNT && !now[i])
-			now[i] = !stood(s->in->plan, seen, &plan->ops[i], &at);
+			now[i] = !immure_op_stands(b->root_fd, plan, &plan->ops[i]);
+	back = immure_build_to_own(b);
+	if (r < 0 || back < 0)
+		return r < 0 ? r : back;
 	immure_plan_cover(plan, now);
 	for (size_t i = 0; i < plan->ops_n; i++)
 		if (now[i] && (plan->ops[i].kind == IMMURE_OP_OVERLAY || plan->ops[i].kind == IMMURE_OP_DEV))
 			return -ESTALE;
 	return 0;
 }
-
-/* ---- the caller's plan ---- */
 
 struct offer {
 	struct immure_plan *plan;
@@ -153,8 +109,7 @@ struct offer {
 	int errnum; /* why it cannot be taken, 0 = it can */
 };
 
-static void look_at(const struct immure_serving *s, const struct immure_build *b, int fd, struct offer *o,
-		    struct seen *seen)
+static void look_at(const struct immure_serving *s, const struct immure_build *b, int fd, struct offer *o)
 {
 	o->errnum = 0;
 	if (immure_plan_unseal_fd(fd, NULL, NULL, &o->plan, NULL) < 0)
@@ -162,7 +117,7 @@ static void look_at(const struct immure_serving *s, const struct immure_build *b
 	else if (immure_plan_fit(s->in->plan, o->plan, &o->a, &o->now, NULL) < 0)
 		o->errnum = -EPERM;
 	else
-		o->errnum = again(s, b, o->plan, o->now, seen);
+		o->errnum = again(b, o->plan, o->now);
 }
 
 static void refuse(struct offer *o)
@@ -175,20 +130,14 @@ static void refuse(struct offer *o)
 /* The caller's plan; what is in o is freed by the caller. */
 static int take(struct immure_serving *s, struct immure_build *b, struct offer *o)
 {
-	struct seen seen = { NULL, 0 };
 	int fd = -1, r;
 
 	/* While the server looks at it too. One that it refuses, another may follow. */
-	while ((r = receive(s->in, &fd)) == IMMURE_INIT_TAKE || r == IMMURE_INIT_LOOK) {
-		if (r == IMMURE_INIT_LOOK) {
-			look_around(s, b, &seen);
-			continue;
-		}
+	while ((r = receive(s->in, &fd)) == IMMURE_INIT_TAKE) {
 		refuse(o);
-		look_at(s, b, fd, o, &seen);
+		look_at(s, b, fd, o);
 		immure_close(&fd);
 	}
-	free(seen.stands);
 	return r == IMMURE_INIT_TAKEN ? o->errnum : r;
 }
 

@@ -42,7 +42,6 @@ enum immure_init_msg_type {
 	IMMURE_INIT_RULES,      /* one descriptor: the plan's Landlock ruleset, which both sides fill: init
 				 * from operation status on. PLACE comes after it; its status, not 0:
 				 * it could not be done, so init does all of it */
-	IMMURE_INIT_LOOK,       /* TAKE is about to come: what was made before may be looked at now */
 	/* supervisor or a lane -> init, struct immure_init_run (run.h) */
 	IMMURE_INIT_RUN = 150,
 	/* the same senders, struct immure_init_order */

@@ -28,7 +28,6 @@ static const struct {
 	[IMMURE_REQ_HELLO] = { hello, " protocol client " },
 	[IMMURE_REQ_CREATE] = { create, " runtime name labels lifetime idle_ms life_ms on_idle remove root reuse "
 			  "policy restore " },
-	[IMMURE_REQ_SOON] = { immure_take_soon, " " },
 	[IMMURE_REQ_LEND] = { immure_reuse_lend, " " },
 	[IMMURE_REQ_TAKE] = { immure_take, " plan labels lane policy secrets " },
 	[IMMURE_REQ_EXEC] = { immure_task_exec, " argv cwd env clear_env stdin stdout stderr pty timeout_ms "

@@ -20,7 +20,7 @@
 #include "session/remains.h"
 #include "session/serve.h"
 
-enum { ASK_HELLO = 1, ASK_CREATE, ASK_LANE, ASK_STATS, ASK_LEND, ASK_AFTER, ASK_SOON };
+enum { ASK_HELLO = 1, ASK_CREATE, ASK_LANE, ASK_STATS, ASK_LEND, ASK_AFTER };
 
 static void begin(struct immure_jsonw *w, struct immure_buf *b, uint64_t id, const char *op)
 {
@@ -412,8 +412,6 @@ static bool hand_over(struct immure_holder *p, struct immure_pool_slot *s, struc
 	struct immure_buf b = IMMURE_BUF_INIT;
 	struct immure_jsonw w;
 
-	if (p->open) /* init looks around while the caller wakes up */
-		(void)ask_plain(s, ASK_SOON, "soon"); /* nobody needs it, and nobody answers */
 	immure_answer_begin(&w, &b, c->request);
 	immure_jsonw_str(&w, "session", s->id);
 	immure_jsonw_bool(&w, "hit", c->hit);

@@ -270,8 +270,6 @@ void immure_create_let_go(struct immure_server *s);
 
 /* ---- take.c ---- */
 int32_t immure_take(struct immure_ask *a);
-/* One is about to: init may look around meanwhile. Not answered. */
-int32_t immure_take_soon(struct immure_ask *a);
 
 /* ---- client.c ---- */
 /* Of many: it ends with its maker until all of them are there. 0 or -errno. */

@@ -14,7 +14,6 @@ static const struct {
 	[IMMURE_REQ_HELLO] =   { "hello",   "yyyyyyy", 1 },
 	[IMMURE_REQ_CREATE] =  { "create",  "y------" },
 	[IMMURE_REQ_TAKE] =    { "take",    "-y-----" },
-	[IMMURE_REQ_SOON] =    { "soon",    "-y-----" },
 	[IMMURE_REQ_LEND] =    { "lend",    "--y----" },
 	[IMMURE_REQ_EXEC] =    { "exec",    "--y----" },
 	[IMMURE_REQ_ATTACH] =  { "attach",  "--yyyy-" },

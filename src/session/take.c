@@ -210,14 +210,6 @@ static int32_t become(struct immure_ask *a, struct immure_plan *taken, const str
 	return 0;
 }
 
-int32_t immure_take_soon(struct immure_ask *a)
-{
-	if (!a->c->boss || !a->s->awaiting)
-		return immure_ask_fail(a, IMMURE_ERR_STATE, 0, "", "this session waits for nobody");
-	(void)immure_sealed_send(&a->s->sealed, IMMURE_INIT_LOOK, 0, NULL); /* else it looks later */
-	return 0;
-}
-
 static bool brings_more(struct immure_ask *a)
 {
 	const struct immure_jsonr_value *v = immure_jsonr_get(&a->json, a->root, "secrets");

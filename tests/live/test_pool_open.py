@@ -418,28 +418,6 @@ def test_what_the_host_replaced_meanwhile_is_hidden_and_protected(site, kind):
 
 
 @everybody
-def test_what_is_replaced_after_acquire_is_hidden(site):
-    """What was looked at when it was given is not true of whoever takes his time."""
-    top = site.ws.parent / "kept"
-    top.mkdir()
-    (top / "file").write_text("SECRET")
-    site.own(top)
-    flags = ["--no-policy", "--deny", str(top / "file")]
-    try:
-        with Open(site, *flags, size=1) as pool, pool.connect() as client, projects(site, "one") as (ws,):
-            _, session = acquire(client)
-            data = sealed_plan(site, ws, *flags)  # which takes longer than the look is good for
-            replace(top / "file", "SECRET too")
-            site.own(top)
-            assert take(session, data)["ok"]
-            done = session.run("/bin/cat", str(top / "file"), stdin="null", stdout="stream", stderr="stream")
-            assert b"SECRET" not in done[1] and done[0]["code"] == 1, done
-            session.socket.close()
-    finally:
-        harness.remove_tree(top)
-
-
-@everybody
 def test_what_came_meanwhile_is_hidden(site):
     """A place of secrets that was not there when the session was made."""
     with Open(site, "--no-policy", size=1) as pool:
