@@ -299,6 +299,7 @@ static void drive_relays(struct immure_run *run, const struct pollfd *p)
 int32_t immure_run_loop(struct immure_run *run)
 {
 	struct pollfd p[P_MAX];
+	bool watched = false;
 	int32_t r = 0;
 	int got;
 
@@ -319,14 +320,17 @@ int32_t immure_run_loop(struct immure_run *run)
 		got = poll(p, P_MAX, immure_ahead_lingers(run->plan->ahead) ? LINGER_MS : -1);
 		if (got == 0) { /* the command lasts; who began its namespaces has ended long ago */
 			immure_ahead_reap(run->plan->ahead);
+			watched = true;
 			continue;
 		}
 		if (got < 0) {
 			if (errno == EINTR)
 				continue;
+			run->blind = watched && run->started;
 			return immure_fail(run->err, IMMURE_ERR_IO, errno, "supervise", "",
 					   "poll: %s", strerror(errno));
 		}
+		watched = true;
 		drive_relays(run, p + P_RELAYS);
 		if (run->count.cut && run->count.kill && !run->killed)
 			immure_run_kill(run);

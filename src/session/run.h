@@ -37,6 +37,7 @@ struct immure_run {
 	char approval[IMMURE_CONTROL_TOKEN];
 	bool *allowed;     /* by the mediator: also for another attempt */
 	bool ready, started, exited, init_gone;
+	bool blind; /* it cannot be watched any more, and may have run */
 	bool alone;        /* of what was inside only init is left */
 	int status;        /* wait status of the command */
 	int signals;       /* how many the caller sent */

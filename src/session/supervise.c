@@ -402,8 +402,8 @@ static void keep_changes(struct immure_run *run)
 			     "land, immure discard %s drops it", id, id, id);
 }
 
-/* Who cannot watch any more what runs ends it; and it did run, so this is an end of the
- * command's, and no refusal. */
+/* Who cannot watch any more what runs ends it; and most likely it did run, so this is an end
+ * of the command's, and no refusal. */
 static int32_t lose_sight(struct immure_run *run)
 {
 	const char *why = run->err && *run->err ? immure_error_text(*run->err) : "out of memory";
@@ -444,7 +444,7 @@ static int32_t carry_out(struct immure_run *run)
 		immure_close(&run->pipe_fd[i][1]);
 	if (r == 0)
 		r = immure_run_loop(run);
-	if (r < 0 && run->started && !run->attacking && !run->failure.type)
+	if (r < 0 && run->blind && !run->attacking)
 		r = lose_sight(run);
 	if (run->o->trace)
 		run->result->trace_ns[IMMURE_TRACE_EXITED] = immure_run_now();

@@ -175,7 +175,7 @@ def test_who_cannot_watch_any_more_ends_it(site):
     """By then the command has run: 125 would say that it did not."""
     result = site.call("strace", "-f", "-qq", "-b", "execve", "-o", "/dev/null", "-e", "trace=poll", "-e",
                        "inject=poll:error=EPERM:when=2+", "--", site.immure, "run", "--", "/bin/sh", "-c", "echo a; sleep 9; echo b")
-    assert result.code == 137 and result.out == b"a\n", result
+    assert result.code == 137 and result.out in (b"a\n", b""), result  # a slow start comes no further
     assert result.errors == "immure: supervise: poll: Operation not permitted; the command was ended\n"
 
 
