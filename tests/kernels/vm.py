@@ -164,6 +164,7 @@ def module_entries(tree, release, modules):
 def initrd(tree, release, path):
     parts = [cpio_entry("bin", 0o40755), cpio_entry("modules", 0o40755), cpio_entry("dev", 0o40755)]
     parts.append(cpio_entry("init", 0o100755, (HERE / "init").read_bytes()))
+    parts.append(cpio_entry("top", 0o100644, f"{TOP}\n".encode()))
     parts.append(cpio_entry("bin/busybox", 0o100755, pathlib.Path("/bin/busybox").read_bytes()))
     parts += module_entries(tree, release, MODULES)
     parts.append(cpio_entry("TRAILER!!!", 0))

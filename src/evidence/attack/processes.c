@@ -65,13 +65,14 @@ static bool host_process(const struct attack_ctx *ctx, long *ret_pid, uint64_t *
 }
 
 /* Such a process of our own. Starts are told in hundredths of a second, and a session
- * may begin in the one in which its supervisor did; but neither we nor init, whose child
- * we are, is the supervisor. */
-static bool is_ours(long pid, uint64_t start)
+ * may begin in the one in which its supervisor did; but neither we nor who waits for us,
+ * nor init, which executed that one, is the supervisor. In a container that is process 1,
+ * as init is in here. */
+static bool is_ours(const struct attack_ctx *ctx, long pid, uint64_t start)
 {
 	uint64_t seen = start_time(pid);
 
-	return seen != 0 && (seen != start || pid == getpid() || pid == getppid());
+	return seen != 0 && (seen != start || pid == getpid() || pid == getppid() || pid == ctx->init);
 }
 
 static void host_visible(const struct attack_ctx *ctx, struct attack_result *r)
@@ -88,7 +89,7 @@ static void host_visible(const struct attack_ctx *ctx, struct attack_result *r)
 	(void)snprintf(path, sizeof(path), "/proc/%ld", pid); /* fits */
 	if (stat(path, &st) < 0)
 		attack_denied(r, errno, "the supervisor's %s: %s", path, strerror(errno));
-	else if (is_ours(pid, start))
+	else if (is_ours(ctx, pid, start))
 		attack_denied(r, ESRCH, "%s is a process of the session", path);
 	else
 		attack_done(r, "the supervisor is visible as %s", path);
@@ -103,7 +104,7 @@ static void host_signal(const struct attack_ctx *ctx, struct attack_result *r)
 		attack_unsupported(r, "no process of the host told");
 		return;
 	}
-	if (is_ours(pid, start)) {
+	if (is_ours(ctx, pid, start)) {
 		attack_denied(r, ESRCH, "that number is a process of the session");
 		return;
 	}
