@@ -15,8 +15,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "backend/ahead_view.h"
-#include "backend/native.h"
 #include "base/fd.h"
 #include "kernel/loopback.h"
 #include "kernel/rawcall.h"
@@ -53,7 +51,6 @@ struct immure_ahead {
 	int within[2];   /* a user and a mount namespace to begin in; -1 = in new ones */
 	uint64_t made;   /* namespaces that the child does not get anew; 0: filters instead */
 	struct immure_ahead_filters filters;
-	struct immure_ahead_view view;
 	bool alone;      /* when it was started */
 	int listener;    /* in the table that both have */
 	uid_t uid;
@@ -223,8 +220,6 @@ static long begin_anew(struct immure_ahead *a)
 	long r = immure_rawcall(SYS_unshare, (long)a->made, 0, 0, 0);
 
 	die_with(a->parent);
-	if (r == 0 && a->view.wanted)
-		r = immure_ahead_view_make(&a->view);
 	return r < 0 ? r : immure_rawclone(net_maker, a->net_stack + sizeof(a->net_stack), CLONE_VM | SIGCHLD, a,
 					       NULL);
 }
@@ -300,7 +295,7 @@ static struct immure_ahead *ahead_new(void)
 		return NULL;
 	/* All zero already. Without the advice the child has a copy, and uses none of it. */
 	(void)madvise(a, sizeof(*a), MADV_DONTFORK);
-	a->pair[0] = a->pair[1] = a->listener = a->within[0] = a->within[1] = a->view.root_fd = -1;
+	a->pair[0] = a->pair[1] = a->listener = a->within[0] = a->within[1] = -1;
 	a->parent = getpid();
 	if (make_stack(a))
 		return a;
@@ -327,7 +322,7 @@ static struct immure_ahead *start(struct immure_ahead *a)
 	return a;
 }
 
-struct immure_ahead *immure_ahead_start(bool loopback, const uint64_t *ids)
+struct immure_ahead *immure_ahead_start(bool loopback)
 {
 	struct immure_ahead *a = ahead_new();
 
@@ -335,8 +330,6 @@ struct immure_ahead *immure_ahead_start(bool loopback, const uint64_t *ids)
 		return NULL;
 	a->loopback = loopback;
 	a->made = namespaces;
-	if (ids && immure_native_maps_itself(ids))
-		immure_ahead_view_init(&a->view, ids);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, a->pair) < 0 ||
 	    immure_fd_raise(&a->pair[0], 10) < 0) {
 		immure_close(&a->pair[1]);
@@ -447,16 +440,6 @@ int immure_ahead_socket(const struct immure_ahead *a)
 	return a->pair[0];
 }
 
-const struct immure_ahead_view *immure_ahead_view(const struct immure_ahead *a)
-{
-	return &a->view;
-}
-
-int immure_ahead_root(struct immure_ahead *a)
-{
-	return wait_for(a, WORKING) && a->state == READY ? a->view.root_fd : -1;
-}
-
 bool immure_ahead_lingers(const struct immure_ahead *a)
 {
 	return a && a->pid > 0 && look_at(&a->state) == BORN;
@@ -484,7 +467,6 @@ void immure_ahead_end(struct immure_ahead *a)
 	}
 	a->pid = 0;
 	immure_close(&a->pair[0]);
-	immure_close(&a->view.root_fd);
 	immure_close(&a->listener);
 }
 
@@ -500,10 +482,9 @@ void immure_ahead_free(struct immure_ahead *a)
 
 #else
 
-struct immure_ahead *immure_ahead_start(bool loopback, const uint64_t *ids)
+struct immure_ahead *immure_ahead_start(bool loopback)
 {
 	(void)loopback;
-	(void)ids;
 	return NULL;
 }
 
@@ -541,18 +522,6 @@ long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *
 }
 
 int immure_ahead_socket(const struct immure_ahead *a)
-{
-	(void)a;
-	return -1;
-}
-
-const struct immure_ahead_view *immure_ahead_view(const struct immure_ahead *a)
-{
-	(void)a;
-	return NULL;
-}
-
-int immure_ahead_root(struct immure_ahead *a)
 {
 	(void)a;
 	return -1;

@@ -26,16 +26,14 @@
 #include "kernel/sys.h"
 
 struct immure_ahead;
-struct immure_ahead_view;
 
 /* In the order in which they are installed; of those that init has, init.h. */
 struct immure_ahead_filters {
 	const struct immure_filter *beneath, *unanswered, *filter;
 };
 
-/* NULL: not here, or not now. loopback: bring it up as well. ids, as those of IDMAP: also what every
- * view with an empty root begins with (ahead_view.h), for a plan with these; NULL: not. */
-struct immure_ahead *immure_ahead_start(bool loopback, const uint64_t *ids);
+/* NULL: not here, or not now. loopback: bring it up as well. */
+struct immure_ahead *immure_ahead_start(bool loopback);
 struct immure_ahead *immure_ahead_start_filtered(const struct immure_ahead_filters *f);
 /* The same where the session is to be one of many that are made after the same mounts: the
  * maker enters the two namespaces, whose owner's rights the caller has, and makes the network
@@ -63,11 +61,6 @@ long immure_ahead_clone(struct immure_ahead *a, const struct immure_clone_args *
 /* The socket by which the child gets the network namespace: one message of an int, 0 or
  * -errno, and with 0 its descriptor. The end of file: the maker died. */
 int immure_ahead_socket(const struct immure_ahead *a);
-/* What a child that is born there finds of its view. */
-const struct immure_ahead_view *immure_ahead_view(const struct immure_ahead *a);
-/* Waits until it is there: the descriptor of its root, to be had until immure_ahead_end(); -1: there is
- * none, or it failed, which immure_ahead_clone() says. */
-int immure_ahead_root(struct immure_ahead *a);
 /* Whether the process that gave birth has not been waited for. */
 bool immure_ahead_lingers(const struct immure_ahead *a);
 /* Waits for the process that gave birth, which ends by itself when the child has all of it: for who goes

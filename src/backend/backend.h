@@ -19,7 +19,6 @@ struct immure_backend_child {
 	int pidfd;
 	int init_pidfd; /* where the child is not init itself, but leads to it */
 	int ahead_fd;   /* the child gets its network namespace by it (ahead.h); -1 = makes it */
-	int begun_fd;   /* the root of the child's view, as far as it was made ahead (ahead_view.h); -1 = none */
 	struct immure_ahead *ahead; /* begun for this one, by whoever starts it; NULL = the plan's, if any */
 	bool within;    /* it was born in a copy of mounts that many are made after (ahead.h) */
 	bool filtered;  /* before: the child may be born under filters that were put on ahead; then,

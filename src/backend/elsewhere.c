@@ -2,10 +2,9 @@
 /* In the place of ahead.c where the host is not Linux: nothing is begun ahead. */
 #include "backend/ahead.h"
 
-struct immure_ahead *immure_ahead_start(bool loopback, const uint64_t *ids)
+struct immure_ahead *immure_ahead_start(bool loopback)
 {
 	(void)loopback;
-	(void)ids;
 	return NULL;
 }
 

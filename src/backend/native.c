@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "backend/ahead.h"
-#include "backend/ahead_view.h"
 #include "backend/subid.h"
 #include "base/fd.h"
 #include "kernel/privs.h"
@@ -35,16 +34,19 @@ static bool has_other_groups(void)
 	return false;
 }
 
-bool immure_native_maps_itself(const uint64_t ids[4])
-{
-	return geteuid() != 0 || (ids[1] == 0 && ids[3] == getegid() && !has_other_groups());
-}
-
+/* Another identity than the caller's own, sub-id ranges, or groups that only root
+ * can take away. */
 static bool maps_outside(const struct immure_plan *p)
 {
 	const struct immure_op *op = id_op(p);
 
-	return op && (op->kind == IMMURE_OP_IDMAP_SUBID || !immure_native_maps_itself(op->num));
+	if (!op)
+		return false;
+	if (op->kind == IMMURE_OP_IDMAP_SUBID)
+		return true;
+	if (geteuid() != 0)
+		return false;
+	return op->num[1] != 0 || op->num[3] != getegid() || has_other_groups();
 }
 
 static const char *spawn_hint(int errnum)
@@ -66,13 +68,6 @@ static const char *spawn_hint(int errnum)
 	}
 }
 
-/* What stands in the namespaces is part of what the child is to have, and of what they were
- * made for. */
-static bool takes_view(const struct immure_plan *p, const struct immure_ahead_view *v)
-{
-	return !v->wanted || (!maps_outside(p) && immure_ahead_view_fits(v, p));
-}
-
 /* In what was begun ahead, where that can be. Else, or when that fails: -errno. */
 static long clone_ahead(const struct immure_plan *p, const struct immure_clone_args *args,
 			void (*entry)(void *ctx), void *ctx, struct immure_backend_child *ret)
@@ -81,15 +76,13 @@ static long clone_ahead(const struct immure_plan *p, const struct immure_clone_a
 	struct immure_ahead *a = ret->ahead ? ret->ahead : p->ahead;
 	long pid;
 
-	if (!a || !(ns->num[0] & CLONE_NEWNET) || !takes_view(p, immure_ahead_view(a)))
+	if (!a || !(ns->num[0] & CLONE_NEWNET))
 		return -ENOENT;
 	ret->ahead_fd = immure_ahead_socket(a);
-	ret->begun_fd = immure_ahead_root(a);
 	ret->within = immure_ahead_is_within(a);
 	pid = immure_ahead_clone(a, args, entry, ctx);
 	if (pid < 0) {
 		ret->ahead_fd = -1;
-		ret->begun_fd = -1;
 		ret->within = false;
 	}
 	return pid;

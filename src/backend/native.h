@@ -8,8 +8,4 @@
 
 extern const struct immure_backend immure_native;
 
-/* Whether a child may write id maps like those of IDMAP by itself: they name the caller's own, who
- * has no groups that only root can take away. */
-bool immure_native_maps_itself(const uint64_t ids[4]);
-
 #endif

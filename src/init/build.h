@@ -23,8 +23,6 @@ struct immure_build {
 	int root_fd;
 	int host_ns_fd;                /* where sources are when the pivot has been, else -1 ... */
 	int own_ns_fd;                 /* ... and where everything else happens */
-	bool begun;                    /* the mounts are private, root and /dev are there but for its shm ... */
-	int begun_fd;                  /* ... and this is the root (backend/ahead_view.h) */
 	bool root_own;                 /* a tmpfs of ours, which is read-only in the end */
 	int mask_dir_fd, mask_file_fd; /* mode 000, cloned over what is masked */
 	const char *mask_home;         /* the directory they are in until then */
@@ -47,10 +45,9 @@ struct immure_build {
 
 /* ---- root.c: the MOUNT stage; 0 or -errno with *step set ---- */
 
-/* The network namespace is joined on the way, where the view of /sys depends on it.
- * begun_fd: the root that was made ahead and becomes the build's, or -1. */
+/* The network namespace is joined on the way, where the view of /sys depends on it. */
 int immure_root_begin(struct immure_build *b, struct immure_init_net *net, const struct immure_plan *p,
-		      const bool *which, const char *kept, int begun_fd, struct immure_init_step *step);
+		      const bool *which, const char *kept, struct immure_init_step *step);
 /* Those of the operations for which which[i] is set, in their order. NULL: all. */
 int immure_root_some(struct immure_build *b, const struct immure_plan *p, const bool *which,
 		      struct immure_init_step *step);

@@ -4,40 +4,45 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "kernel/devnodes.h"
 #include "kernel/mount.h"
 #include "kernel/sys.h"
 
 /* What is bound must be the device it claims to be: a replaced /dev/null has
  * been a way out of other runtimes. */
-static int bind_device(int dev_dir, const struct immure_devnode *n)
+static int bind_device(int dev_dir, const char *name, unsigned int maj, unsigned int min)
 {
+	char path[32];
 	struct stat st;
 
-	IMMURE_CLEANUP_FD int src = immure_mount_open_host(n->path);
+	(void)snprintf(path, sizeof(path), "/dev/%s", name);
+	IMMURE_CLEANUP_FD int src = immure_mount_open_host(path);
 	if (src < 0)
 		return src;
 	if (fstat(src, &st) < 0)
 		return -errno;
-	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(n->major, n->minor))
+	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(maj, min))
 		return -ENODEV;
 	IMMURE_CLEANUP_FD int tree = immure_mount_clone(src, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
 	if (tree < 0)
 		return tree;
-	IMMURE_CLEANUP_FD int target = openat(dev_dir, n->path + IMMURE_DEV_PREFIX,
-					      O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0666);
+	IMMURE_CLEANUP_FD int target = openat(dev_dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW,
+					      0666);
 	return target < 0 ? -errno : immure_mount_attach(tree, target);
 }
 
 static int dev_pts(int dev_dir)
 {
-	IMMURE_CLEANUP_FD int tree = immure_mount_new("devpts", immure_devpts_options,
+	static const char *const options[] = { "newinstance", "", "ptmxmode", "0666", "mode", "0620",
+					       NULL };
+
+	IMMURE_CLEANUP_FD int tree = immure_mount_new("devpts", options,
 						      IMMURE_ATTR_NOSUID | IMMURE_ATTR_NOEXEC);
 	if (tree < 0)
 		return tree;
@@ -94,29 +99,39 @@ static int make_masks(struct immure_build *b, int dir, const char *path)
 	return b->mask_dir_fd < 0 || b->mask_file_fd < 0 ? -EIO : 0;
 }
 
-/* The devices of the host's, links and terminals. */
-static int fill_dev(int dev)
-{
-	for (int i = 0; i < IMMURE_DEVNODES; i++) {
-		int r = bind_device(dev, &immure_devnodes[i]);
-
-		if (r < 0)
-			return r;
-	}
-	for (int i = 0; i < IMMURE_DEVLINKS; i++)
-		if (symlinkat(immure_devlinks[i].target, dev, immure_devlinks[i].name) < 0)
-			return -errno;
-	return dev_pts(dev);
-}
-
 int immure_build_dev(struct immure_build *b, const struct immure_op *op)
 {
-	IMMURE_CLEANUP_FD int dev = make_dev(b, op->dst);
-	int r = dev < 0 ? dev : b->begun ? 0 : fill_dev(dev);
+	static const struct {
+		const char *name;
+		unsigned int maj, min;
+	} nodes[] = { { "null", 1, 3 },	  { "zero", 1, 5 },    { "full", 1, 7 },
+		      { "random", 1, 8 }, { "urandom", 1, 9 }, { "tty", 5, 0 } };
+	static const char *const links[][2] = { { "/proc/self/fd", "fd" },
+						{ "/proc/self/fd/0", "stdin" },
+						{ "/proc/self/fd/1", "stdout" },
+						{ "/proc/self/fd/2", "stderr" },
+						{ "pts/ptmx", "ptmx" } };
+	int r;
 
+	IMMURE_CLEANUP_FD int dev = make_dev(b, op->dst);
+	if (dev < 0)
+		return dev;
+	r = 0;
+	for (size_t i = 0; r == 0 && i < sizeof(nodes) / sizeof(nodes[0]); i++)
+		r = bind_device(dev, nodes[i].name, nodes[i].maj, nodes[i].min);
+	for (size_t i = 0; r == 0 && i < sizeof(links) / sizeof(links[0]); i++)
+		if (symlinkat(links[i][0], dev, links[i][1]) < 0)
+			r = -errno;
+	if (r == 0)
+		r = dev_pts(dev);
 	if (r == 0)
 		r = dev_shm(b, dev, op);
-	return r < 0 ? r : make_masks(b, dev, "/dev");
+	if (r < 0)
+		return r;
+	r = make_masks(b, dev, "/dev");
+	if (r < 0)
+		return r;
+	return 0;
 }
 
 int immure_build_dev_again(struct immure_build *b, const struct immure_op *op)

@@ -224,7 +224,7 @@ static void say_failed(int report_fd, int r)
 
 int immure_handover_become(int handover_fd, int report_fd)
 {
-	static const struct immure_init none = { .report_fd = -1, .ahead_fd = -1, .begun_fd = -1, .ruleset_fd = -1 };
+	static const struct immure_init none = { .report_fd = -1, .ahead_fd = -1, .ruleset_fd = -1 };
 	struct immure_init in = none;
 	struct immure_filter filters[2] = { { 0 } };
 	int r;

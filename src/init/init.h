@@ -21,8 +21,6 @@ struct immure_init {
 	const struct immure_plan *plan;
 	int report_fd;                      /* our end of the pair */
 	int ahead_fd;                       /* the network namespace comes by it; -1 = none */
-	int begun_fd;                       /* ids are mapped and this is the root, made ahead as far as
-					     * backend/ahead_view.h says; -1 = not */
 	const struct immure_cgroup *cgroup; /* joined first; NULL = none */
 	const struct immure_filter *filter; /* the command's; NULL = the plan has none */
 	const struct immure_filter *guard;  /* for init, when the command's is a user's own */

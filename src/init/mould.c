@@ -96,7 +96,7 @@ static int build(const struct immure_mould_make *o, struct immure_init_step *ste
 {
 	struct immure_init_net joined = { .wanted = false };
 	struct immure_build b;
-	int r = immure_root_begin(&b, &joined, o->plan, o->needed, NULL, -1, step), root = r < 0 ? r : immure_root_end(&b);
+	int r = immure_root_begin(&b, &joined, o->plan, o->needed, NULL, step), root = r < 0 ? r : immure_root_end(&b);
 
 	if (root < 0)
 		return root;

@@ -67,15 +67,11 @@ static int root_host(struct immure_build *b)
 
 static int root_empty(struct immure_build *b)
 {
-	int tree, r = 0;
+	int tree = immure_mount_tmpfs((1 << 20) + b->texts, 0755, IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV), r;
 
-	if (b->begun) {
-		b->root_fd = b->begun_fd;
-	} else {
-		tree = immure_mount_tmpfs(IMMURE_ROOT_BYTES + b->texts, 0755,
-					  IMMURE_ATTR_NOSUID | IMMURE_ATTR_NODEV);
-		r = tree < 0 ? tree : immure_build_root(b, tree);
-	}
+	if (tree < 0)
+		return tree;
+	r = immure_build_root(b, tree);
 	if (r < 0)
 		return r;
 	b->root_own = true;
@@ -412,19 +408,31 @@ int immure_root_some(struct immure_build *b, const struct immure_plan *p, const 
 	return r;
 }
 
+/* The file systems that files of ours are made in have room for small ones, many of them. */
+static uint64_t large_texts(const struct immure_plan *p)
+{
+	/* One that waits may be told whom to trust, with its caller. */
+	uint64_t sum = !immure_plan_inside(p)[1] && immure_plan_find(p, IMMURE_OP_EGRESS) ? 2 << 20 : 0;
+
+	for (size_t i = 0; i < p->ops_n; i++) {
+		size_t len = p->ops[i].kind == IMMURE_OP_FILE ? strlen(p->ops[i].src) : 0;
+
+		sum += len > 8192 ? (len + 0xffff) & ~(uint64_t)0xffff : 0;
+	}
+	return sum;
+}
+
 int immure_root_begin(struct immure_build *b, struct immure_init_net *net, const struct immure_plan *p,
-		      const bool *which, const char *kept, int begun_fd, struct immure_init_step *step)
+		      const bool *which, const char *kept, struct immure_init_step *step)
 {
 	int r;
 
 	*b = (struct immure_build)IMMURE_BUILD_INIT(net, -1);
 	b->kept = kept;
-	b->texts = immure_plan_texts(p);
-	b->begun_fd = begun_fd;
-	b->begun = begun_fd >= 0;
+	b->texts = large_texts(p);
 	step->stage = IMMURE_STAGE_MOUNT;
 	step->subject = "/";
-	r = b->begun ? 0 : immure_mount_make_private();
+	r = immure_mount_make_private();
 	return r < 0 ? r : immure_root_some(b, p, which, step);
 }
 

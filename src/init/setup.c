@@ -102,9 +102,7 @@ static int stage_ids(const struct immure_init *in, struct immure_init_step *step
 		op = step_to(in->plan, IMMURE_OP_IDMAP_SUBID, step);
 	if (!op)
 		return -EINVAL; /* never without an identity */
-	if (in->begun_fd >= 0)
-		r = 0; /* the maps came before the root; what they are is looked at in the end */
-	else if (in->wait_for_maps)
+	if (in->wait_for_maps)
 		r = immure_init_await(in, IMMURE_INIT_MAPPED);
 	else
 		r = immure_ids_map_self((uint32_t)op->num[0], (uint32_t)op->num[1],
@@ -458,7 +456,7 @@ static int make_view(struct immure_serving *s, struct immure_build *b, struct im
 
 	if (r < 0)
 		return r;
-	r = immure_root_begin(b, &s->net, in->plan, NULL, in->kept, in->begun_fd, step);
+	r = immure_root_begin(b, &s->net, in->plan, NULL, in->kept, step);
 	root_fd = r < 0 ? r : in->waits ? immure_root_so_far(b) : end_view(s, b);
 	mark(s, IMMURE_STAGE_MOUNT);
 	if (root_fd < 0)

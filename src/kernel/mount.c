@@ -83,27 +83,23 @@ int immure_mount_new(const char *type, const char *const *options, uint32_t attr
 	return immure_sys_fsmount(fs, attr);
 }
 
-void immure_mount_words(struct immure_mount_words *w, uint64_t size, uint32_t mode)
-{
-	*w = (struct immure_mount_words){ .options = { "mode", w->mode } };
-	(void)snprintf(w->mode, sizeof(w->mode), "%o", mode);
-	if (!size)
-		return;
-	w->options[2] = "size";
-	w->options[3] = w->size;
-	(void)snprintf(w->size, sizeof(w->size), "%llu", (unsigned long long)size);
-	/* An inode costs the kernel about as much: empty files count too. */
-	w->options[4] = "nr_inodes";
-	w->options[5] = w->inodes;
-	(void)snprintf(w->inodes, sizeof(w->inodes), "%llu", (unsigned long long)size / 1024 + 64);
-}
-
 int immure_mount_tmpfs(uint64_t size, uint32_t mode, uint32_t attr)
 {
-	struct immure_mount_words w;
+	char mode_text[16], size_text[32], inodes_text[32];
+	const char *options[] = { "mode", mode_text, NULL, NULL, NULL, NULL, NULL };
 
-	immure_mount_words(&w, size, mode);
-	return immure_mount_new("tmpfs", w.options, attr);
+	(void)snprintf(mode_text, sizeof(mode_text), "%o", mode);
+	if (size) {
+		(void)snprintf(size_text, sizeof(size_text), "%llu", (unsigned long long)size);
+		options[2] = "size";
+		options[3] = size_text;
+		/* An inode costs the kernel about as much: empty files count too. */
+		(void)snprintf(inodes_text, sizeof(inodes_text), "%llu",
+			       (unsigned long long)size / 1024 + 64);
+		options[4] = "nr_inodes";
+		options[5] = inodes_text;
+	}
+	return immure_mount_new("tmpfs", options, attr);
 }
 
 int immure_mount_attach(int tree_fd, int target_fd)
@@ -111,11 +107,22 @@ int immure_mount_attach(int tree_fd, int target_fd)
 	return immure_sys_move_mount(tree_fd, target_fd);
 }
 
+struct statx_old { /* struct statx, which musl's headers lack */
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, spare;
+	uint64_t ino, size, blocks, attributes_mask;
+	uint64_t times[8];
+	uint32_t rdev[2], dev[2];
+	uint64_t rest[14];
+};
+
 enum { STATX_MOUNT_ROOT = 0x2000 };
 
 int immure_mount_is_root(int fd)
 {
-	struct immure_statx st = { 0 };
+	struct statx_old st = { 0 };
 
 	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0U, &st) < 0)
 		return -errno;
@@ -127,7 +134,7 @@ int immure_mount_is_root(int fd)
 int immure_mount_look(int root_fd, const char *path, struct immure_mount_seen *ret)
 {
 	const unsigned int what = 1 | 2 | 0x100; /* STATX_TYPE, _MODE, _INO */
-	struct immure_statx st = { 0 };
+	struct statx_old st = { 0 };
 
 	while (*path == '/')
 		path++;

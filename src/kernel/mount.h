@@ -18,12 +18,6 @@ int immure_mount_clone(int fd, uint64_t attr_set);
 /* Another mount of what is mounted at fd itself (fd is a mount's root), with the
  * attributes and the propagation that it has there. */
 int immure_mount_again(int fd);
-/* The options of a tmpfs, in words that are kept in it: not to be copied. */
-struct immure_mount_words {
-	const char *options[7];
-	char mode[16], size[32], inodes[32];
-};
-void immure_mount_words(struct immure_mount_words *w, uint64_t size, uint32_t mode);
 /* A detached tmpfs; mode as chmod(2), size 0 = the kernel's default. */
 int immure_mount_tmpfs(uint64_t size, uint32_t mode, uint32_t attr);
 /* A detached instance of a file system that takes no more than flags and

@@ -88,17 +88,6 @@ struct immure_mount_attr {
 	uint64_t attr_set, attr_clr, propagation, userns_fd;
 };
 
-struct immure_statx { /* struct statx, which musl's headers lack */
-	uint32_t mask, blksize;
-	uint64_t attributes;
-	uint32_t nlink, uid, gid;
-	uint16_t mode, spare;
-	uint64_t ino, size, blocks, attributes_mask;
-	uint64_t times[8];
-	uint32_t rdev[2], dev[2];
-	uint64_t rest[14];
-};
-
 struct immure_clone_args { /* CLONE_ARGS_SIZE_VER2, 5.7 */
 	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
 	uint64_t set_tid, set_tid_size, cgroup;

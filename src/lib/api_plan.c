@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "backend/ahead.h"
 #include "base/jsonw.h"
 #include "facts/facts.h"
 #include "lib/options.h"
 #include "lib/pool.h"
-#include "plan/identity.h"
 #include "plan/plan.h"
 #include "plan/render.h"
 #include "policy/carry.h"
@@ -47,20 +45,14 @@ static struct immure_ahead *begin_bare(const struct immure_policy *p, const stru
  * the policy alone tells. */
 static struct immure_ahead *begin(const struct immure_policy *p, const struct immure_plan_options *o)
 {
-	uint64_t ids[4];
-	bool view, maybe = !p->backend || strcmp(p->backend, "auto") == 0 || strcmp(p->backend, "native") == 0;
+	bool maybe = !p->backend || strcmp(p->backend, "auto") == 0 || strcmp(p->backend, "native") == 0;
 
 	if (is_bare(p))
 		return begin_bare(p, o);
 	if (!(o->flags & IMMURE_PLAN_TO_START) || !maybe || p->prefer.n ||
 	    p->network == IMMURE_NETWORK_HOST)
 		return NULL;
-	/* The usual view of an empty root: what can be known of it now. Where names are looked up there
-	 * may be larger files in it. */
-	immure_plan_ids(p->identity, geteuid(), getegid(), ids);
-	view = p->view == IMMURE_VIEW_SYSTEM && p->network == IMMURE_NETWORK_NONE && !p->image &&
-	       p->id_range != IMMURE_ID_RANGE_SUBID && p->identity != IMMURE_IDENTITY_IMAGE;
-	return immure_ahead_start(p->network == IMMURE_NETWORK_NONE, view ? ids : NULL);
+	return immure_ahead_start(p->network == IMMURE_NETWORK_NONE);
 }
 
 /* more: IMMURE_FACTS_KEPT, with IMMURE_FACTS_ANEW, or 0. */

@@ -3,7 +3,6 @@
 #include <sched.h>
 
 #include "plan/compile.h"
-#include "plan/identity.h"
 
 #ifndef CLONE_NEWCGROUP
 #define CLONE_NEWCGROUP 0x02000000
@@ -25,31 +24,12 @@ static int32_t namespaces(struct immure_compile *b)
 	return 0;
 }
 
-void immure_plan_ids(enum immure_identity identity, uint32_t uid, uint32_t gid, uint64_t ret[4])
-{
-	ret[0] = ret[1] = uid;
-	ret[2] = ret[3] = gid;
-	switch (identity) {
-	case IMMURE_IDENTITY_CALLER:
-	case IMMURE_IDENTITY_IMAGE:
-		break;
-	case IMMURE_IDENTITY_ROOT:
-		ret[0] = ret[2] = 0;
-		break;
-	case IMMURE_IDENTITY_NOBODY:
-		ret[0] = ret[2] = NOBODY;
-		/* Real root can give its own identity up; others keep theirs outside. */
-		if (uid == 0)
-			ret[1] = ret[3] = NOBODY;
-		break;
-	}
-}
-
 int32_t immure_compile_identity(struct immure_compile *b)
 {
 	const struct immure_policy *p = b->p;
 	bool subid = p->id_range == IMMURE_ID_RANGE_SUBID;
 	struct immure_op *op;
+	uint64_t uid = b->f->uid, gid = b->f->gid;
 
 	if (namespaces(b) < 0)
 		return -IMMURE_ERR_NOMEM;
@@ -57,9 +37,26 @@ int32_t immure_compile_identity(struct immure_compile *b)
 			     subid ? "id_range" : "identity");
 	if (!op)
 		return -IMMURE_ERR_NOMEM;
-	immure_plan_ids(p->identity, b->f->uid, b->f->gid, op->num);
-	if (p->identity == IMMURE_IDENTITY_IMAGE)
+	op->num[0] = uid;
+	op->num[1] = uid;
+	op->num[2] = gid;
+	op->num[3] = gid;
+	switch (p->identity) {
+	case IMMURE_IDENTITY_CALLER:
+		break;
+	case IMMURE_IDENTITY_ROOT:
+		op->num[0] = op->num[2] = 0;
+		break;
+	case IMMURE_IDENTITY_IMAGE:
 		immure_compile_image_ids(b, op);
+		break;
+	case IMMURE_IDENTITY_NOBODY:
+		op->num[0] = op->num[2] = NOBODY;
+		/* Real root can give its own identity up; others keep theirs outside. */
+		if (uid == 0)
+			op->num[1] = op->num[3] = NOBODY;
+		break;
+	}
 	if (subid && b->f->newuidmap == IMMURE_NO)
 		immure_compile_gap(b, true, "id_range", "privileges",
 				 "sub-id ranges need newuidmap and newgidmap, which do not work here",

@@ -168,19 +168,6 @@ struct immure_op *immure_compile_op(struct immure_compile *b, enum immure_op_kin
 	return op;
 }
 
-uint64_t immure_plan_texts(const struct immure_plan *p)
-{
-	/* One that waits may be told whom to trust, with its caller. */
-	uint64_t sum = !immure_plan_inside(p)[1] && immure_plan_find(p, IMMURE_OP_EGRESS) ? 2 << 20 : 0;
-
-	for (size_t i = 0; i < p->ops_n; i++) {
-		size_t len = p->ops[i].kind == IMMURE_OP_FILE ? strlen(p->ops[i].src) : 0;
-
-		sum += len > 8192 ? (len + 0xffff) & ~(uint64_t)0xffff : 0;
-	}
-	return sum;
-}
-
 struct immure_later *immure_compile_later(struct immure_compile *b, enum immure_op_kind kind,
 					  const char *src, const char *dst, const char *key)
 {

@@ -275,11 +275,6 @@ const char *immure_plan_hash_of(const struct immure_plan *p);
 int32_t immure_plan_startable(const struct immure_plan *p, struct immure_error **err);
 /* No namespaces are made: what is sealed in lives in the host's. */
 bool immure_plan_is_bare(const struct immure_plan *p);
-/* Bytes that files of ours take beyond what an empty root or /dev of IMMURE_ROOT_BYTES has room
- * for: that is for small ones, many of them. */
-enum { IMMURE_ROOT_BYTES = 1 << 20 };
-uint64_t immure_plan_texts(const struct immure_plan *p);
-
 /* The workspace's path inside. */
 const char *immure_plan_inside(const struct immure_plan *p);
 /* On whose behalf it runs; "" = nobody was named. */

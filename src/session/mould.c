@@ -50,7 +50,7 @@ static bool receive(int line, struct immure_mould_held *h)
 static bool build(struct immure_mould_held *h, struct immure_fresh *shared)
 {
 	const struct immure_backend *native = immure_backend_by_name("native");
-	struct immure_backend_child child = { .pid = -1, .pidfd = -1, .init_pidfd = -1, .ahead_fd = -1, .begun_fd = -1 };
+	struct immure_backend_child child = { .pid = -1, .pidfd = -1, .init_pidfd = -1, .ahead_fd = -1 };
 	struct immure_mould_make o = { .plan = h->plan, .needed = h->needed, .fresh = shared,
 				       .keep_host = geteuid() != 0 };
 	int pair[2];

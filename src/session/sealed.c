@@ -41,12 +41,12 @@ void immure_sealed_init(struct immure_sealed *s, const struct immure_plan *plan)
 	*s = (struct immure_sealed){
 		.plan = plan,
 		.janitor = IMMURE_JANITOR_INIT,
-		.child = { .pid = -1, .pidfd = -1, .init_pidfd = -1, .ahead_fd = -1, .begun_fd = -1 },
+		.child = { .pid = -1, .pidfd = -1, .init_pidfd = -1, .ahead_fd = -1 },
 		.upper = IMMURE_UPPER_INIT,
 		.handover_fd = -1,
 		.sock_fd = -1,
 		.metadata = { .listener_fd = -1 },
-		.init = { .plan = plan, .report_fd = -1, .ahead_fd = -1, .begun_fd = -1, .ruleset_fd = -1 },
+		.init = { .plan = plan, .report_fd = -1, .ahead_fd = -1, .ruleset_fd = -1 },
 	};
 	immure_cgroup_init(&s->cgroup);
 }
@@ -231,7 +231,6 @@ __attribute__((noreturn)) static void become_init(void *ctx)
 	 * would not be seen, and one before PDEATHSIG is set would leave us alone. */
 	immure_close(&s->sock_fd);
 	s->init.ahead_fd = s->child.ahead_fd;
-	s->init.begun_fd = s->child.begun_fd;
 	s->init.filtered = s->child.filtered;
 	if (!s->child.within) /* what would be made after it is not there to be made in */
 		s->init.mould = NULL;

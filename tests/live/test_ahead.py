@@ -66,54 +66,6 @@ def test_nothing_runs_twice(site, call, when):
     assert result.text.count("user:") == 1 and log.count("CLONE_PIDFD") == 1, (result, log)
 
 
-VIEW = """
-grep -qE '^Cap(Inh|Prm|Eff|Bnd|Amb):.*[1-9a-f]' /proc/self/status && exit 3
-umask; id; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups
-stat -c '%n %A %u %g %t %T %N' / /dev /dev/* /dev/pts/*
-sed -E 's/^[0-9]+ [0-9]+ [0-9:]+ //; s/ - ([^ ]*) [^ ]* / \\1 /; s/[0-9a-f]{20,}/RANDOM/g' /proc/self/mountinfo | sort
-"""
-
-
-def seen(site, *options):
-    """What a command sees, of its ids and of the view that is begun ahead."""
-    log = site.out / "trace"
-    result = site.call("strace", "-f", "-qq", "-b", "execve", "-o", log, "-e", "trace=clone3,statx,getppid",
-                       *options, "--", site.immure, "run", "--profile", "strict", "--backend", "native", "--",
-                       "/bin/sh", "-c", VIEW)
-    assert result.code == 0, result
-    return result.text, log.read_text()
-
-
-def test_a_view_that_was_begun_ahead_is_the_one_that_init_makes(site):
-    """Nobody but the maker asks for the types of devices by statx: first it does all, then it is
-    killed, then it fails in the middle, and then all is made by init as if there had been none."""
-    if not shutil.which("strace"):
-        pytest.skip("no strace")
-    ahead, log = seen(site)
-    assert log.count("statx") == 6 and "CLONE_PARENT" in log and "CLONE_NEWUSER" not in log, log
-    assert "/dev/null crw-rw-rw-" in ahead and " /dev/pts " in ahead, ahead
-    for options in ["getppid:signal=KILL:when=1", "statx:error=ENOMEM:when=4"]:
-        anew, log = seen(site, "-e", "inject=" + options)
-        assert "CLONE_PARENT" not in log and "CLONE_NEWUSER" in log, log
-        assert anew == ahead
-
-
-@pytest.mark.modes("root")
-@pytest.mark.parametrize("cover", ["mount --bind /dev/zero /dev/full", "mount -t tmpfs none /dev"])
-def test_a_device_that_is_another_is_a_refusal_ahead_as_well(site, cover):
-    result = site.call("/usr/bin/unshare", "-m", "/bin/sh", "-ec", f'{cover}; exec "$@"', "sh", site.immure, "run",
-                       "--profile", "strict", "--", "/bin/touch", "ran")
-    assert result.code == 125 and not (site.ws / "ran").exists(), result
-
-
-@pytest.mark.modes("root")
-def test_other_groups_do_not_come_along(site):
-    """Maps that are written inside would leave them to the command: they are root's to take away."""
-    result = site.call("/usr/bin/python3", "-c", "import os, sys; os.setgroups([0, 4, 20]); os.execv(sys.argv[1], sys.argv[1:])",
-                       site.immure, "run", "--profile", "strict", "--", "/usr/bin/id", "-G")
-    assert result.text.split() == ["0"], result
-
-
 def test_a_refused_plan_leaves_nothing(site):
     """The teardown of each test looks for processes that are left."""
     assert site.call(site.immure, "run", "--syscalls", "/nowhere/at/all", "--", "/bin/true").code == 125
