@@ -117,9 +117,11 @@ tell("tmp", work)
 tell("cwd", f"{work}/ws")
 tell("private", os.stat(work).st_dev, os.stat(work).st_ino, work)
 
-# Init here is not a session's: this very process, open to everybody.
-stat = open("/proc/self/stat", encoding="ascii").read().rsplit(")", 1)[1].split()
-tell("host-pid", os.getpid(), stat[19])
+# Who executes the attacker is a session's init to it, so another one is the supervisor: as
+# open to everybody, and gone with this process, which is the first one here.
+supervisor = subprocess.Popen(["/bin/sleep", "1000"])
+stat = open(f"/proc/{supervisor.pid}/stat", encoding="ascii").read().rsplit(")", 1)[1].split()
+tell("host-pid", supervisor.pid, stat[19])
 for name in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup"):
     tell("ns", name, os.stat(f"/proc/self/ns/{name}").st_ino)
 tell("host-uid", os.getuid())
